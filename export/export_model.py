@@ -1,0 +1,13 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Export a trained model for LAMMPS: `python export/export_model.py RUN -o model.pt [--dtype float64]`.
+
+The same as `ictp export`.
+"""
+
+import sys
+
+from pyictp.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["export", *sys.argv[1:]]))

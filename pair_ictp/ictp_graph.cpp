@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "ictp_graph.h"
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace ictp {
+
+GraphBuilder::GraphBuilder(std::vector<int> species_of_type, double r_cut)
+    : species_of_type(std::move(species_of_type))
+    , r_cut_squared(r_cut * r_cut)
+{
+}
+
+void GraphBuilder::rebuild(const AtomView &atoms, const NeighborView &list)
+{
+  add_local_nodes(atoms);
+
+  // counted first, because a list need not name its centers in ascending order
+  std::vector<int> row_of_node(graph_.num_local, -1);
+  candidate_offsets.assign(graph_.num_local + 1, 0);
+  for (int row = 0; row < list.num_centers; ++row) {
+    const int atom = list.centers[row];
+    if (species_of_type[atoms.types[atom]] < 0)
+      continue;
+    const int64_t node = node_of_tag.at(atoms.tags[atom]);
+    row_of_node[node] = row;
+    for (int k = 0; k < list.num_neighbors[atom]; ++k)
+      if (species_of_type[atoms.types[list.neighbors[atom][k] & list.mask]] >= 0)
+        ++candidate_offsets[node + 1];
+  }
+  for (int64_t node = 0; node < graph_.num_local; ++node)
+    candidate_offsets[node + 1] += candidate_offsets[node];
+
+  candidate_atoms.clear();
+  candidate_nodes.clear();
+  candidate_atoms.reserve(candidate_offsets.back());
+  candidate_nodes.reserve(candidate_offsets.back());
+  for (int64_t node = 0; node < graph_.num_local; ++node) {
+    if (row_of_node[node] < 0)
+      continue;
+    const int center = list.centers[row_of_node[node]];
+    for (int k = 0; k < list.num_neighbors[center]; ++k) {
+      const int atom = list.neighbors[center][k] & list.mask;
+      if (species_of_type[atoms.types[atom]] < 0)
+        continue;
+      candidate_atoms.push_back(atom);
+      candidate_nodes.push_back(node_of(atom, atoms));
+    }
+  }
+  graph_.num_nodes = static_cast<int64_t>(graph_.species.size());
+}
+
+void GraphBuilder::add_local_nodes(const AtomView &atoms)
+{
+  node_of_tag.clear();
+  graph_.species.clear();
+  graph_.node_atoms.clear();
+  for (int atom = 0; atom < atoms.num_owned; ++atom) {
+    const int species = species_of_type[atoms.types[atom]];
+    if (species < 0)
+      continue;
+    if (!node_of_tag.emplace(atoms.tags[atom], graph_.species.size()).second)
+      throw std::runtime_error("two atoms have the ID " + std::to_string(atoms.tags[atom]) +
+                               ": atom IDs must be unique, use reset_atoms id");
+    graph_.species.push_back(species);
+    graph_.node_atoms.push_back(atom);
+  }
+  graph_.num_local = static_cast<int64_t>(graph_.species.size());
+}
+
+int64_t GraphBuilder::node_of(int atom, const AtomView &atoms)
+{
+  const auto [entry, is_new] = node_of_tag.emplace(atoms.tags[atom], graph_.species.size());
+  if (is_new) {
+    graph_.species.push_back(species_of_type[atoms.types[atom]]);
+    graph_.node_atoms.push_back(atom);
+  }
+  return entry->second;
+}
+
+const Graph &GraphBuilder::update(const double *positions)
+{
+  const size_t capacity = candidate_atoms.size();
+  if (graph_.centers.size() < capacity) {
+    graph_.centers.resize(capacity);
+    graph_.neighbors.resize(capacity);
+    graph_.edge_vectors.resize(3 * capacity);
+  }
+  graph_.edge_offsets.resize(graph_.num_local + 1);
+
+  int64_t edge = 0;
+  for (int64_t node = 0; node < graph_.num_local; ++node) {
+    graph_.edge_offsets[node] = edge;
+    const double *center = positions + 3 * static_cast<size_t>(graph_.node_atoms[node]);
+    for (int64_t k = candidate_offsets[node]; k < candidate_offsets[node + 1]; ++k) {
+      const double *neighbor = positions + 3 * static_cast<size_t>(candidate_atoms[k]);
+      const double dx = neighbor[0] - center[0];
+      const double dy = neighbor[1] - center[1];
+      const double dz = neighbor[2] - center[2];
+      if (dx * dx + dy * dy + dz * dz >= r_cut_squared)
+        continue;
+      graph_.centers[edge] = node;
+      graph_.neighbors[edge] = candidate_nodes[k];
+      double *vector = &graph_.edge_vectors[3 * edge];
+      vector[0] = dx;
+      vector[1] = dy;
+      vector[2] = dz;
+      ++edge;
+    }
+  }
+  graph_.edge_offsets[graph_.num_local] = edge;
+  graph_.num_edges = edge;
+  return graph_;
+}
+
+size_t GraphBuilder::memory_bytes() const
+{
+  return candidate_atoms.capacity() * sizeof(int) +
+         (candidate_nodes.capacity() + candidate_offsets.capacity() + graph_.species.capacity() +
+          graph_.centers.capacity() + graph_.neighbors.capacity() +
+          graph_.edge_offsets.capacity()) *
+             sizeof(int64_t) +
+         graph_.edge_vectors.capacity() * sizeof(double) +
+         graph_.node_atoms.capacity() * sizeof(int) +
+         node_of_tag.size() * (sizeof(std::pair<int64_t, int64_t>) + 2 * sizeof(void *));
+}
+
+}    // namespace ictp

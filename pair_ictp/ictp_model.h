@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#ifndef ICTP_MODEL_H
+#define ICTP_MODEL_H
+
+#include "ictp_graph.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace ictp {
+
+/// Carries node features between processes; rows lie one after the other, one per node.
+class Halo {
+ public:
+  enum class Scalar { FLOAT32, FLOAT64 };
+  virtual ~Halo() = default;
+  /// Fill the rows of ghost nodes with those of the processes that own them.
+  virtual void forward(std::byte *rows, size_t row_bytes) = 0;
+  /// Add the rows that other processes hold for a local node to that node's row.
+  virtual void reverse(std::byte *rows, size_t row_bytes, Scalar scalar) = 0;
+};
+
+/// One result; the arrays are the model's own and live until its next evaluation.
+struct Evaluation {
+  const double *node_energies = nullptr;     ///< (num_local) [eV]
+  const double *edge_gradients = nullptr;    ///< (num_edges, 3) dE/d(edge_vectors) [eV/A]
+};
+
+/// Seconds spent since the counters were last set to zero.
+struct ModelTimings {
+  double forward = 0.0;     ///< without communication
+  double backward = 0.0;    ///< without communication
+  double exchange = 0.0;    ///< features and their gradients between processes
+};
+
+/// An exported model (schema in export/FORMAT.md). Everything it throws is a std::runtime_error
+/// whose text names the file. All TorchScript is behind this class.
+class Model {
+ public:
+  static constexpr int SCHEMA_VERSION = 1;
+
+  /// device: "auto" (CUDA where there is one), "cpu" or "cuda"; local_process picks the GPU among
+  /// those of this machine. Ends with the self-check on the reference structure.
+  Model(const std::string &path, const std::string &device, int local_process = 0);
+  ~Model();
+
+  const std::vector<std::string> &elements() const;
+  double r_cut() const;
+  int num_layers() const;
+  const std::string &dtype() const;
+  /// For the log: "cpu" or "cuda:1 (NVIDIA H200)".
+  const std::string &device() const;
+
+  /// halo: null when this process owns every atom.
+  Evaluation evaluate(const Graph &graph, Halo *halo = nullptr);
+
+  ModelTimings &timings();
+
+  /// CPU threads of one evaluation; process-wide.
+  static void set_num_threads(int num_threads);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl;
+};
+
+}    // namespace ictp
+
+#endif

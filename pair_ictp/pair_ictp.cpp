@@ -1,0 +1,526 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "pair_ictp.h"
+
+#include "ictp_graph.h"
+#include "ictp_model.h"
+
+#include "atom.h"
+#include "comm.h"
+#include "domain.h"
+#include "error.h"
+#include "force.h"
+#include "memory.h"
+#include "neigh_list.h"
+#include "neighbor.h"
+#include "universe.h"
+#include "update.h"
+#include "utils.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace LAMMPS_NS;
+
+// Doubles per atom in one message. Fixed, because pair_style hybrid sizes LAMMPS' buffers before
+// the model file is read; wider features travel in several slices.
+static constexpr int COMM_WIDTH = 64;
+static constexpr size_t SLICE_BYTES = COMM_WIDTH * sizeof(double);
+
+static double now()
+{
+  using namespace std::chrono;
+  return duration<double>(steady_clock::now().time_since_epoch()).count();
+}
+
+// Rank of this process among those on the same machine: which GPU is ours. The launchers' variables
+// first, as LAMMPS' KOKKOS package does; uworld, so that replicas do not all take the first GPU.
+static int node_local_process(MPI_Comm uworld)
+{
+  for (const char *name :
+       {"MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK",
+        "SLURM_LOCALID", "PALS_LOCAL_RANKID", "FLUX_TASK_LOCAL_ID"})
+    if (const char *value = getenv(name))
+      return std::atoi(value);
+  MPI_Comm node;
+  int rank = 0;
+  MPI_Comm_split_type(uworld, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+  MPI_Comm_rank(node, &rank);
+  MPI_Comm_free(&node);
+  return rank;
+}
+
+/* ---------------------------------------------------------------------- */
+
+struct PairICTP::Impl : public ictp::Halo {
+  explicit Impl(PairICTP *pair)
+      : pair(pair)
+  {
+  }
+
+  PairICTP *pair;
+  std::string device = "auto";
+  std::unique_ptr<ictp::Model> model;
+  std::unique_ptr<ictp::GraphBuilder> builder;
+  ictp::Evaluation result;
+  double energy_unit = 1.0;    // eV in the units of the run
+
+  bigint list_builds = -1, list_step = -1;    // the neighbor list that the builder has read
+  std::vector<int64_t> tags;
+
+  int num_evaluations = 0;
+  double graph_seconds = 0.0, scatter_seconds = 0.0;
+
+  // One slice of features: row i belongs to LAMMPS' atom i, owned or ghost, whether a node or not,
+  // because a ghost may be relayed to the next process.
+  std::vector<double> slots;
+  int num_doubles = 0;    // of a row, in the current slice
+  ictp::Halo::Scalar scalar = ictp::Halo::Scalar::FLOAT64;
+
+  double *slot(int atom) { return &slots[static_cast<size_t>(atom) * COMM_WIDTH]; }
+  void forward(std::byte *, size_t) override;
+  void reverse(std::byte *, size_t, ictp::Halo::Scalar) override;
+  size_t begin_slice(size_t, size_t);
+};
+
+/* ---------------------------------------------------------------------- */
+
+PairICTP::PairICTP(LAMMPS *lmp)
+    : Pair(lmp)
+    , impl(std::make_unique<Impl>(this))
+{
+  manybody_flag = 1;
+  one_coeff = 1;
+  single_enable = 0;
+  restartinfo = 0;
+  writedata = 0;
+  no_virial_fdotr_compute = 1;
+  centroidstressflag = CENTROID_AVAIL;
+  comm_forward = COMM_WIDTH;
+  comm_reverse = COMM_WIDTH;
+}
+
+/* ---------------------------------------------------------------------- */
+
+PairICTP::~PairICTP()
+{
+  if (copymode || !allocated)
+    return;
+  memory->destroy(setflag);
+  memory->destroy(cutsq);
+}
+
+/* ---------------------------------------------------------------------- */
+
+void PairICTP::allocate()
+{
+  const int size = atom->ntypes + 1;
+  memory->create(setflag, size, size, "pair:setflag");
+  memory->create(cutsq, size, size, "pair:cutsq");
+  map = new int[size];
+  allocated = 1;
+}
+
+/* ---------------------------------------------------------------------- */
+
+void PairICTP::settings(int narg, char **arg)
+{
+  impl->device = "auto";
+  for (int iarg = 0; iarg < narg; iarg += 2) {
+    const std::string keyword = arg[iarg];
+    if (keyword != "device")
+      error->all(FLERR, "Unknown pair_style ictp keyword: {} (expected device)", keyword);
+    if (iarg + 1 == narg)
+      utils::missing_cmd_args(FLERR, "pair_style ictp " + keyword, error);
+    impl->device = arg[iarg + 1];
+    if (impl->device != "auto" && impl->device != "cpu" && impl->device != "cuda")
+      error->all(FLERR, "pair_style ictp device: expected auto, cpu or cuda, got {}", impl->device);
+  }
+}
+
+/* ---------------------------------------------------------------------- */
+
+void PairICTP::coeff(int narg, char **arg)
+{
+  if (narg < 3)
+    error->all(FLERR,
+               "pair_coeff for pair_style ictp: expected * * model.pt and an element (or NULL) "
+               "for each atom type");
+  if (narg - 3 != atom->ntypes)
+    error->all(FLERR,
+               "pair_coeff for pair_style ictp: expected {} elements (or NULL), one for each "
+               "atom type, got {}",
+               atom->ntypes, narg - 3);
+  if (!allocated)
+    allocate();
+  choose_num_threads();
+  load_model(arg[2]);
+  map_types(narg - 3, arg + 3);
+}
+
+/* ----------------------------------------------------------------------
+   every process reads the file; a failure on any of them is the same error on all
+------------------------------------------------------------------------- */
+
+void PairICTP::load_model(const char *file)
+{
+  impl->builder.reset();
+  impl->model.reset();
+  const int local_process = node_local_process(universe->uworld);
+  std::string path = utils::get_potential_file_path(file);
+  if (path.empty())
+    path = file;
+  std::string failure;
+  try {
+    impl->model = std::make_unique<ictp::Model>(path, impl->device, local_process);
+  } catch (const std::exception &problem) {
+    failure = problem.what();
+  }
+
+  const int mine = failure.empty() ? comm->nprocs : comm->me;
+  int first = mine;
+  MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, world);
+  if (first == comm->nprocs)
+    return;
+  int length = static_cast<int>(failure.size());
+  MPI_Bcast(&length, 1, MPI_INT, first, world);
+  failure.resize(length);
+  MPI_Bcast(failure.data(), length, MPI_CHAR, first, world);
+  error->all(FLERR, failure);
+}
+
+/* ---------------------------------------------------------------------- */
+
+void PairICTP::map_types(int num_names, char **names)
+{
+  const std::vector<std::string> &known = impl->model->elements();
+  std::vector<int> species_of_type(atom->ntypes + 1, -1);
+  for (int i = 0; i < num_names; ++i) {
+    if (strcmp(names[i], "NULL") == 0)
+      continue;
+    const auto found = std::find(known.begin(), known.end(), names[i]);
+    if (found == known.end()) {
+      std::string list;
+      for (const std::string &name : known) list += " " + name;
+      error->all(FLERR,
+                 "pair_coeff for pair_style ictp: element {} of atom type {} is not in the model, "
+                 "which knows{}",
+                 names[i], i + 1, list);
+    }
+    species_of_type[i + 1] = static_cast<int>(found - known.begin());
+  }
+  map_element2type(num_names, names);
+  impl->builder = std::make_unique<ictp::GraphBuilder>(species_of_type, impl->model->r_cut());
+  impl->list_builds = -1;
+  if (comm->me == 0)
+    utils::logmesg(lmp, "pair ictp: {} layers, r_cut {:g} A, {}, device {}\n",
+                   impl->model->num_layers(), impl->model->r_cut(), impl->model->dtype(),
+                   impl->model->device());
+}
+
+/* ----------------------------------------------------------------------
+   what the user set (OMP_NUM_THREADS, package omp); else one thread per process, or all cores for
+   a process that is alone
+------------------------------------------------------------------------- */
+
+void PairICTP::choose_num_threads()
+{
+  int num_threads = comm->nthreads;
+  if (!getenv("OMP_NUM_THREADS") && num_threads == 1 && universe->nprocs == 1)
+    num_threads = std::max(1U, std::thread::hardware_concurrency());
+  ictp::Model::set_num_threads(num_threads);
+}
+
+/* ---------------------------------------------------------------------- */
+
+void PairICTP::init_style()
+{
+  if (strcmp(update->unit_style, "metal") == 0)
+    impl->energy_unit = 1.0;
+  else if (strcmp(update->unit_style, "real") == 0)
+    impl->energy_unit = utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL);
+  else
+    error->all(FLERR, "Pair style ictp requires units metal or real, got {}", update->unit_style);
+  if (!atom->tag_enable)
+    error->all(FLERR, "Pair style ictp requires atom IDs");
+  if (!force->newton_pair)
+    error->all(FLERR, "Pair style ictp requires newton pair on");
+
+  // a special weight of zero takes the pair out of the neighbor list, the model would miss it
+  if (atom->nbonds > 0 && !force->kspace)
+    for (int i = 1; i < 4; ++i)
+      if (force->special_lj[i] == 0.0 && force->special_coul[i] == 0.0)
+        error->all(FLERR,
+                   "Pair style ictp needs bonded neighbors in its neighbor list: a weight of 0 "
+                   "removes them, use special_bonds lj/coul 1 1 1 (or 1e-50 instead of 0)");
+
+  neighbor->add_request(this, NeighConst::REQ_FULL);
+}
+
+/* ---------------------------------------------------------------------- */
+
+double PairICTP::init_one(int i, int j)
+{
+  if (setflag[i][j] == 0)
+    error->all(FLERR, "All pair coeffs are not set");
+  return impl->model->r_cut();
+}
+
+/* ---------------------------------------------------------------------- */
+
+void PairICTP::setup()
+{
+  for (double cutoff : comm->cutghost)
+    if (domain->triclinic == 0 && cutoff < impl->model->r_cut())
+      error->all(FLERR,
+                 "Pair style ictp needs ghost atoms up to {} A, communicated are {}: use "
+                 "comm_modify cutoff",
+                 impl->model->r_cut(), cutoff);
+}
+
+/* ---------------------------------------------------------------------- */
+
+void PairICTP::compute(int eflag, int vflag)
+{
+  ev_init(eflag, vflag);
+  build_graph();
+  evaluate();
+  const double start = now();
+  scatter_forces();
+  if (eflag_either)
+    tally_energies();
+  if (vflag_either)
+    tally_virial();
+  impl->scatter_seconds += now() - start;
+}
+
+/* ---------------------------------------------------------------------- */
+
+void PairICTP::build_graph()
+{
+  const double start = now();
+  const bool same_list = neighbor->ago != 0 && impl->list_builds == neighbor->ncalls &&
+                         impl->list_step == neighbor->lastcall;
+  try {
+    if (!same_list) {
+      impl->tags.assign(atom->tag, atom->tag + atom->nlocal + atom->nghost);
+      impl->builder->rebuild(
+          {atom->nlocal, atom->nghost, atom->type, impl->tags.data()},
+          {list->inum, list->ilist, list->numneigh, list->firstneigh, NEIGHMASK});
+      impl->list_builds = neighbor->ncalls;
+      impl->list_step = neighbor->lastcall;
+    }
+    impl->builder->update(atom->x ? atom->x[0] : nullptr);
+  } catch (const std::exception &problem) {
+    error->one(FLERR, "Pair style ictp: {}", problem.what());
+  }
+  impl->graph_seconds += now() - start;
+}
+
+/* ---------------------------------------------------------------------- */
+
+void PairICTP::evaluate()
+{
+  try {
+    impl->result =
+        impl->model->evaluate(impl->builder->graph(), comm->nprocs > 1 ? impl.get() : nullptr);
+  } catch (const std::exception &problem) {
+    error->one(FLERR, "Pair style ictp: {}", problem.what());
+  }
+  ++impl->num_evaluations;
+}
+
+/* ----------------------------------------------------------------------
+   r = x_neighbor - x_center: the center feels +dE/dr, the neighbor -dE/dr; what a ghost feels goes
+   home with LAMMPS' reverse communication of forces
+------------------------------------------------------------------------- */
+
+void PairICTP::scatter_forces()
+{
+  const ictp::Graph &graph = impl->builder->graph();
+  double **f = atom->f;
+  for (int64_t edge = 0; edge < graph.num_edges; ++edge) {
+    const double *gradient = impl->result.edge_gradients + 3 * edge;
+    double *f_center = f[graph.node_atoms[graph.centers[edge]]];
+    double *f_neighbor = f[graph.node_atoms[graph.neighbors[edge]]];
+    for (int k = 0; k < 3; ++k) {
+      f_center[k] += impl->energy_unit * gradient[k];
+      f_neighbor[k] -= impl->energy_unit * gradient[k];
+    }
+  }
+}
+
+/* ---------------------------------------------------------------------- */
+
+void PairICTP::tally_energies()
+{
+  const ictp::Graph &graph = impl->builder->graph();
+  for (int64_t node = 0; node < graph.num_local; ++node) {
+    const double energy = impl->energy_unit * impl->result.node_energies[node];
+    if (eflag_global)
+      eng_vdwl += energy;
+    if (eflag_atom)
+      eatom[graph.node_atoms[node]] += energy;
+  }
+}
+
+/* ----------------------------------------------------------------------
+   W = -r (x) dE/dr, summed over edges. Per atom: vatom gives half of an edge to its center and half
+to its neighbor; cvatom gives all to the neighbor, so that sum_i cvatom_i v_i is the potential part
+of the heat flux, sum_ij r_ij (dE_j/dr_ji . v_i), exactly for one layer.
+------------------------------------------------------------------------- */
+
+void PairICTP::tally_virial()
+{
+  static constexpr int ROW[9] = {0, 1, 2, 0, 0, 1, 1, 2, 2};
+  static constexpr int COLUMN[9] = {0, 1, 2, 1, 2, 2, 0, 0, 1};
+  const ictp::Graph &graph = impl->builder->graph();
+  for (int64_t edge = 0; edge < graph.num_edges; ++edge) {
+    const double *r = &graph.edge_vectors[3 * edge];
+    const double *gradient = impl->result.edge_gradients + 3 * edge;
+    const int center = graph.node_atoms[graph.centers[edge]];
+    const int neighbor_atom = graph.node_atoms[graph.neighbors[edge]];
+    for (int k = 0; k < 9; ++k) {
+      const double w = -impl->energy_unit * r[ROW[k]] * gradient[COLUMN[k]];
+      if (k < 6 && vflag_global)
+        virial[k] += w;
+      if (k < 6 && vflag_atom) {
+        vatom[center][k] += 0.5 * w;
+        vatom[neighbor_atom][k] += 0.5 * w;
+      }
+      if (cvflag_atom)
+        cvatom[neighbor_atom][k] += w;
+    }
+  }
+}
+
+/* ----------------------------------------------------------------------
+   features between processes
+------------------------------------------------------------------------- */
+
+size_t PairICTP::Impl::begin_slice(size_t offset, size_t row_bytes)
+{
+  const size_t bytes = std::min(SLICE_BYTES, row_bytes - offset);
+  num_doubles = static_cast<int>((bytes + sizeof(double) - 1) / sizeof(double));
+  slots.assign(static_cast<size_t>(pair->atom->nlocal + pair->atom->nghost) * COMM_WIDTH, 0.0);
+  return bytes;
+}
+
+void PairICTP::Impl::forward(std::byte *rows, size_t row_bytes)
+{
+  const ictp::Graph &graph = builder->graph();
+  for (size_t offset = 0; offset < row_bytes; offset += SLICE_BYTES) {
+    const size_t bytes = begin_slice(offset, row_bytes);
+    for (int64_t node = 0; node < graph.num_local; ++node)
+      memcpy(slot(graph.node_atoms[node]), rows + node * row_bytes + offset, bytes);
+    pair->comm->forward_comm(pair, num_doubles);
+    for (int64_t node = graph.num_local; node < graph.num_nodes; ++node)
+      memcpy(rows + node * row_bytes + offset, slot(graph.node_atoms[node]), bytes);
+  }
+}
+
+template <typename T>
+static void add(void *sum, const void *values, size_t bytes)
+{
+  for (size_t k = 0; k < bytes / sizeof(T); ++k)
+    static_cast<T *>(sum)[k] += static_cast<const T *>(values)[k];
+}
+
+static void add(ictp::Halo::Scalar scalar, void *sum, const void *values, size_t bytes)
+{
+  if (scalar == ictp::Halo::Scalar::FLOAT32)
+    add<float>(sum, values, bytes);
+  else
+    add<double>(sum, values, bytes);
+}
+
+void PairICTP::Impl::reverse(std::byte *rows, size_t row_bytes, ictp::Halo::Scalar type)
+{
+  const ictp::Graph &graph = builder->graph();
+  scalar = type;
+  for (size_t offset = 0; offset < row_bytes; offset += SLICE_BYTES) {
+    const size_t bytes = begin_slice(offset, row_bytes);
+    for (int64_t node = graph.num_local; node < graph.num_nodes; ++node)
+      memcpy(slot(graph.node_atoms[node]), rows + node * row_bytes + offset, bytes);
+    pair->comm->reverse_comm(pair, num_doubles);
+    for (int64_t node = 0; node < graph.num_local; ++node)
+      add(scalar, rows + node * row_bytes + offset, slot(graph.node_atoms[node]), bytes);
+  }
+}
+
+/* ---------------------------------------------------------------------- */
+
+int PairICTP::pack_forward_comm(int n, int *atoms, double *buf, int /*pbc_flag*/, int * /*pbc*/)
+{
+  const int width = impl->num_doubles;
+  for (int i = 0; i < n; ++i) memcpy(buf + i * width, impl->slot(atoms[i]), width * sizeof(double));
+  return n * width;
+}
+
+void PairICTP::unpack_forward_comm(int n, int first, double *buf)
+{
+  const int width = impl->num_doubles;
+  for (int i = 0; i < n; ++i)
+    memcpy(impl->slot(first + i), buf + i * width, width * sizeof(double));
+}
+
+int PairICTP::pack_reverse_comm(int n, int first, double *buf)
+{
+  const int width = impl->num_doubles;
+  for (int i = 0; i < n; ++i)
+    memcpy(buf + i * width, impl->slot(first + i), width * sizeof(double));
+  return n * width;
+}
+
+void PairICTP::unpack_reverse_comm(int n, int *atoms, double *buf)
+{
+  const int width = impl->num_doubles;
+  for (int i = 0; i < n; ++i)
+    add(impl->scalar, impl->slot(atoms[i]), buf + i * width, width * sizeof(double));
+}
+
+/* ----------------------------------------------------------------------
+   at the end of a run: where the time went, per evaluation, mean and slowest process
+------------------------------------------------------------------------- */
+
+void PairICTP::finish()
+{
+  if (!impl->model || impl->num_evaluations == 0)
+    return;
+  const ictp::ModelTimings &model = impl->model->timings();
+  const double mine[5] = {impl->graph_seconds, model.forward, model.backward, model.exchange,
+                          impl->scatter_seconds};
+  double sum[5], slowest[5];
+  MPI_Reduce(mine, sum, 5, MPI_DOUBLE, MPI_SUM, 0, world);
+  MPI_Reduce(mine, slowest, 5, MPI_DOUBLE, MPI_MAX, 0, world);
+  if (comm->me == 0) {
+    static constexpr const char *NAMES[5] = {"graph", "forward", "backward", "exchange", "scatter"};
+    std::string text = fmt::format("pair ictp: {} evaluations, ms each, mean (slowest process):",
+                                   impl->num_evaluations);
+    for (int k = 0; k < 5; ++k)
+      text += fmt::format(" {} {:.3f} ({:.3f})", NAMES[k],
+                          1e3 * sum[k] / comm->nprocs / impl->num_evaluations,
+                          1e3 * slowest[k] / impl->num_evaluations);
+    utils::logmesg(lmp, text + "\n");
+  }
+  impl->num_evaluations = 0;
+  impl->graph_seconds = impl->scatter_seconds = 0.0;
+  impl->model->timings() = ictp::ModelTimings();
+}
+
+/* ---------------------------------------------------------------------- */
+
+double PairICTP::memory_usage()
+{
+  double bytes = Pair::memory_usage();
+  if (impl->builder)
+    bytes += static_cast<double>(impl->builder->memory_bytes());
+  bytes += static_cast<double>(impl->slots.capacity() * sizeof(double));
+  bytes += static_cast<double>(impl->tags.capacity() * sizeof(int64_t));
+  return bytes;
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#ifndef LMP_PAIR_ICTP_H
+#define LMP_PAIR_ICTP_H
+
+#include "pair.h"
+
+#include <memory>
+
+namespace LAMMPS_NS {
+
+/// pair_style ictp: an exported ICTP model, message passing over any number of processes.
+class PairICTP : public Pair {
+ public:
+  explicit PairICTP(class LAMMPS *);
+  ~PairICTP() override;
+
+  void settings(int, char **) override;
+  void coeff(int, char **) override;
+  void init_style() override;
+  double init_one(int, int) override;
+  void setup() override;
+  void compute(int, int) override;
+  void finish() override;
+  double memory_usage() override;
+
+  int pack_forward_comm(int, int *, double *, int, int *) override;
+  void unpack_forward_comm(int, int, double *) override;
+  int pack_reverse_comm(int, int, double *) override;
+  void unpack_reverse_comm(int, int *, double *) override;
+
+ private:
+  struct Impl;    // keeps torch out of LAMMPS' style headers
+  std::unique_ptr<Impl> impl;
+
+  void allocate();
+  void load_model(const char *);
+  void map_types(int, char **);
+  void choose_num_threads();
+  void build_graph();
+  void evaluate();
+  void scatter_forces();
+  void tally_energies();
+  void tally_virial();
+};
+
+}    // namespace LAMMPS_NS
+
+#endif

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""A trained model as an ASE calculator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+from torch import Tensor
+
+from pyictp.dataset import species_of
+from pyictp.derivatives import Prediction, assemble, evaluate_graph, stress_from_virial
+from pyictp.errors import UserError
+from pyictp.graph import Graph, build_graph
+from pyictp.neighbors import SkinList
+from pyictp.potential import as_potential, potential_properties, resolve_device
+
+
+class ICTPCalculator(Calculator):
+    """Energy, energies per atom, forces and, for cells with pbc, stress of a model.
+
+    Units and signs are ASE's: eV, eV/A, eV/A^3, tension positive.
+    """
+
+    implemented_properties: ClassVar[list[str]] = [
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+    ]
+
+    def __init__(
+        self,
+        model: str | Path | Any,
+        device: str = "cpu",
+        dtype: torch.dtype | str | None = None,
+        skin: float = 0.5,
+        native: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Load a model.
+
+        Args:
+            model: training folder, checkpoint, exported file, or a model in memory.
+            device: cpu, cuda, cuda:1 or auto.
+            dtype: float32 or float64; None keeps the model's own.
+            skin: margin of the neighbor list in A; atoms may move skin/2 before it is built anew.
+            native: run an exported file through the C++ code that LAMMPS runs.
+            kwargs: passed on to ASE's Calculator.
+
+        Raises:
+            UserError: the model cannot be loaded, or `native` is asked for something else than an
+                exported file.
+        """
+        super().__init__(**kwargs)
+        self.device = resolve_device(device)
+        self._evaluate: Callable[[Graph], Prediction]
+        if native:
+            self.potential = _load_native(model, str(self.device), dtype)
+            self._evaluate = self._evaluate_native
+        else:
+            self.potential = as_potential(model, self.device, dtype)
+            self._evaluate = self._evaluate_python
+        self.elements, self.r_cut = potential_properties(self.potential)
+        self.neighbors = SkinList(self.r_cut, skin)
+        self._numbers = np.zeros(0, dtype=np.int64)
+        self._species = np.zeros(0, dtype=np.int64)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Fill `results`, all properties at once.
+
+        Raises:
+            UserError: an element is not in the model, two atoms are on one spot, pbc without cell.
+        """
+        super().calculate(atoms, list(properties), list(system_changes))
+        assert self.atoms is not None
+        cell = np.array(self.atoms.cell)
+        graph = build_graph(
+            self.atoms.positions,
+            cell,
+            self.atoms.pbc,
+            self._species_of(self.atoms.numbers),
+            self.r_cut,
+            self.neighbors,
+        )
+        prediction = self._evaluate(graph.to(self.device))
+        energy = prediction.energies[0].item()
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "energies": prediction.node_energies.cpu().numpy(),
+            "forces": prediction.forces.cpu().numpy(),
+        }
+        volume = abs(float(np.linalg.det(cell)))
+        if self.atoms.pbc.any() and volume > 0:
+            volumes = torch.tensor([volume], dtype=torch.float64)
+            stress = stress_from_virial(prediction.virials.cpu(), volumes)[0]
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress.numpy())
+
+    def _species_of(self, numbers: np.ndarray) -> np.ndarray:
+        if not np.array_equal(numbers, self._numbers):
+            self._species = species_of(numbers, self.elements)
+            self._numbers = numbers.copy()
+        return self._species
+
+    def _evaluate_python(self, graph: Graph) -> Prediction:
+        return evaluate_graph(self.potential, graph)
+
+    def _evaluate_native(self, graph: Graph) -> Prediction:
+        cpu = graph.to("cpu")
+        node_energies, edge_gradients = self.potential.evaluate(
+            cpu.species.numpy(), cpu.edge_index.numpy(), cpu.edge_vectors.numpy(), cpu.num_local
+        )
+        return assemble(cpu, _real(node_energies), _real(edge_gradients))
+
+
+def _load_native(model: Any, device: str, dtype: torch.dtype | str | None) -> Any:
+    if not isinstance(model, (str, Path)) or not Path(model).is_file():
+        raise UserError(f"native=True: expected the path of an exported file, got {model!r}")
+    if dtype is not None:
+        raise UserError("native=True: an exported file has its own dtype: leave dtype out")
+    from pyictp import native
+
+    native.load_operators()
+    from pyictp import _native
+
+    try:
+        return _native.Model(str(model), device)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def _real(values: Any) -> Tensor:
+    return torch.as_tensor(values).to(device="cpu", dtype=torch.float64)

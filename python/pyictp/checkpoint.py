@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Checkpoints: tensors and plain values only, written atomically, read without running any code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pyictp.config import ModelConfig, from_dict, to_dict
+from pyictp.errors import UserError
+from pyictp.model import ICTPModel
+
+FORMAT = "ictp-checkpoint"
+SCHEMA_VERSION = 1
+
+
+def save_checkpoint(path: str | Path, model: ICTPModel, **extras: Any) -> None:
+    """Write architecture and parameters of a model so that a reader sees the old file or the new one.
+
+    Args:
+        path: the file; its folder exists.
+        model: on any device; saved from the CPU.
+        extras: further entries, tensors and plain values in dicts and lists.
+
+    Raises:
+        UserError: the file cannot be written; an older one is still whole.
+    """
+    path = Path(path)
+    payload = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "model_config": to_dict(model.config),
+        "model_state": {name: value.cpu() for name, value in model.state_dict().items()},
+        **extras,
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(payload, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write '{path}': {error}; an older file there is still whole") from error
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Return the contents of a checkpoint, tensors on the CPU.
+
+    Raises:
+        UserError: the file is missing, truncated, no checkpoint, or of a later schema.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"'{path}' not found: expected a training folder, a checkpoint or an exported file")
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UserError(f"'{path}' is not a checkpoint of ictp train, or is truncated: write it again") from error
+    if not isinstance(payload, Mapping) or payload.get("format") != FORMAT:
+        raise UserError(f"'{path}' is not a checkpoint of ictp train: expected one, or an exported file")
+    if payload["schema_version"] > SCHEMA_VERSION:
+        raise UserError(
+            f"checkpoint '{path}' has schema {payload['schema_version']}, this package reads {SCHEMA_VERSION}: "
+            "update pyictp"
+        )
+    return dict(payload)
+
+
+def build_model(payload: Mapping[str, Any], dtype: torch.dtype | None = None) -> ICTPModel:
+    """Return the model of a checkpoint, in the dtype it was saved in unless told otherwise."""
+    model = ICTPModel(from_dict(ModelConfig, payload["model_config"], "model"))
+    state = payload["model_state"]
+    model.to(dtype or state["node_embedding"].dtype)
+    model.load_state_dict(state)
+    return model
+
+
+def load_model(path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Any:
+    """Return a potential: a callable like `ICTPModel.forward` with `metadata`.
+
+    Args:
+        path: training folder (its best.pt is taken), checkpoint, or exported file.
+        device: where it shall compute.
+        dtype: None keeps that of the file; an exported file cannot change it.
+
+    Raises:
+        UserError: nothing readable there, or the dtype of an exported file differs.
+    """
+    path = resolve_path(path)
+    if is_exported(path):
+        from pyictp.export import load_exported
+
+        return load_exported(path, device, dtype)
+    payload = load_checkpoint(path)
+    model = build_model(payload, dtype).to(device).eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    model.metadata = {key: payload[key] for key in ("model_config", "provenance") if key in payload}
+    return model
+
+
+def resolve_path(path: str | Path) -> Path:
+    """Return the file that a training folder, a checkpoint or an exported file means."""
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    if (path / "best.pt").is_file():
+        return path / "best.pt"
+    raise UserError(f"folder '{path}' holds no best.pt: expected a training folder; has its training validated yet?")
+
+
+def is_exported(path: Path) -> bool:
+    """Return whether a file is a TorchScript archive rather than a checkpoint."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""Dataclasses from plain values (what YAML and checkpoints hold) and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pyictp.errors import UserError
+
+
+def from_dict(cls: type, tree: Mapping[str, Any], section: str) -> Any:
+    """Return the dataclass `cls` filled from a mapping of plain values.
+
+    Raises:
+        UserError: a key does not exist (the nearest valid one is named), a value has the wrong
+            type.
+    """
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for key, value in tree.items():
+        where = f"{section}.{key}" if section else str(key)
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.0)
+            raise UserError(f"unknown config key '{where}': did you mean '{near[0]}'?")
+        values[key] = _convert(hints[key], value, where)
+    return cls(**values)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a dataclass as plain values (lists, no tuples), the inverse of `from_dict`."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """Check a value against its annotation; ints serve as floats, lone values as tuples."""
+    if dataclasses.is_dataclass(hint):
+        if value is None:
+            value = {}
+        if not isinstance(value, Mapping):
+            raise UserError(f"config section '{where}': expected keys and values, got {value!r}")
+        return from_dict(hint, value, where)
+    origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        return _convert_union(typing.get_args(hint), value, where)
+    if origin is tuple:
+        items = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(_convert(typing.get_args(hint)[0], item, where) for item in items)
+    if hint is float and isinstance(value, str):
+        value = _number(value)  # YAML reads 1e-3 (no point) as a string
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    expected = origin or hint
+    if not isinstance(value, expected) or (hint in (int, float) and isinstance(value, bool)):
+        raise UserError(f"config key '{where}': expected {_name(hint)}, got {value!r}")
+    return value
+
+
+def _convert_union(options: Sequence[Any], value: Any, where: str) -> Any:
+    if value is None and type(None) in options:
+        return None
+    for option in options:
+        if option is type(None):
+            continue
+        try:
+            return _convert(option, value, where)
+        except UserError:
+            continue
+    raise UserError(
+        f"config key '{where}': expected {' or '.join(_name(o) for o in options)}, got {value!r}"
+    )
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _name(hint: Any) -> str:
+    return "null" if hint is type(None) else getattr(hint, "__name__", str(hint))

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""Pictures of the demo report: each function returns a matplotlib Figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from pyictp.demo.alloy import ELEMENTS
+from pyictp.demo.analysis import Average
+
+TEACHER_COLOR, ICTP_COLOR = "#4d4d4d", "#d95f02"
+ELEMENT_COLORS = {"Co": "#e7298a", "Ni": "#1b9e77", "Fe": "#d95f02", "Cr": "#7570b3"}
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, readable on dense displays; return the path."""
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=160)
+    return path
+
+
+def _figure(width: float = 5.2, height: float = 3.6) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def crystal(atoms: Atoms) -> Figure:
+    """Draw the cell of the runs along [001], front atoms over back atoms, colored by element."""
+    figure, axes = _figure(4.4, 3.8)
+    positions = atoms.get_positions(wrap=True)
+    order = np.argsort(positions[:, 2])
+    depth = (positions[:, 2] - positions[:, 2].min()) / np.ptp(positions[:, 2])
+    symbols = np.array(atoms.get_chemical_symbols())
+    radius = 0.8 * covalent_radii[atoms.numbers]
+    box = atoms.cell.lengths()
+    points_per_length = 3.2 * 72 / box[0]
+    for element in ELEMENTS:
+        chosen = order[symbols[order] == element]
+        axes.scatter(
+            *positions[chosen, :2].T,
+            s=(1.6 * points_per_length * radius[chosen]) ** 2,
+            c=ELEMENT_COLORS[element],
+            alpha=0.35 + 0.65 * depth[chosen],
+            edgecolors="white",
+            linewidths=0.6,
+            label=element,
+        )
+    axes.set(xlabel="x [Å]", ylabel="y [Å]", aspect="equal", xlim=(-1, box[0] + 1), ylim=(-1, box[1] + 1))
+    legend = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    for handle in legend.legend_handles:
+        handle.set_sizes([60])
+        handle.set_alpha(1)
+    return figure
+
+
+def energy_drift(times: Mapping[str, np.ndarray], energies: Mapping[str, np.ndarray], num_atoms: int) -> Figure:
+    """Draw the total energy per atom from its start, teacher and ictp; {name: (T,)} in ps and eV."""
+    figure, axes = _figure()
+    for name, color in (("teacher", TEACHER_COLOR), ("ictp", ICTP_COLOR)):
+        change = 1000 * (energies[name] - energies[name][0]) / num_atoms
+        axes.plot(times[name], change, color=color, label=name, linewidth=1.4)
+    axes.axhline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
+    axes.set(xlabel="time [ps]", ylabel="change of total energy [meV/atom]")
+    axes.legend(frameon=False)
+    return figure
+
+
+def lattice_parameters(temperatures: Sequence[float], values: Mapping[str, Sequence[Average]]) -> Figure:
+    """Draw the lattice parameter over temperature with standard errors, teacher and ictp."""
+    figure, axes = _figure()
+    styles = {"teacher": (TEACHER_COLOR, "s", 9, "none"), "ictp": (ICTP_COLOR, "o", 5, ICTP_COLOR)}
+    for name, (color, marker, size, face) in styles.items():
+        means = [value.mean for value in values[name]]
+        axes.errorbar(
+            temperatures,
+            means,
+            yerr=[value.error for value in values[name]],
+            color=color,
+            marker=marker,
+            markersize=size,
+            markerfacecolor=face,
+            capsize=3,
+            linewidth=1.2,
+            label=name,
+        )
+    axes.set(xlabel="temperature [K]", ylabel="lattice parameter [Å]", xlim=(0, max(temperatures) * 1.1))
+    axes.legend(frameon=False)
+    return figure
+
+
+def radial_distributions(r: np.ndarray, g: Mapping[str, np.ndarray]) -> Figure:
+    """Draw g(r) of both runs; r (B,) in A."""
+    figure, axes = _figure()
+    axes.plot(r, g["teacher"], color=TEACHER_COLOR, linewidth=3.5, alpha=0.45, label="teacher")
+    axes.plot(r, g["ictp"], color=ICTP_COLOR, linewidth=1.4, label="ictp")
+    axes.axhline(1, color="#bbbbbb", linewidth=0.8, zorder=0)
+    axes.set(xlabel="distance r [Å]", ylabel="g(r)", xlim=(2, r[-1]), ylim=(0, None))
+    axes.legend(frameon=False)
+    return figure
+
+
+def force_parity(forces: np.ndarray, reference: np.ndarray, types: np.ndarray) -> Figure:
+    """Draw force components of ictp over the teacher's on one trajectory, and the distribution of their difference.
+
+    Args:
+        forces: (T, N, 3) [eV/A].
+        reference: (T, N, 3) [eV/A].
+        types: (N,) from 1.
+    """
+    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
+    parity, spread = figure.subplots(1, 2)
+    stride = max(1, len(forces) // 10)
+    limit = 1.05 * np.abs(reference).max()
+    for kind, element in enumerate(ELEMENTS, start=1):
+        chosen = types == kind
+        shown = (slice(None, None, stride), chosen)
+        color = ELEMENT_COLORS[element]
+        parity.plot(reference[shown].ravel(), forces[shown].ravel(), ".", ms=2, color=color, label=element, rasterized=True)
+        difference = 1000 * (forces - reference)[:, chosen].ravel()
+        spread.hist(difference, bins=np.linspace(-200, 200, 81), histtype="step", density=True, color=color, label=element)
+    parity.plot([-limit, limit], [-limit, limit], color="#999999", linewidth=0.8, zorder=0)
+    parity.set(xlabel="teacher force [eV/Å]", ylabel="ictp force [eV/Å]", aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit))
+    spread.set(xlabel="ictp − teacher [meV/Å]", ylabel="probability density [Å/meV]", xlim=(-200, 200))
+    for axes in (parity, spread):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, markerscale=4)
+    return figure

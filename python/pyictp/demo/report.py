@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""The demo's report: numbers of all stages, goals, pictures, in one HTML file that needs nothing but a browser."""
+
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import numpy as np
+from ase import Atoms
+from ase.io import read
+
+from pyictp.demo import alloy, analysis, figures, runs
+from pyictp.demo.analysis import Average
+from pyictp.demo.runs import TIME_STEP, Trajectory
+
+if TYPE_CHECKING:
+    from pyictp.demo.label import Sampling
+    from pyictp.demo.run import Dynamics
+
+NAMES = ("teacher", "ictp")
+FORCE_GOAL = 60.0  # meV/A
+DRIFT_GOAL = 0.1  # meV/atom/ps
+LATTICE_GOAL = 0.3  # %
+RDF_BINS = 140
+
+
+def collect(
+    output: Path,
+    dynamics: Dynamics,
+    sampling: Sampling,
+    seconds: Mapping[str, float],
+    commands: Sequence[str],
+) -> dict[str, Any]:
+    """Return everything the report shows, and draw its pictures in `output`/pictures.
+
+    Args:
+        output: folder of the demo, all stages but the report done.
+        dynamics: sizes of the LAMMPS runs.
+        sampling: how the data were made.
+        seconds: {stage: time} so far.
+        commands: `ictp` commands as run.
+    """
+    nve, npt = read_nve(output, dynamics), read_npt(output, dynamics)
+    held_out = json.loads((output / "test.json").read_text())
+    numbers = {
+        "held_out": held_out,
+        "nve": {key: nve[key] for key in ("force_rmse", "force_rms", "energy_rmse", "by_element", "drift", "rdf_rmse", "us_per_atom_step")},
+        "lattice_parameters": {name: [vars(value) for value in npt[name]] for name in NAMES},
+        "temperatures": list(dynamics.npt_temperatures),
+        "seconds": dict(seconds),
+    }
+    return {
+        "numbers": numbers,
+        "goals": goals(nve, npt),
+        "table": table(nve, npt, dynamics),
+        "held_out": held_out,
+        "nve": nve,
+        "pictures": draw(output, nve, npt, dynamics),
+        "data": describe_data(output, sampling),
+        "dynamics": dynamics,
+        "time_step_fs": 1000 * TIME_STEP,
+        "seconds": seconds,
+        "commands": list(commands),
+        "versions": versions(),
+        "teacher": {"name": alloy.TEACHER_NAME, "source": alloy.TEACHER_SOURCE},
+        "decks": sorted(path.parent.name for path in output.glob("lammps/*/in.lmp")),
+    }
+
+
+def read_nve(output: Path, dynamics: Dynamics) -> dict[str, Any]:
+    """Return the constant-energy runs: drift, radial distribution, and ictp forces against the teacher's."""
+    result: dict[str, Any] = {"times": {}, "energies": {}, "drift": {}, "g": {}, "us_per_atom_step": {}}
+    num_atoms = 4 * dynamics.nve_repeat**3
+    trajectories: dict[str, Trajectory] = {}
+    for name in NAMES:
+        folder = output / "lammps" / f"{name}-nve"
+        thermo = runs.read_thermo(folder / "log.lammps")
+        times = result["times"][name] = TIME_STEP * thermo["Step"]
+        energies = result["energies"][name] = thermo["TotEng"]
+        result["drift"][name] = analysis.energy_drift(times, energies, num_atoms)
+        result["us_per_atom_step"][name] = 1e6 * runs.seconds_per_step(folder / "log.lammps") / num_atoms
+        trajectory = trajectories[name] = runs.read_dump(folder / "nve.dump")
+        r_max = 0.499 * float(trajectory.boxes.min())
+        result["r"], result["g"][name] = analysis.radial_distribution(trajectory.positions, trajectory.boxes, r_max, RDF_BINS)
+    again = output / "lammps" / "teacher-rerun"
+    trajectory, reference = trajectories["ictp"], runs.read_dump(again / "rerun.dump")
+    energies = runs.read_thermo(output / "lammps" / "ictp-nve" / "log.lammps")["PotEng"]
+    teacher_energies = runs.read_thermo(again / "log.lammps")["PotEng"]
+    by_type = analysis.rmse_by_type(trajectory.forces, reference.forces, trajectory.types)
+    return result | {
+        "num_atoms": num_atoms,
+        "trajectory": trajectory,
+        "reference": reference,
+        "force_rmse": 1000 * analysis.rmse(trajectory.forces, reference.forces),
+        "force_rms": 1000 * analysis.rmse(reference.forces, np.zeros(1)),
+        "by_element": {alloy.ELEMENTS[kind - 1]: 1000 * value for kind, value in by_type.items()},
+        "energy_rmse": 1000 * analysis.rmse(energies, teacher_energies) / num_atoms,
+        "rdf_rmse": analysis.rmse(result["g"]["ictp"], result["g"]["teacher"]),
+    }
+
+
+def read_npt(output: Path, dynamics: Dynamics) -> dict[str, list[Average]]:
+    """Return the lattice parameter [A] of each run at constant pressure, {name: one per temperature}."""
+    values: dict[str, list[Average]] = {}
+    for name in NAMES:
+        for temperature in dynamics.npt_temperatures:
+            log = output / "lammps" / f"{name}-npt-{temperature:.0f}K" / "log.lammps"
+            lengths = runs.read_thermo(log)["Lx"] / dynamics.npt_repeat
+            values.setdefault(name, []).append(analysis.block_average(lengths))
+    return values
+
+
+def lattice_deviations(npt: Mapping[str, Sequence[Average]]) -> list[float]:
+    """Return ictp's deviation from the teacher's lattice parameter at each temperature [%]."""
+    return [100 * (mine.mean / its.mean - 1) for mine, its in zip(npt["ictp"], npt["teacher"], strict=True)]
+
+
+def goals(nve: Mapping[str, Any], npt: Mapping[str, Sequence[Average]]) -> list[dict[str, Any]]:
+    """Return what the demo promises and whether it was met."""
+    drift, deviation = abs(nve["drift"]["ictp"]), max(map(abs, lattice_deviations(npt)))
+    rows = (
+        ("force RMSE on the ictp trajectory", nve["force_rmse"], FORCE_GOAL, "meV/Å", ".1f"),
+        ("energy drift (NVE)", drift, DRIFT_GOAL, "meV/atom/ps", ".4f"),
+        ("lattice parameter, largest deviation", deviation, LATTICE_GOAL, "%", ".3f"),
+    )
+    return [
+        {"title": title, "goal": f"< {goal:g} {unit}", "measured": f"{value:{form}} {unit}", "met": bool(value < goal)}
+        for title, value, goal, unit, form in rows
+    ]
+
+
+def table(nve: Mapping[str, Any], npt: Mapping[str, Sequence[Average]], dynamics: Dynamics) -> list[dict[str, str]]:
+    """Return the rows teacher against ictp."""
+    rows = [{"title": "", "teacher": "teacher", "ictp": "ictp"}]
+    rows.append({"title": "energy drift [meV/atom/ps]"} | {name: f"{nve['drift'][name]:+.4f}" for name in NAMES})
+    peak = {name: nve["r"][np.argmax(nve["g"][name])] for name in NAMES}
+    rows.append({"title": "first peak of g(r) [Å]"} | {name: f"{peak[name]:.2f}" for name in NAMES})
+    rows.append({"title": "height of the first peak"} | {name: f"{nve['g'][name].max():.2f}" for name in NAMES})
+    for index, temperature in enumerate(dynamics.npt_temperatures):
+        averages = {name: npt[name][index] for name in NAMES}
+        cells = {name: f"{value.mean:.4f} ± {value.error:.4f}" for name, value in averages.items()}
+        rows.append({"title": f"lattice parameter {temperature:.0f} K [Å]"} | cells)
+    rows.append({"title": "time per atom and step [µs]"} | {name: f"{nve['us_per_atom_step'][name]:.0f}" for name in NAMES})
+    return rows
+
+
+def draw(output: Path, nve: Mapping[str, Any], npt: Mapping[str, Sequence[Average]], dynamics: Dynamics) -> dict[str, str]:
+    """Draw the pictures; returns {name: data URI}, those of training and evaluation included."""
+    trajectory, folder = nve["trajectory"], output / "pictures"
+    folder.mkdir(exist_ok=True)
+    symbols = [alloy.ELEMENTS[kind - 1] for kind in trajectory.types]
+    atoms = Atoms(symbols, positions=trajectory.positions[-1], cell=trajectory.boxes[-1], pbc=True)
+    drawn = {
+        "crystal": figures.crystal(atoms),
+        "forces": figures.force_parity(trajectory.forces, nve["reference"].forces, trajectory.types),
+        "drift": figures.energy_drift(nve["times"], nve["energies"], nve["num_atoms"]),
+        "rdf": figures.radial_distributions(nve["r"], nve["g"]),
+        "lattice": figures.lattice_parameters(dynamics.npt_temperatures, npt),
+    }
+    paths = {name: figures.save(figure, folder / f"{name}.png") for name, figure in drawn.items()}
+    paths |= {"learning": output / "training" / "learning_curve.png", "parity": output / "test.png"}
+    return {name: data_uri(path) for name, path in paths.items()}
+
+
+def data_uri(path: Path) -> str:
+    """Return a PNG as text that an HTML page can hold."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def describe_data(output: Path, sampling: Sampling) -> dict[str, Any]:
+    """Return what the labelled sets hold."""
+    sets = {}
+    for split, num_cells in sampling.num_cells:
+        frames = read(output / "data" / f"{split}.xyz", ":")
+        forces = np.concatenate([frame.get_forces() for frame in frames])
+        sets[split] = {
+            "cells": num_cells,
+            "frames": len(frames),
+            "atoms": len(forces),
+            "force_rms": f"{1000 * np.sqrt(np.mean(forces**2)):.0f}",
+        }
+    return {"sets": sets, "sampling": sampling}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what ran, and the machine."""
+    found = {name: importlib.metadata.version(name) for name in ("pyictp", "torch", "lammps", "ase", "numpy")}
+    return {"Python": platform.python_version()} | found | {"machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}"}
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def write_report(output: Path, results: Mapping[str, Any]) -> Path:
+    """Write report.html into `output`; returns its path."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pyictp.demo", "."), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    path = output / "report.html"
+    path.write_text(environment.get_template("report.html.j2").render(results), encoding="utf-8")
+    return path

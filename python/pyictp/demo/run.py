@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""`ictp demo`: label, train, evaluate, export, run in LAMMPS beside the teacher, report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pyictp.demo.alloy import ELEMENTS, teacher_commands
+from pyictp.demo.console import Counter, Stages
+from pyictp.errors import UserError
+
+NUM_STAGES = 6
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """Sizes of the LAMMPS runs, the same for the teacher and for ictp."""
+
+    nve_repeat: int = 4  # 4 * 4^3 = 256 atoms
+    nve_temperature: float = 300.0  # K
+    nve_equilibrate: int = 250
+    nve_steps: int = 1000
+    nve_every: int = 20  # steps between kept frames
+    npt_repeat: int = 3  # 108 atoms
+    npt_temperatures: tuple[float, ...] = (300.0, 750.0, 1200.0)
+    npt_equilibrate: int = 300
+    npt_steps: int = 800
+    processes: int = 2
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add `ictp demo`; returns its parser."""
+    parser = subparsers.add_parser(
+        "demo", help="teach a small model a published alloy potential, run both in LAMMPS, write a report (about 10 minutes)"
+    )
+    parser.add_argument("--output", metavar="DIR", default="demo_output", help="new folder for all files; default: demo_output")
+    parser.add_argument("--minutes", type=float, metavar="M", help="length of the training; default: as in the packaged demo.yaml")
+    parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier demo in DIR")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `ictp demo`; returns 0 if every goal of the report is met, else 1."""
+    output = Path(args.output).resolve()
+    prepare_folder(output, args.overwrite)
+    overrides = [] if args.minutes is None else [f"training.max_minutes={args.minutes}"]
+    return run_demo(output, overrides)
+
+
+def prepare_folder(output: Path, overwrite: bool) -> None:
+    """Make the output folder, with the training configuration in it.
+
+    Raises:
+        UserError: it holds something already and may not be overwritten.
+    """
+    if output.exists() and any(output.iterdir()):
+        if not overwrite:
+            raise UserError(f"folder '{output}' is not empty: give another --output, or --overwrite")
+        if not (output / "demo.yaml").is_file():
+            raise UserError(f"folder '{output}' holds no earlier demo: it is not overwritten, give another --output")
+        shutil.rmtree(output)
+    output.mkdir(parents=True, exist_ok=True)
+    text = resources.files("pyictp.demo").joinpath("demo.yaml").read_text()
+    (output / "demo.yaml").write_text(text)
+
+
+def run_demo(output: Path, overrides: list[str], dynamics: Dynamics = Dynamics()) -> int:
+    """Run all stages in `output`; returns the exit status."""
+    from pyictp.demo.label import Sampling, write_dataset
+    from pyictp.demo.report import collect, write_report
+
+    stages, commands, sampling = Stages(NUM_STAGES), Commands(output), Sampling()
+    num_cells = sum(count for _, count in sampling.num_cells)
+    with stages.stage(f"label: {num_cells} cells, {num_cells * sampling.frames_per_cell} frames of {' '.join(ELEMENTS)} with the teacher"):
+        counter = Counter(num_cells, "cells")
+        write_dataset(sampling, output / "data", dynamics.processes, lambda done, total: counter.advance())
+        counter.close()
+    with stages.stage("train"):
+        commands.ictp("train", "demo.yaml", *overrides)
+    with stages.stage("evaluate on held-out cells"):
+        commands.ictp("evaluate", "training", "data/test.xyz", "--json", "test.json", "--plot", "test.png")
+    with stages.stage("export"):
+        commands.ictp("export", "training", "-o", "model.pt")
+    with stages.stage("run LAMMPS: ictp and teacher"):
+        run_dynamics(output, dynamics)
+    with stages.stage("report"):
+        results = collect(output, dynamics, sampling, stages.seconds, commands.shown)
+        (output / "results.json").write_text(json.dumps(results["numbers"], indent=2) + "\n")
+        report = write_report(output, results)
+    print_summary(results)
+    print(f"\nopen {report}")
+    return 0 if all(goal["met"] for goal in results["goals"]) else 1
+
+
+class Commands:
+    """Runs `ictp` commands in the demo's folder and remembers how a user would type them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.shown: list[str] = []
+
+    def ictp(self, *words: str) -> None:
+        """Run one command, its output on the screen.
+
+        Raises:
+            UserError: it failed.
+        """
+        self.shown.append(" ".join(["ictp", *words]))
+        print(f"      {self.shown[-1]}", flush=True)
+        done = subprocess.run([sys.executable, "-m", "pyictp.cli", *words], cwd=self.folder, check=False)
+        if done.returncode != 0:
+            raise UserError(f"the demo stopped: '{self.shown[-1]}' in '{self.folder}' failed (its message is above)")
+
+
+def ictp_commands(output: Path) -> list[str]:
+    """Return the LAMMPS lines that load the plugin and the exported model."""
+    from pyictp.native import plugin_path
+
+    model = output / "model.pt"
+    return [f'plugin load "{plugin_path()}"', "pair_style ictp", f'pair_coeff * * "{model}" {" ".join(ELEMENTS)}']
+
+
+def run_dynamics(output: Path, dynamics: Dynamics) -> None:
+    """Run NVE and NPT with ictp and with the teacher, longest first, then the teacher on the ictp trajectory."""
+    from pyictp.demo.label import single_threaded
+    from pyictp.demo.runs import Run, npt_deck, nve_deck, rerun_deck, run_lammps
+
+    d, runs = dynamics, []
+    potentials = {"ictp": ictp_commands(output), "teacher": teacher_commands()}
+    for name, lines in potentials.items():
+        deck = nve_deck(lines, d.nve_repeat, d.nve_temperature, d.nve_equilibrate, d.nve_steps, d.nve_every)
+        runs.append(Run(f"{name}-nve", output / "lammps" / f"{name}-nve", deck))
+        for temperature in d.npt_temperatures:
+            deck = npt_deck(lines, d.npt_repeat, temperature, d.npt_equilibrate, d.npt_steps)
+            folder = f"{name}-npt-{temperature:.0f}K"
+            runs.append(Run(folder, output / "lammps" / folder, deck))
+    steps = 2 * (d.nve_equilibrate + d.nve_steps + len(d.npt_temperatures) * (d.npt_equilibrate + d.npt_steps))
+    counter = Counter(steps, "steps")
+    with single_threaded(), ThreadPoolExecutor(d.processes) as pool:
+        for log in [pool.submit(run_lammps, run, counter.advance) for run in runs]:
+            log.result()
+        deck = rerun_deck(potentials["teacher"], d.nve_repeat, "../ictp-nve/nve.dump", d.nve_every)
+        run_lammps(Run("teacher-rerun", output / "lammps" / "teacher-rerun", deck))
+    counter.close()
+
+
+def print_summary(results: dict[str, Any]) -> None:
+    """Print the goals and the numbers behind them."""
+    print(f"\n{'':34} {'goal':>24} {'measured':>24}")
+    for goal in results["goals"]:
+        print(f"{goal['title']:<34} {goal['goal']:>24} {goal['measured']:>24}  {'met' if goal['met'] else 'MISSED'}")
+    print()
+    for row in results["table"]:
+        print(f"{row['title']:<34} {row['teacher']:>24} {row['ictp']:>24}")

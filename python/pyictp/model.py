@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""The ICTP model: from atom-pair vectors to atomic energies.
+
+Source: Zaverkin et al., Higher-Rank Irreducible Cartesian Tensors for Equivariant Message Passing,
+arXiv:2405.14253.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from pyictp import kernels
+from pyictp.config import ModelConfig
+from pyictp.exact import ExactModule
+from pyictp.layers import Harmonics, Interaction, IrrepLinear, SpeciesLinear
+from pyictp.product_basis import ProductBasis
+from pyictp.products import Irrep
+from pyictp.radial import MLP, RadialEmbedding, ScaledLinear
+
+
+class Layer(nn.Module):
+    """Interaction, product basis, skip connection and readout."""
+
+    def __init__(self, config: ModelConfig, irreps_in: list[Irrep], index: int) -> None:
+        """Build layer `index`; the last one yields scalars only and has a non-linear readout."""
+        super().__init__()
+        channels, num_species = config.num_channels, len(config.elements)
+        last = index == config.num_layers - 1
+        self.interaction = Interaction(config, irreps_in, first=index == 0)
+        self.product = ProductBasis(config, self.interaction.irreps, 0 if last else config.l_max_hidden)
+        self.irreps = self.product.irreps
+        self.linear = IrrepLinear([config.product_channels] * len(self.irreps), channels)
+        kept = [irrep for irrep in self.irreps if irrep in irreps_in]
+        self.skip_source: list[int] = [irreps_in.index(irrep) for irrep in kept]
+        self.skip_target: list[int] = [self.irreps.index(irrep) for irrep in kept]
+        self.skip = nn.ModuleList(SpeciesLinear(channels, num_species, channels) for _ in kept)
+        self.readout = MLP([channels, *config.readout_hidden, 1]) if last else ScaledLinear(channels, 1)
+
+    def forward(
+        self,
+        features: list[Tensor],
+        species: Tensor,
+        harmonics: Tensor,
+        embedding: Tensor,
+        neighbor: Tensor,
+        num_nodes: int,
+    ) -> list[Tensor]:
+        """Return the features of the local nodes, one (N, d, C) tensor per irrep; the first are true scalars."""
+        a = self.interaction(features, harmonics, embedding, neighbor, num_nodes)
+        updated = self.linear(self.product(a, species))
+        for i, skip in enumerate(self.skip):
+            old = features[self.skip_source[i]][: species.size(0)]
+            updated[self.skip_target[i]] = updated[self.skip_target[i]] + skip(old, species)
+        return updated
+
+
+class ICTPModel(ExactModule):
+    """Irreducible Cartesian tensor potential: E_i = scale[species_i] * e_i + shift[species_i].
+
+    Parameters follow `.to(dtype)`; scale, shift and e0 stay in float64.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    e0: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Draw a model from torch's current random state; unit scale, no shift.
+
+        Args:
+            config: the architecture; `elements` must be given.
+        """
+        super().__init__()
+        self.config = config
+        self.r_cut = config.r_cut
+        num_species = len(config.elements)
+        if num_species == 0:
+            raise ValueError("model.elements is empty: name the elements, or take them from the training data")
+        self.node_embedding = nn.Parameter(torch.randn(config.num_channels, num_species))
+        self.radial_embedding = RadialEmbedding(config.r_cut, config.num_radial, config.cutoff_power)
+        self.harmonics = Harmonics(config.l_max_edge)
+        irreps = [Irrep(0)]
+        layers = []
+        for index in range(config.num_layers):
+            layers.append(Layer(config, irreps, index))
+            irreps = layers[-1].irreps
+        self.layers = nn.ModuleList(layers)
+        for name, value in (("scale", 1.0), ("shift", 0.0), ("e0", 0.0)):
+            self.register_buffer(name, torch.full((num_species,), value, dtype=torch.float64))
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int) -> Tensor:
+        """Return the energies of the local nodes.
+
+        Args:
+            species: (num_nodes,) int64, 0-based; local nodes first, then ghosts.
+            edge_index: (2, E) int64, center and neighbor, sorted by center.
+            edge_vectors: (E, 3) r_neighbor - r_center [A].
+            num_local: number of local nodes N.
+
+        Returns:
+            (N,) float64 [eV].
+        """
+        vectors = edge_vectors.to(self.node_embedding.dtype)
+        neighbor, vectors = kernels.pad_neighbors(edge_index, vectors, num_local, self.r_cut)
+        lengths = torch.linalg.vector_norm(vectors, dim=2)  # (N, M)
+        harmonics = self.harmonics(vectors / lengths.unsqueeze(2))
+        embedding = self.radial_embedding(lengths)
+        local_species = species[:num_local]
+        scale = self.node_embedding.size(1) ** -0.5
+        features = [(self.node_embedding.t() * scale).index_select(0, species).unsqueeze(1)]  # (num_nodes, 1, C)
+        energies = torch.zeros(num_local, dtype=torch.float64, device=species.device)
+        for layer in self.layers:
+            features = layer(features, local_species, harmonics, embedding, neighbor, species.size(0))
+            energies = energies + layer.readout(features[0]).view(num_local).to(torch.float64)
+        return self.scale.index_select(0, local_species) * energies + self.shift.index_select(0, local_species)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""Where the compiled parts are, and loading them.
+
+An editable install keeps Python sources in the checkout and compiled files in site-packages, so
+they are found through the extension module, not through this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from pyictp.errors import UserError
+
+
+def library_folder() -> Path:
+    """Return the folder of the operators and the LAMMPS plugin.
+
+    Raises:
+        UserError: this installation has no compiled parts.
+    """
+    spec = importlib.util.find_spec("pyictp._native")
+    if spec is None or spec.origin is None:
+        raise UserError(
+            "the compiled parts of pyictp are not installed: run `pip install .` (or `make setup`) "
+            "in the project's folder"
+        )
+    return Path(spec.origin).parent / "lib"
+
+
+def plugin_path() -> Path:
+    """Return the path of the plugin for `plugin load` in a LAMMPS input.
+
+    Raises:
+        UserError: this installation has no plugin.
+    """
+    return _existing("ictpplugin.so")
+
+
+@functools.cache
+def load_operators() -> None:
+    """Make `torch.ops.ictp` available; further calls do nothing.
+
+    Raises:
+        UserError: the library is missing or was built for another PyTorch.
+    """
+    import torch  # the plugin's path is to be had without its import time
+
+    path = _existing("libictp_ops.so")
+    try:
+        torch.ops.load_library(str(path))
+    except OSError as error:
+        raise UserError(
+            f"'{path}' does not load with PyTorch {torch.__version__} ({error}): install pyictp again"
+        ) from error
+
+
+def _existing(name: str) -> Path:
+    path = library_folder() / name
+    if not path.is_file():
+        raise UserError(f"'{path}' is missing: install pyictp again with `pip install .`")
+    return path
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add `ictp plugin-path`; returns its parser."""
+    parser = subparsers.add_parser("plugin-path", help="print the folder for LAMMPS_PLUGIN_PATH")
+    parser.set_defaults(run=lambda args: print(_existing("ictpplugin.so").parent))
+    return parser

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""Pictures of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+CURVES = (
+    ("loss", (("train_loss", "training"), ("valid_loss", "validation")), 1.0),
+    ("energy error [meV/atom]", (("valid_energy_rmse", "RMSE"), ("valid_energy_mae", "MAE")), 1e3),
+    ("force error [meV/Å]", (("valid_forces_rmse", "RMSE"), ("valid_forces_mae", "MAE")), 1e3),
+    ("stress error [meV/Å³]", (("valid_stress_rmse", "RMSE"), ("valid_stress_mae", "MAE")), 1e3),
+    ("learning rate", (("learning_rate", None),), 1.0),
+)
+
+
+def plot_learning_curve(rows: Sequence[dict[str, str]], path: Path) -> None:
+    """Draw loss, errors and learning rate over the epochs of a log.csv.
+
+    Args:
+        rows: the log, column name to text; an empty text is no point.
+        path: of the PNG; nothing is written without rows.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    curves = [curve for curve in CURVES if any(row[name] for row in rows for name, _ in curve[1])]
+    if not curves:
+        return
+    figure = Figure(figsize=(3.6 * len(curves), 3.2), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    for axes, (title, columns, scale) in zip(
+        figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True
+    ):
+        for name, label in columns:
+            points = [(int(row["epoch"]), scale * float(row[name])) for row in rows if row[name]]
+            points = [point for point in points if point[1] > 0]
+            axes.plot(
+                *zip(*points, strict=True), label=label, marker="." if len(points) < 20 else ""
+            ) if points else None
+        axes.set(xlabel="epoch", title=title, yscale="log")
+        axes.grid(alpha=0.3, which="both", linewidth=0.4)
+        if columns[0][1]:
+            axes.legend(frameon=False)
+    temporary = path.with_name(f".{path.name}")
+    canvas.print_png(temporary)
+    temporary.replace(path)

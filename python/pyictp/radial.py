@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""Radial functions: Bessel embedding of an edge length, polynomial cutoff, multilayer perceptron.
+
+Source: arXiv:2405.14253, section 4; the cutoff is that of Gasteiger et al., arXiv:2003.03123.
+"""
+
+from collections.abc import Sequence
+from math import pi
+
+import torch
+from torch import Tensor, nn
+
+from pyictp.exact import ExactModule
+
+# 1 / sqrt(E[SiLU(x)^2]) for normally distributed x: keeps the variance through a layer.
+SILU_GAIN = 1.6765324703310907
+
+
+def polynomial_cutoff(u: Tensor, power: int) -> Tensor:
+    """Return f(u): 1 at 0, 0 from 1 on, with two continuous derivatives.
+
+    f(u) = 1 - (p+1)(p+2)/2 u^p + p(p+2) u^(p+1) - p(p+1)/2 u^(p+2).
+
+    Args:
+        u: r / r_cut, any shape, dimensionless.
+        power: p >= 2.
+    """
+    p = float(power)
+    bracket = (p + 1.0) * (p + 2.0) / 2.0 - p * (p + 2.0) * u + p * (p + 1.0) / 2.0 * u * u
+    return torch.where(u < 1.0, 1.0 - u**power * bracket, torch.zeros_like(u))
+
+
+class RadialEmbedding(ExactModule):
+    """Bessel functions times the cutoff: b_n(r) = sqrt(2/r_cut) sin(n pi r/r_cut)/r f(r/r_cut)."""
+
+    frequencies: Tensor
+
+    def __init__(self, r_cut: float, num_radial: int, cutoff_power: int) -> None:
+        """Store the cutoff radius [A] and the frequencies n pi / r_cut [1/A]."""
+        super().__init__()
+        self.r_cut = r_cut
+        self.cutoff_power = cutoff_power
+        self.prefactor = (2.0 / r_cut) ** 0.5
+        self.register_buffer("frequencies", pi / r_cut * torch.arange(1, num_radial + 1).double(), persistent=False)
+
+    def forward(self, edge_lengths: Tensor) -> Tensor:
+        """Return (..., num_radial) embeddings [A^-3/2] of edge lengths (...,) [A]."""
+        r = edge_lengths.unsqueeze(-1)
+        cutoff = polynomial_cutoff(r / self.r_cut, self.cutoff_power)
+        return self.prefactor * torch.sin(self.frequencies.to(r.dtype) * r) / r * cutoff
+
+
+class MLP(nn.Module):
+    """Multilayer perceptron without biases: x -> W x / sqrt(fan_in), scaled SiLU between layers."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        """Draw normal weights for layers sizes[0] -> sizes[1] -> ...."""
+        super().__init__()
+        self.gain = SILU_GAIN  # an attribute: TorchScript sees no module constants
+        self.layers = nn.ModuleList(ScaledLinear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (..., sizes[-1]) of x (..., sizes[0])."""
+        for i, layer in enumerate(self.layers):
+            if i > 0:
+                x = self.gain * torch.nn.functional.silu(x)
+            x = layer(x)
+        return x
+
+
+class ScaledLinear(nn.Module):
+    """Linear map of the last axis with unit-variance weights: x -> W x / sqrt(fan_in)."""
+
+    def __init__(self, num_in: int, num_out: int) -> None:
+        """Draw normal weights (num_out, num_in)."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_out, num_in))
+        self.scale = num_in**-0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (..., num_out) of x (..., num_in)."""
+        return torch.matmul(x, self.weight.t() * self.scale)

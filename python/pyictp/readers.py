@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""Structure files as they are: every field by its name, no unit or sign touched."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ase.db
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.io.extxyz import key_val_str_to_dict, read_xyz
+
+from pyictp.errors import UserError
+
+# field: names it goes by in rMD17 and MD17 archives
+_NPZ_NAMES = {
+    "numbers": ("nuclear_charges", "z"),
+    "positions": ("coords", "R"),
+    "energy": ("energies", "E"),
+    "forces": ("forces", "F"),
+}
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """One structure of a file, in the file's own units."""
+
+    file: str
+    index: int
+    atomic_numbers: np.ndarray  # (N,)
+    positions: np.ndarray  # (N, 3)
+    cell: np.ndarray  # (3, 3)
+    pbc: np.ndarray  # (3,)
+    fields: Mapping[str, Any]  # labels and whatever else the frame carries
+    layout: str  # "ase" or "npz"
+
+
+def read_raw(path: str | Path) -> list[RawFrame]:
+    """Return all structures of an extended XYZ file, an ASE database or an rMD17 npz archive.
+
+    Any other format that ase.io knows by the file's name is read as well.
+
+    Raises:
+        UserError: the file is missing, empty or not readable.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"data file '{path}' not found")
+    if path.stat().st_size == 0:
+        raise UserError(f"data file '{path}' is empty")
+    frames: list[RawFrame] = []
+    read = _READERS.get(path.suffix.lower(), _read_ase)
+    try:
+        for frame in read(path):
+            frames.append(frame)
+    except UserError:
+        raise
+    except KeyError as error:
+        where = f"'{path}' frame {len(frames)}"
+        raise UserError(f"cannot read {where}: nothing is called {error}") from error
+    except Exception as error:  # readers raise anything on bad input
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"cannot read '{path}' frame {len(frames)}: {reason}") from error
+    if not frames:
+        raise UserError(f"data file '{path}' holds no structure")
+    return frames
+
+
+def frames_from_atoms(structures: list[Atoms], name: str = "atoms") -> list[RawFrame]:
+    """Return Atoms, with the results of their calculators as labels, as raw frames."""
+    return [_raw_from_atoms(name, index, atoms) for index, atoms in enumerate(structures)]
+
+
+def _read_ase(path: Path) -> Iterator[RawFrame]:
+    for index, atoms in enumerate(ase.io.iread(path, index=":")):
+        yield _raw_from_atoms(str(path), index, atoms)
+
+
+def _read_xyz(path: Path) -> Iterator[RawFrame]:
+    """Read frame by frame, so that a broken one is known by its index."""
+    with path.open() as file:
+        for index, text in enumerate(_xyz_texts(file)):
+            images = read_xyz(io.StringIO(text), index=0, properties_parser=_parse_comment)
+            yield _raw_from_atoms(str(path), index, next(iter(images)))
+
+
+def _xyz_texts(file: Iterator[str]) -> Iterator[str]:
+    """Yield the text of each frame; blank lines between frames are passed over."""
+    for line in file:
+        if not line.strip():
+            continue
+        if not line.strip().isdigit():
+            raise ValueError(f"expected a line with the number of atoms, got {line.strip()!r}")
+        num_lines = int(line) + 1
+        lines = list(itertools.islice(file, num_lines))
+        if len(lines) < num_lines:
+            raise ValueError(
+                f"expected {num_lines - 1} atoms, the file ends after {len(lines) - 1}"
+            )
+        yield "".join([line, *lines])
+
+
+def _parse_comment(text: str) -> dict[str, Any]:
+    """Parse the comment line; ASE takes 9 numbers for stress and virial, files have 6 as well."""
+    renamed = re.sub(r"(^|\s)(stress|virial)(\s*=)", r"\1\2_\3", text)
+    properties = key_val_str_to_dict(renamed)
+    for key in ("stress", "virial"):
+        if f"{key}_" in properties:
+            values = np.asarray(properties.pop(f"{key}_"))
+            if values.dtype.kind not in "fiu":
+                raise ValueError(f"field '{key}': expected numbers, got {values.tolist()!r}")
+            properties[key] = values.reshape(3, 3) if values.size == 9 else values
+    return properties
+
+
+def _read_database(path: Path) -> Iterator[RawFrame]:
+    with ase.db.connect(path, type="db") as database:
+        for index, row in enumerate(database.select()):
+            extra = {**row.data, **row.key_value_pairs}
+            yield _raw_from_atoms(str(path), index, row.toatoms(), extra)
+
+
+def _raw_from_atoms(
+    file: str, index: int, atoms: Atoms, extra: Mapping[str, Any] | None = None
+) -> RawFrame:
+    """Gather labels from where ASE puts them: calculator results, database rows, info, arrays."""
+    results = getattr(atoms.calc, "results", {}) if atoms.calc is not None else {}
+    arrays = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
+    fields = {**results, **(extra or {}), **atoms.info, **arrays}
+    return RawFrame(
+        file=file,
+        index=index,
+        atomic_numbers=atoms.numbers,
+        positions=atoms.positions,
+        cell=np.array(atoms.cell),
+        pbc=np.array(atoms.pbc),
+        fields={k: v for k, v in fields.items() if v is not None},
+        layout="ase",
+    )
+
+
+def _read_npz(path: Path) -> Iterator[RawFrame]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"cannot read '{path}': expected an npz archive of plain arrays") from error
+    numbers = _npz_array(path, arrays, "numbers")
+    positions = _npz_array(path, arrays, "positions")
+    if positions.ndim != 3 or positions.shape[2] != 3:
+        raise UserError(f"'{path}' coords: expected shape (K, N, 3), got {positions.shape}")
+    if numbers.shape not in (positions.shape[1:2], positions.shape[:2]):
+        raise UserError(
+            f"'{path}' nuclear_charges: expected shape ({positions.shape[1]},), got {numbers.shape}"
+        )
+    labels = {k: v for k, v in arrays.items() if v.shape[:1] == positions.shape[:1]}
+    for name in (*_NPZ_NAMES["numbers"], *_NPZ_NAMES["positions"]):
+        labels.pop(name, None)
+    for index, coordinates in enumerate(positions):
+        fields = {key: values[index] for key, values in labels.items()}
+        for field in ("energy", "forces"):  # the plain names work as well
+            found = [fields[name] for name in _NPZ_NAMES[field] if name in fields]
+            if found:
+                fields.setdefault(field, found[0])
+        yield RawFrame(
+            file=str(path),
+            index=index,
+            atomic_numbers=(numbers[index] if numbers.ndim == 2 else numbers).astype(np.int64),
+            positions=coordinates.astype(np.float64),
+            cell=np.zeros((3, 3)),
+            pbc=np.zeros(3, dtype=bool),
+            fields=fields,
+            layout="npz",
+        )
+
+
+def _npz_array(path: Path, arrays: Mapping[str, np.ndarray], field: str) -> np.ndarray:
+    for name in _NPZ_NAMES[field]:
+        if name in arrays:
+            return arrays[name]
+    raise UserError(
+        f"'{path}': no array '{_NPZ_NAMES[field][0]}' for {field} "
+        f"(arrays there: {', '.join(arrays)}): expected the rMD17 layout"
+    )
+
+
+_READERS = {
+    ".npz": _read_npz,
+    ".db": _read_database,
+    ".xyz": _read_xyz,
+    ".extxyz": _read_xyz,
+}

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""The folder of one training: its files, when it may be written, the CSV log."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pyictp.config import Config, to_dict
+from pyictp.errors import UserError
+
+FILES = ("config.yaml", "best.pt", "last.pt", "log.csv", "learning_curve.png", "ictp.log")
+COLUMNS = (
+    "epoch",
+    "step",
+    "learning_rate",
+    "train_loss",  # per structure, and its three weighted parts
+    "train_loss_energy",
+    "train_loss_forces",
+    "train_loss_stress",
+    "valid_loss",
+    "valid_energy_mae",  # eV/atom
+    "valid_energy_rmse",
+    "valid_forces_mae",  # eV/A
+    "valid_forces_rmse",
+    "valid_stress_mae",  # eV/A^3
+    "valid_stress_rmse",
+    "seconds",  # of training so far, all sessions
+    "samples_per_second",
+)
+
+
+class RunFolder:
+    """Paths and logs of one training."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.best, self.last = self.path / "best.pt", self.path / "last.pt"
+        self.log, self.picture = self.path / "log.csv", self.path / "learning_curve.png"
+
+    def check(self, resume: bool, overwrite: bool, keep: str | Path | None = None) -> None:
+        """Refuse a folder that the training may not use; nothing is changed yet.
+
+        Args:
+            resume: a training in it goes on.
+            overwrite: a training in it may be deleted.
+            keep: a folder that must not be overwritten.
+
+        Raises:
+            UserError: it holds a training and neither resume nor overwrite is set, there is
+                nothing to resume, or it is the folder to keep.
+        """
+        if keep is not None and Path(keep).resolve() in (self.path.resolve(), self.best.resolve()):
+            raise UserError(
+                f"--finetune '{keep}': set another training.output, this one is the start"
+            )
+        if resume and overwrite:
+            raise UserError("--resume and --overwrite exclude each other: give one of them")
+        present = self._present()
+        if resume and not self.last.exists():
+            raise UserError(
+                f"nothing to resume: '{self.last}' does not exist; start without --resume"
+            )
+        if present and not (resume or overwrite):
+            raise UserError(
+                f"'{self.path}' already holds a training ({', '.join(present)}): continue it with "
+                "--resume, replace it with --overwrite, or set another training.output"
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(
+                f"training.output '{self.path}' is a file: expected a folder or a new name"
+            )
+
+    def open(self, overwrite: bool) -> None:
+        """Make the folder; delete the files of an old training in it (no others) if `overwrite`."""
+        for name in self._present() if overwrite else ():
+            (self.path / name).unlink()
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def _present(self) -> list[str]:
+        return [name for name in FILES if (self.path / name).exists()]
+
+    def write_config(self, config: Config) -> None:
+        """Write the complete configuration as run; `ictp train` reads it again."""
+        text = "# complete configuration of this training, as run\n"
+        text += yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=None)
+        write_atomic(self.path / "config.yaml", text)
+
+    def note(self, text: str) -> None:
+        """Append a dated line to ictp.log."""
+        with (self.path / "ictp.log").open("a") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+
+    def append_row(self, values: Mapping[str, Any]) -> None:
+        """Append one epoch to log.csv; what has no number stays empty."""
+        is_new = not self.log.exists()
+        with self.log.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if is_new:
+                writer.writerow(COLUMNS)
+            writer.writerow([_cell(values.get(name)) for name in COLUMNS])
+
+    def read_rows(self) -> list[dict[str, str]]:
+        """Return the rows of log.csv, none if there is no file."""
+        if not self.log.exists():
+            return []
+        with self.log.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def drop_rows_after(self, epoch: int) -> None:
+        """Forget epochs logged after the last checkpoint of a killed process: they run again."""
+        if not self.log.exists():
+            return
+        rows = [row for row in self.read_rows() if int(row["epoch"]) <= epoch]
+        lines = [",".join(COLUMNS)] + [",".join(row[name] for name in COLUMNS) for row in rows]
+        write_atomic(self.log, "\n".join(lines) + "\n")
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)

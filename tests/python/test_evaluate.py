@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+"""Errors of a known potential on labels with known deviations."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from data_toys import ToyPotential, structures
+from pyictp import evaluate
+from pyictp.calculator import ICTPCalculator
+from pyictp.data import Frame, from_atoms, read_frames
+from pyictp.errors import UserError
+
+KEYS = {
+    "energy_mae_mev",
+    "energy_rmse_mev",
+    "energy_rmse_mev_per_atom",
+    "force_mae_mev_per_a",
+    "force_rmse_mev_per_a",
+    "stress_rmse_mev_per_a3",
+    "num_structures",
+}
+
+
+def exact_atoms(name: str) -> Atoms:
+    atoms = structures()[name]
+    atoms.calc = ICTPCalculator(ToyPotential())
+    atoms.get_potential_energy()
+    wanted = ("energy", "forces", "stress")
+    results = {key: atoms.calc.results[key] for key in wanted if key in atoms.calc.results}
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+def exact_frames() -> list[Frame]:
+    return from_atoms(
+        [exact_atoms(name) for name in ("crystal", "molecule", "sheared", "lone_atom")]
+    )
+
+
+def test_exact_labels_have_no_error():
+    result = evaluate.evaluate_frames(ToyPotential(), exact_frames(), batch_size=3)
+    assert set(result) >= KEYS
+    assert result["num_structures"] == 4
+    for key in KEYS - {"num_structures"}:
+        assert result[key] == pytest.approx(0, abs=1e-9)
+    assert list(result["per_element"]) == ["C", "Cu", "H", "O"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_known_deviations(batch_size):
+    rng = np.random.default_rng(4)
+    frames, energy, forces, stress = [], [], [], []
+    for frame in exact_frames():
+        energy.append(rng.normal())
+        forces.append(rng.normal(size=frame.forces.shape))
+        frame = replace(frame, energy=frame.energy + energy[-1], forces=frame.forces + forces[-1])
+        if frame.stress is not None:
+            stress.append(rng.normal(size=(3, 3)) * 1e-2)
+            stress[-1] = stress[-1] + stress[-1].T
+            frame = replace(frame, stress=frame.stress + stress[-1])
+        frames.append(frame)
+    result = evaluate.evaluate_frames(ToyPotential(), frames, batch_size)
+    counts = np.array([len(frame.symbols) for frame in frames])
+    components = np.concatenate(forces)
+    expected = {
+        "energy_mae_mev": np.mean(np.abs(energy)),
+        "energy_rmse_mev": np.sqrt(np.mean(np.square(energy))),
+        "energy_mae_mev_per_atom": np.mean(np.abs(energy / counts)),
+        "energy_rmse_mev_per_atom": np.sqrt(np.mean(np.square(energy / counts))),
+        "force_mae_mev_per_a": np.mean(np.abs(components)),
+        "force_rmse_mev_per_a": np.sqrt(np.mean(np.square(components))),
+        "stress_mae_mev_per_a3": np.mean(np.abs(stress)),
+        "stress_rmse_mev_per_a3": np.sqrt(np.mean(np.square(stress))),
+    }
+    for key, value in expected.items():
+        assert result[key] == pytest.approx(1e3 * value, rel=1e-9)
+    symbols = np.concatenate([frame.symbols for frame in frames])
+    for element, values in result["per_element"].items():
+        chosen = components[symbols == element]
+        assert values["num_atoms"] == len(chosen)
+        assert values["force_rmse_mev_per_a"] == pytest.approx(1e3 * np.sqrt((chosen**2).mean()))
+        assert values["force_mae_mev_per_a"] == pytest.approx(1e3 * np.abs(chosen).mean())
+
+
+def test_a_missing_label_leaves_a_frame_out_for_that_quantity_only():
+    frames = exact_frames()
+    frames[0] = replace(frames[0], energy=None)
+    frames[1] = replace(frames[1], forces=None, energy=frames[1].energy + 0.003)
+    result = evaluate.evaluate_frames(ToyPotential(), frames)
+    assert result["energy_mae_mev"] == pytest.approx(1.0)
+    assert result["energy_rmse_mev_per_atom"] == pytest.approx(3 / 4 / np.sqrt(3))
+    assert list(result["per_element"]) == ["Cu", "O"]
+    result = evaluate.evaluate_frames(
+        ToyPotential(), [replace(f, energy=None, forces=None, stress=None) for f in frames]
+    )
+    assert all(result[key] is None for key in KEYS - {"num_structures"})
+    assert result["num_structures"] == 4
+
+
+def test_unknown_elements_are_refused():
+    with pytest.raises(UserError, match="'atoms' frame 1 field 'numbers': atom 0 is C, but the mo"):
+        evaluate.evaluate_frames(ToyPotential(("Cu", "O", "H")), exact_frames())
+
+
+def run_command(monkeypatch, *arguments: str) -> int:
+    """Run `ictp evaluate` on the toy potential, whatever the model is called."""
+    monkeypatch.setattr(evaluate, "as_potential", lambda *_: ToyPotential())
+    parser = argparse.ArgumentParser()
+    evaluate.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["evaluate", "model.pt", "--device", "cpu", *arguments])
+    return args.run(args)
+
+
+def test_command_writes_json_and_plot(tmp_path, monkeypatch, capsys):
+    data, numbers = tmp_path / "test.xyz", tmp_path / "out" / "errors.json"
+    names = ("crystal", "sheared", "molecule")
+    ase.io.write(data, [exact_atoms(name) for name in names], format="extxyz")
+    options = ["--json", str(numbers), "--plot", str(tmp_path / "plots"), "--batch-size", "2"]
+    assert run_command(monkeypatch, str(data), *options) == 0
+    result = json.loads(numbers.read_text())
+    assert set(result) >= KEYS
+    assert result["num_structures"] == 3
+    assert result["force_rmse_mev_per_a"] < 1e-4
+    assert (tmp_path / "plots" / "parity.png").stat().st_size > 10_000
+    text = capsys.readouterr().out
+    assert "force RMSE" in text
+    assert "meV/atom" in text
+    run_command(monkeypatch, str(data), "--plot", str(tmp_path / "a.pdf"))
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_command_takes_keys_and_units(tmp_path, monkeypatch):
+    atoms = exact_atoms("molecule")
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    atoms.calc = None
+    atoms.info["E"], atoms.arrays["F"] = energy / 27.211386, forces / 27.211386
+    ase.io.write(tmp_path / "a.xyz", atoms, format="extxyz")
+    keys = ["--energy-key", "E", "--forces-key", "F", "--energy-unit", "Hartree"]
+    run_command(monkeypatch, str(tmp_path / "a.xyz"), *keys, "--json", str(tmp_path / "a.json"))
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert result["energy_mae_mev"] < 1e-2
+    assert result["stress_rmse_mev_per_a3"] is None
+    with pytest.raises(UserError, match="has an energy under 'energy' or forces under 'forces'"):
+        run_command(monkeypatch, str(tmp_path / "a.xyz"))
+
+
+def test_a_toy_on_real_data_has_plausible_errors(shared_dir):
+    frames = read_frames([shared_dir / "data/mlearn/Cu_train.extxyz"])[:5]
+    result = evaluate.evaluate_frames(ToyPotential(), frames)
+    label = np.concatenate([frame.forces for frame in frames])
+    assert 0.1 < result["force_rmse_mev_per_a"] / (1e3 * np.sqrt((label**2).mean())) < 10
