@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Export a trained model for LAMMPS: `python export/export_model.py RUN -o model.pt [--dtype float64]`.
+"""Export a trained model for LAMMPS: `export_model.py RUN -o model.pt [--dtype float64]`.
 
 The same as `ictp export`.
 """

@@ -19,13 +19,13 @@
 
 namespace ictp {
 
-namespace {
-
 double now()
 {
   using namespace std::chrono;
   return duration<double>(steady_clock::now().time_since_epoch()).count();
 }
+
+namespace {
 
 /// The operator's handler: lends the tensors' memory to the halo and remembers the calls.
 class HaloHandler : public ExchangeHandler {

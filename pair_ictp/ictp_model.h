@@ -29,6 +29,9 @@ struct Evaluation {
   const double *edge_gradients = nullptr;    ///< (num_edges, 3) dE/d(edge_vectors) [eV/A]
 };
 
+/// Wall clock of all timings [s].
+double now();
+
 /// Seconds spent since the counters were last set to zero.
 struct ModelTimings {
   double forward = 0.0;     ///< without communication

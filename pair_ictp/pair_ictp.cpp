@@ -2,7 +2,9 @@
 #include "pair_ictp.h"
 
 #include "ictp_graph.h"
+#include "ictp_halo.h"
 #include "ictp_model.h"
+#include "ictp_processes.h"
 
 #include "atom.h"
 #include "comm.h"
@@ -17,7 +19,6 @@
 #include "utils.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -27,46 +28,16 @@
 
 using namespace LAMMPS_NS;
 
-// Doubles per atom in one message. Fixed, because pair_style hybrid sizes LAMMPS' buffers before
-// the model file is read; wider features travel in several slices.
-static constexpr int COMM_WIDTH = 64;
-static constexpr size_t SLICE_BYTES = COMM_WIDTH * sizeof(double);
-
-static double now()
-{
-  using namespace std::chrono;
-  return duration<double>(steady_clock::now().time_since_epoch()).count();
-}
-
-// Rank of this process among those on the same machine: which GPU is ours. The launchers' variables
-// first, as LAMMPS' KOKKOS package does; uworld, so that replicas do not all take the first GPU.
-static int node_local_process(MPI_Comm uworld)
-{
-  for (const char *name :
-       {"MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK",
-        "SLURM_LOCALID", "PALS_LOCAL_RANKID", "FLUX_TASK_LOCAL_ID"})
-    if (const char *value = getenv(name))
-      return std::atoi(value);
-  MPI_Comm node;
-  int rank = 0;
-  MPI_Comm_split_type(uworld, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
-  MPI_Comm_rank(node, &rank);
-  MPI_Comm_free(&node);
-  return rank;
-}
-
-/* ---------------------------------------------------------------------- */
-
-struct PairICTP::Impl : public ictp::Halo {
-  explicit Impl(PairICTP *pair)
-      : pair(pair)
+struct PairICTP::Impl {
+  Impl(Pair *pair, Comm *&comm)
+      : halo(pair, comm)
   {
   }
 
-  PairICTP *pair;
   std::string device = "auto";
   std::unique_ptr<ictp::Model> model;
   std::unique_ptr<ictp::GraphBuilder> builder;
+  ictp::LammpsHalo halo;
   ictp::Evaluation result;
   double energy_unit = 1.0;    // eV in the units of the run
 
@@ -75,24 +46,11 @@ struct PairICTP::Impl : public ictp::Halo {
 
   int num_evaluations = 0;
   double graph_seconds = 0.0, scatter_seconds = 0.0;
-
-  // One slice of features: row i belongs to LAMMPS' atom i, owned or ghost, whether a node or not,
-  // because a ghost may be relayed to the next process.
-  std::vector<double> slots;
-  int num_doubles = 0;    // of a row, in the current slice
-  ictp::Halo::Scalar scalar = ictp::Halo::Scalar::FLOAT64;
-
-  double *slot(int atom) { return &slots[static_cast<size_t>(atom) * COMM_WIDTH]; }
-  void forward(std::byte *, size_t) override;
-  void reverse(std::byte *, size_t, ictp::Halo::Scalar) override;
-  size_t begin_slice(size_t, size_t);
 };
-
-/* ---------------------------------------------------------------------- */
 
 PairICTP::PairICTP(LAMMPS *lmp)
     : Pair(lmp)
-    , impl(std::make_unique<Impl>(this))
+    , impl(std::make_unique<Impl>(this, comm))
 {
   manybody_flag = 1;
   one_coeff = 1;
@@ -101,11 +59,9 @@ PairICTP::PairICTP(LAMMPS *lmp)
   writedata = 0;
   no_virial_fdotr_compute = 1;
   centroidstressflag = CENTROID_AVAIL;
-  comm_forward = COMM_WIDTH;
-  comm_reverse = COMM_WIDTH;
+  comm_forward = ictp::LammpsHalo::COMM_WIDTH;
+  comm_reverse = ictp::LammpsHalo::COMM_WIDTH;
 }
-
-/* ---------------------------------------------------------------------- */
 
 PairICTP::~PairICTP()
 {
@@ -115,8 +71,6 @@ PairICTP::~PairICTP()
   memory->destroy(cutsq);
 }
 
-/* ---------------------------------------------------------------------- */
-
 void PairICTP::allocate()
 {
   const int size = atom->ntypes + 1;
@@ -125,8 +79,6 @@ void PairICTP::allocate()
   map = new int[size];
   allocated = 1;
 }
-
-/* ---------------------------------------------------------------------- */
 
 void PairICTP::settings(int narg, char **arg)
 {
@@ -142,8 +94,6 @@ void PairICTP::settings(int narg, char **arg)
       error->all(FLERR, "pair_style ictp device: expected auto, cpu or cuda, got {}", impl->device);
   }
 }
-
-/* ---------------------------------------------------------------------- */
 
 void PairICTP::coeff(int narg, char **arg)
 {
@@ -171,7 +121,7 @@ void PairICTP::load_model(const char *file)
 {
   impl->builder.reset();
   impl->model.reset();
-  const int local_process = node_local_process(universe->uworld);
+  const int local_process = ictp::node_local_process(universe->uworld);
   std::string path = utils::get_potential_file_path(file);
   if (path.empty())
     path = file;
@@ -181,20 +131,10 @@ void PairICTP::load_model(const char *file)
   } catch (const std::exception &problem) {
     failure = problem.what();
   }
-
-  const int mine = failure.empty() ? comm->nprocs : comm->me;
-  int first = mine;
-  MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, world);
-  if (first == comm->nprocs)
-    return;
-  int length = static_cast<int>(failure.size());
-  MPI_Bcast(&length, 1, MPI_INT, first, world);
-  failure.resize(length);
-  MPI_Bcast(failure.data(), length, MPI_CHAR, first, world);
-  error->all(FLERR, failure);
+  failure = ictp::common_failure(failure, world);
+  if (!failure.empty())
+    error->all(FLERR, failure);
 }
-
-/* ---------------------------------------------------------------------- */
 
 void PairICTP::map_types(int num_names, char **names)
 {
@@ -236,8 +176,6 @@ void PairICTP::choose_num_threads()
   ictp::Model::set_num_threads(num_threads);
 }
 
-/* ---------------------------------------------------------------------- */
-
 void PairICTP::init_style()
 {
   if (strcmp(update->unit_style, "metal") == 0)
@@ -262,16 +200,12 @@ void PairICTP::init_style()
   neighbor->add_request(this, NeighConst::REQ_FULL);
 }
 
-/* ---------------------------------------------------------------------- */
-
 double PairICTP::init_one(int i, int j)
 {
   if (setflag[i][j] == 0)
     error->all(FLERR, "All pair coeffs are not set");
   return impl->model->r_cut();
 }
-
-/* ---------------------------------------------------------------------- */
 
 void PairICTP::setup()
 {
@@ -283,27 +217,23 @@ void PairICTP::setup()
                  impl->model->r_cut(), cutoff);
 }
 
-/* ---------------------------------------------------------------------- */
-
 void PairICTP::compute(int eflag, int vflag)
 {
   ev_init(eflag, vflag);
   build_graph();
   evaluate();
-  const double start = now();
+  const double start = ictp::now();
   scatter_forces();
   if (eflag_either)
     tally_energies();
   if (vflag_either)
     tally_virial();
-  impl->scatter_seconds += now() - start;
+  impl->scatter_seconds += ictp::now() - start;
 }
-
-/* ---------------------------------------------------------------------- */
 
 void PairICTP::build_graph()
 {
-  const double start = now();
+  const double start = ictp::now();
   const bool same_list = neighbor->ago != 0 && impl->list_builds == neighbor->ncalls &&
                          impl->list_step == neighbor->lastcall;
   try {
@@ -319,16 +249,15 @@ void PairICTP::build_graph()
   } catch (const std::exception &problem) {
     error->one(FLERR, "Pair style ictp: {}", problem.what());
   }
-  impl->graph_seconds += now() - start;
+  impl->graph_seconds += ictp::now() - start;
 }
-
-/* ---------------------------------------------------------------------- */
 
 void PairICTP::evaluate()
 {
+  const ictp::Graph &graph = impl->builder->graph();
+  impl->halo.attach(graph, atom->nlocal + atom->nghost);
   try {
-    impl->result =
-        impl->model->evaluate(impl->builder->graph(), comm->nprocs > 1 ? impl.get() : nullptr);
+    impl->result = impl->model->evaluate(graph, comm->nprocs > 1 ? &impl->halo : nullptr);
   } catch (const std::exception &problem) {
     error->one(FLERR, "Pair style ictp: {}", problem.what());
   }
@@ -354,8 +283,6 @@ void PairICTP::scatter_forces()
     }
   }
 }
-
-/* ---------------------------------------------------------------------- */
 
 void PairICTP::tally_energies()
 {
@@ -400,88 +327,27 @@ void PairICTP::tally_virial()
 }
 
 /* ----------------------------------------------------------------------
-   features between processes
+   features between processes: LAMMPS asks, the halo answers
 ------------------------------------------------------------------------- */
-
-size_t PairICTP::Impl::begin_slice(size_t offset, size_t row_bytes)
-{
-  const size_t bytes = std::min(SLICE_BYTES, row_bytes - offset);
-  num_doubles = static_cast<int>((bytes + sizeof(double) - 1) / sizeof(double));
-  slots.assign(static_cast<size_t>(pair->atom->nlocal + pair->atom->nghost) * COMM_WIDTH, 0.0);
-  return bytes;
-}
-
-void PairICTP::Impl::forward(std::byte *rows, size_t row_bytes)
-{
-  const ictp::Graph &graph = builder->graph();
-  for (size_t offset = 0; offset < row_bytes; offset += SLICE_BYTES) {
-    const size_t bytes = begin_slice(offset, row_bytes);
-    for (int64_t node = 0; node < graph.num_local; ++node)
-      memcpy(slot(graph.node_atoms[node]), rows + node * row_bytes + offset, bytes);
-    pair->comm->forward_comm(pair, num_doubles);
-    for (int64_t node = graph.num_local; node < graph.num_nodes; ++node)
-      memcpy(rows + node * row_bytes + offset, slot(graph.node_atoms[node]), bytes);
-  }
-}
-
-template <typename T>
-static void add(void *sum, const void *values, size_t bytes)
-{
-  for (size_t k = 0; k < bytes / sizeof(T); ++k)
-    static_cast<T *>(sum)[k] += static_cast<const T *>(values)[k];
-}
-
-static void add(ictp::Halo::Scalar scalar, void *sum, const void *values, size_t bytes)
-{
-  if (scalar == ictp::Halo::Scalar::FLOAT32)
-    add<float>(sum, values, bytes);
-  else
-    add<double>(sum, values, bytes);
-}
-
-void PairICTP::Impl::reverse(std::byte *rows, size_t row_bytes, ictp::Halo::Scalar type)
-{
-  const ictp::Graph &graph = builder->graph();
-  scalar = type;
-  for (size_t offset = 0; offset < row_bytes; offset += SLICE_BYTES) {
-    const size_t bytes = begin_slice(offset, row_bytes);
-    for (int64_t node = graph.num_local; node < graph.num_nodes; ++node)
-      memcpy(slot(graph.node_atoms[node]), rows + node * row_bytes + offset, bytes);
-    pair->comm->reverse_comm(pair, num_doubles);
-    for (int64_t node = 0; node < graph.num_local; ++node)
-      add(scalar, rows + node * row_bytes + offset, slot(graph.node_atoms[node]), bytes);
-  }
-}
-
-/* ---------------------------------------------------------------------- */
 
 int PairICTP::pack_forward_comm(int n, int *atoms, double *buf, int /*pbc_flag*/, int * /*pbc*/)
 {
-  const int width = impl->num_doubles;
-  for (int i = 0; i < n; ++i) memcpy(buf + i * width, impl->slot(atoms[i]), width * sizeof(double));
-  return n * width;
+  return impl->halo.pack(n, atoms, buf);
 }
 
 void PairICTP::unpack_forward_comm(int n, int first, double *buf)
 {
-  const int width = impl->num_doubles;
-  for (int i = 0; i < n; ++i)
-    memcpy(impl->slot(first + i), buf + i * width, width * sizeof(double));
+  impl->halo.unpack(n, first, buf);
 }
 
 int PairICTP::pack_reverse_comm(int n, int first, double *buf)
 {
-  const int width = impl->num_doubles;
-  for (int i = 0; i < n; ++i)
-    memcpy(buf + i * width, impl->slot(first + i), width * sizeof(double));
-  return n * width;
+  return impl->halo.pack(n, first, buf);
 }
 
 void PairICTP::unpack_reverse_comm(int n, int *atoms, double *buf)
 {
-  const int width = impl->num_doubles;
-  for (int i = 0; i < n; ++i)
-    add(impl->scalar, impl->slot(atoms[i]), buf + i * width, width * sizeof(double));
+  impl->halo.add(n, atoms, buf);
 }
 
 /* ----------------------------------------------------------------------
@@ -513,14 +379,12 @@ void PairICTP::finish()
   impl->model->timings() = ictp::ModelTimings();
 }
 
-/* ---------------------------------------------------------------------- */
-
 double PairICTP::memory_usage()
 {
   double bytes = Pair::memory_usage();
   if (impl->builder)
     bytes += static_cast<double>(impl->builder->memory_bytes());
-  bytes += static_cast<double>(impl->slots.capacity() * sizeof(double));
+  bytes += static_cast<double>(impl->halo.memory_bytes());
   bytes += static_cast<double>(impl->tags.capacity() * sizeof(int64_t));
   return bytes;
 }

@@ -20,10 +20,12 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """Return the folder with data sets and reference values beside the project; skip where there is none."""
+    """Return the folder of data sets and reference values; skip where there is none."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
-        pytest.skip("the folder 'shared' with data sets and reference checkpoints is not beside the project")
+        pytest.skip(
+            "the folder 'shared' with data sets and reference checkpoints is not beside the project"
+        )
     return folder
 
 

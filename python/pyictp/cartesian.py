@@ -1,27 +1,29 @@
 # SPDX-License-Identifier: MIT
 """Irreducible Cartesian tensors in compact form: bases and harmonics.
 
-A rank-l irreducible Cartesian tensor T has 3^l components, is symmetric and traceless, and so carries 2l+1
-independent numbers c = B_l T, T = B_l^T c, with an orthonormal basis B_l of the symmetric traceless subspace.
+A rank-l irreducible Cartesian tensor T has 3^l components, is symmetric and traceless, and so
+carries 2l+1 independent numbers c = B_l T, T = B_l^T c, with an orthonormal basis B_l of the
+symmetric traceless subspace.
 
 Source: arXiv:2405.14253, section 3.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from itertools import combinations_with_replacement, permutations
 
 import torch
 from torch import Tensor
 
 
-@lru_cache(maxsize=None)
+@cache
 def irreducible_basis(rank: int) -> Tensor:
     """Return the orthonormal basis B_l of the symmetric traceless tensors of one rank.
 
-    Projected monomials are orthonormalised in a fixed order, products of different coordinates first; the basis
-    is therefore the same on every machine. A trained model does not depend on it: weights act on channels only.
+    Projected monomials are orthonormalised in a fixed order, products of different coordinates
+    first; the basis is therefore the same on every machine. A trained model does not depend on it:
+    weights act on channels only.
 
     Args:
         rank: tensor rank l, >= 0.
@@ -58,7 +60,7 @@ def _without_traces(symmetric: Tensor, rank: int) -> Tensor:
     return symmetric - remove @ symmetric
 
 
-@lru_cache(maxsize=None)
+@cache
 def harmonics_recursion(rank: int) -> Tensor:
     """Return the matrix that makes Y_l of Y_(l-1) and n, both compact.
 
@@ -72,17 +74,20 @@ def harmonics_recursion(rank: int) -> Tensor:
     """
     lower = irreducible_basis(rank - 1)  # (2l-1, 3^(l-1))
     upper = irreducible_basis(rank).reshape(2 * rank + 1, -1, 3)  # (2l+1, 3^(l-1), 3)
-    return (2 * rank - 1) / rank * torch.einsum("ap,cpi->aic", lower, upper).reshape(-1, 2 * rank + 1)
+    return (
+        (2 * rank - 1) / rank * torch.einsum("ap,cpi->aic", lower, upper).reshape(-1, 2 * rank + 1)
+    )
 
 
 def cartesian_harmonics(directions: Tensor, recursion: list[Tensor]) -> Tensor:
-    """Return the irreducible Cartesian tensors of each direction, ranks 0 to len(recursion) side by side.
+    """Return the irreducible Cartesian tensors of each direction, all ranks side by side.
 
     Y_l = (2l-1)!!/l! TL[n ... n]; contracting Y_l with l copies of n gives 1.
 
     Args:
         directions: (..., 3) unit vectors n, dimensionless; not normalised again here.
-        recursion: the matrices of `harmonics_recursion` for rank 1, 2, ..., in the dtype of the directions.
+        recursion: the matrices of `harmonics_recursion` for rank 1, 2, ..., in the dtype of the
+            directions.
 
     Returns:
         (..., (l_max+1)**2) compact components, rank after rank, dimensionless.

@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 
 
 def save_checkpoint(path: str | Path, model: ICTPModel, **extras: Any) -> None:
-    """Write architecture and parameters of a model so that a reader sees the old file or the new one.
+    """Write a model so that a reader sees the old file or the new one, never a part.
 
     Args:
         path: the file; its folder exists.
@@ -48,7 +48,9 @@ def save_checkpoint(path: str | Path, model: ICTPModel, **extras: Any) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write '{path}': {error}; an older file there is still whole") from error
+        raise UserError(
+            f"cannot write '{path}': {error}; an older file there is still whole"
+        ) from error
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -59,17 +61,23 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"'{path}' not found: expected a training folder, a checkpoint or an exported file")
+        raise UserError(
+            f"'{path}' not found: expected a training folder, a checkpoint or an exported file"
+        )
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(f"'{path}' is not a checkpoint of ictp train, or is truncated: write it again") from error
+        raise UserError(
+            f"'{path}' is not a checkpoint of ictp train, or is truncated: write it again"
+        ) from error
     if not isinstance(payload, Mapping) or payload.get("format") != FORMAT:
-        raise UserError(f"'{path}' is not a checkpoint of ictp train: expected one, or an exported file")
+        raise UserError(
+            f"'{path}' is not a checkpoint of ictp train: expected one, or an exported file"
+        )
     if payload["schema_version"] > SCHEMA_VERSION:
         raise UserError(
-            f"checkpoint '{path}' has schema {payload['schema_version']}, this package reads {SCHEMA_VERSION}: "
-            "update pyictp"
+            f"checkpoint '{path}' has schema {payload['schema_version']}, "
+            f"this package reads {SCHEMA_VERSION}: update pyictp"
         )
     return dict(payload)
 
@@ -83,7 +91,9 @@ def build_model(payload: Mapping[str, Any], dtype: torch.dtype | None = None) ->
     return model
 
 
-def load_model(path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Any:
+def load_model(
+    path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> Any:
     """Return a potential: a callable like `ICTPModel.forward` with `metadata`.
 
     Args:
@@ -114,7 +124,9 @@ def resolve_path(path: str | Path) -> Path:
         return path
     if (path / "best.pt").is_file():
         return path / "best.pt"
-    raise UserError(f"folder '{path}' holds no best.pt: expected a training folder; has its training validated yet?")
+    raise UserError(
+        f"folder '{path}' holds no best.pt: expected a training folder that has validated once"
+    )
 
 
 def is_exported(path: Path) -> bool:

@@ -40,7 +40,7 @@ def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.Argument
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status: 0, 1 for a user's mistake, 2 for a wrong option."""
+    """Run a command line; return the exit status: 1 for a user's mistake, 2 for a wrong option."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     known = arguments and arguments[0] in COMMANDS
     parser = build_parser([arguments[0]] if known else tuple(COMMANDS))

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 
 class ExactModule(nn.Module):
-    """A module whose buffers move between devices but keep float64, and are rounded where they are used.
+    """A module whose buffers move between devices but keep float64; rounded where used.
 
-    Coupling tables stay exact when a model goes to float32 and back; scale and shift keep total energies, which can
-    be large, apart by small differences.
+    Coupling tables stay exact when a model goes to float32 and back; scale and shift keep total
+    energies, which can be large, apart by small differences.
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The exported file: everything TorchScript on the Python side. Its contract is export/FORMAT.md."""
+"""The exported file (contract: export/FORMAT.md): everything TorchScript on the Python side."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from pyictp.model import ICTPModel
 from pyictp.native import load_operators
 
 SCHEMA_VERSION = 1
-# Largest deviation allowed on the reference structure, relative to the largest force [eV/A] or interaction energy [eV].
+# Largest deviation allowed on the reference structure, relative to the largest force [eV/A] or
+# interaction energy [eV].
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 
 
@@ -53,13 +54,15 @@ class ExportedModule(nn.Module):
         ):
             self.register_buffer(f"reference_{name}", values.detach().clone())
 
-    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int) -> Tensor:
+    def forward(
+        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
+    ) -> Tensor:
         """Return the energies of the local nodes, as `ICTPModel.forward`."""
         return self.model(species, edge_index, edge_vectors, num_local)
 
 
 def _tolerance(model: ICTPModel, dtype: str, graph: Graph, reference: Prediction) -> float:
-    """Return the deviation to allow: in scale with what the model says, and above the rounding of large energies."""
+    """Return the deviation to allow: in scale with the model, above the rounding of energies."""
     interaction = reference.node_energies - model.shift[graph.species]
     largest = max(interaction.abs().max().item(), reference.forces.abs().max().item(), 1e-3)
     return TOLERANCE[dtype] * largest + 1e-14 * reference.node_energies.abs().max().item()
@@ -80,16 +83,22 @@ class ExportedPotential:
         self.r_cut: float = module.r_cut
         self.dtype: torch.dtype = getattr(torch, module.dtype)
 
-    def __call__(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int) -> Tensor:
+    def __call__(
+        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
+    ) -> Tensor:
         """Return (num_local,) float64 node energies [eV]."""
-        with torch.jit.optimized_execution(False):  # the number of edges changes at every call: never specialise
+        # The number of edges changes at every call: never specialise.
+        with torch.jit.optimized_execution(False):
             return self.module(species, edge_index, edge_vectors, num_local)
 
 
 def export_model(
-    model: ICTPModel, path: str | Path, dtype: str = "float32", provenance: Mapping[str, Any] | None = None
+    model: ICTPModel,
+    path: str | Path,
+    dtype: str = "float32",
+    provenance: Mapping[str, Any] | None = None,
 ) -> float:
-    """Write a model as the file LAMMPS reads, reload it and compare; return the largest deviation found.
+    """Write a model as the file LAMMPS reads, reload and compare; return the deviation found.
 
     Args:
         model: on the CPU; not changed.
@@ -98,14 +107,16 @@ def export_model(
         provenance: what is known of the training, plain values.
 
     Returns:
-        The largest deviation of node energies [eV] and forces [eV/A] from the float64 model on the reference
-        structure.
+        The largest deviation of node energies [eV] and forces [eV/A] from the float64 model on the
+        reference structure.
 
     Raises:
         UserError: the file cannot be written, or does not reproduce the model.
     """
     path = Path(path)
-    exact = build_model({"model_config": to_dict(model.config), "model_state": model.state_dict()}, torch.float64)
+    exact = build_model(
+        {"model_config": to_dict(model.config), "model_state": model.state_dict()}, torch.float64
+    )
     graph = reference_graph(model)
     reference = evaluate_graph(exact, graph)
     rounded = exact.to(getattr(torch, dtype)).eval().requires_grad_(False)
@@ -116,8 +127,9 @@ def export_model(
         deviation = check_reference(load_exported(temporary))
         if not deviation <= module.reference_tolerance:
             raise UserError(
-                f"export to '{path}': the reloaded model deviates by {deviation:.1e} eV or eV/A from the trained one, "
-                f"allowed are {module.reference_tolerance:.1e}: try --dtype float64"
+                f"export to '{path}': the reloaded model deviates by {deviation:.1e} eV or eV/A "
+                f"from the trained one, allowed are {module.reference_tolerance:.1e}: "
+                "try --dtype float64"
             )
         temporary.replace(path)
     except OSError as error:
@@ -136,15 +148,19 @@ def reference_graph(model: ICTPModel) -> Graph:
     jitter = 0.2 * (torch.rand(sites.shape, generator=generator, dtype=torch.float64) - 0.5)
     positions = 0.5 * model.config.r_cut * (sites + jitter)
     species = torch.arange(len(sites)) % num_species
-    return build_graph(positions.numpy(), torch.zeros(3, 3).numpy(), False, species.numpy(), model.config.r_cut)
+    return build_graph(
+        positions.numpy(), torch.zeros(3, 3).numpy(), False, species.numpy(), model.config.r_cut
+    )
 
 
 def check_reference(potential: ExportedPotential) -> float:
-    """Return the largest deviation from the reference values in the file, node energies [eV] and forces [eV/A]."""
+    """Return the largest deviation [eV, eV/A] from the reference values in the file."""
     stored = {name: getattr(potential.module, f"reference_{name}") for name in REFERENCE}
     num_nodes = stored["species"].shape[0]
     index = torch.zeros(num_nodes, dtype=torch.int64, device=stored["species"].device)
-    graph = Graph(stored["species"], stored["edge_index"], stored["edge_vectors"], num_nodes, index, 1)
+    graph = Graph(
+        stored["species"], stored["edge_index"], stored["edge_vectors"], num_nodes, index, 1
+    )
     found = evaluate_graph(potential, graph)
     energies = (found.node_energies - stored["node_energies"]).abs().max()
     forces = (found.forces - stored["forces"]).abs().max()
@@ -153,11 +169,14 @@ def check_reference(potential: ExportedPotential) -> float:
 
 def _save(module: ExportedModule, path: Path, metadata: Mapping[str, Any]) -> None:
     load_operators()
-    with warnings.catch_warnings():  # TorchScript is deprecated upstream; it is our file format today
+    with warnings.catch_warnings():
+        # TorchScript is deprecated upstream; it is our file format today.
         warnings.simplefilter("ignore", DeprecationWarning)
         preserved = [*ATTRIBUTES, *(f"reference_{name}" for name in REFERENCE)]
         frozen = torch.jit.freeze(torch.jit.script(module.eval()), preserved_attrs=preserved)
-        torch.jit.save(frozen, str(path), _extra_files={"metadata.json": json.dumps(metadata, indent=1)})
+        torch.jit.save(
+            frozen, str(path), _extra_files={"metadata.json": json.dumps(metadata, indent=1)}
+        )
 
 
 def _metadata(module: ExportedModule, provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,11 +217,16 @@ def load_exported(
             module = torch.jit.load(str(path), map_location=device)
         except (RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise UserError(f"exported file '{path}' does not load: {reason}; export it again") from error
+            raise UserError(
+                f"exported file '{path}' does not load: {reason}; export it again"
+            ) from error
     potential = ExportedPotential(module, metadata)
     if dtype is not None and dtype != potential.dtype:
         wanted = str(dtype).removeprefix("torch.")
-        raise UserError(f"'{path}' was exported in {module.dtype}, asked for {wanted}: export it with --dtype {wanted}")
+        raise UserError(
+            f"'{path}' was exported in {module.dtype}, asked for {wanted}: "
+            f"export it with --dtype {wanted}"
+        )
     return potential
 
 
@@ -216,16 +240,21 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"'{path}' not found: expected a file written by export/export_model.py")
     if not is_exported(path):
-        raise UserError(f"'{path}' is no exported model, or is truncated: write it with export/export_model.py")
+        raise UserError(
+            f"'{path}' is no exported model, or is truncated: write it with export/export_model.py"
+        )
     with zipfile.ZipFile(path) as archive:
         found = [name for name in archive.namelist() if name.endswith("/extra/metadata.json")]
         metadata = json.loads(archive.read(found[0])) if found else {}
     if metadata.get("format") != "ictp":
-        raise UserError(f"'{path}' is a TorchScript archive, but no ICTP model: write it with export/export_model.py")
+        raise UserError(
+            f"'{path}' is a TorchScript archive, but no ICTP model: "
+            "write it with export/export_model.py"
+        )
     if metadata["schema_version"] > SCHEMA_VERSION:
         raise UserError(
-            f"model '{path}' has schema {metadata['schema_version']}, this package reads {SCHEMA_VERSION}: "
-            "export it again with export/export_model.py"
+            f"model '{path}' has schema {metadata['schema_version']}, "
+            f"this package reads {SCHEMA_VERSION}: export it again with export/export_model.py"
         )
     return metadata
 
@@ -234,8 +263,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp export`; returns its parser."""
     parser = subparsers.add_parser("export", help="write the file that pair_style ictp reads")
     parser.add_argument("model", metavar="RUN", help="training folder or checkpoint")
-    parser.add_argument("-o", "--output", default="model.pt", help="file to write (default: model.pt)")
-    parser.add_argument("--dtype", choices=tuple(TOLERANCE), default="float32", help="default: float32")
+    parser.add_argument(
+        "-o", "--output", default="model.pt", help="file to write (default: model.pt)"
+    )
+    parser.add_argument(
+        "--dtype", choices=tuple(TOLERANCE), default="float32", help="default: float32"
+    )
     parser.set_defaults(run=run)
     return parser
 
@@ -244,9 +277,13 @@ def run(args: argparse.Namespace) -> int:
     """Export as the command line says."""
     source = resolve_path(args.model)
     if is_exported(source):
-        raise UserError(f"'{source}' is an exported file already: expected a training folder or a checkpoint")
+        raise UserError(
+            f"'{source}' is an exported file already: expected a training folder or a checkpoint"
+        )
     payload = load_checkpoint(source)
-    deviation = export_model(build_model(payload), args.output, args.dtype, payload.get("provenance"))
+    deviation = export_model(
+        build_model(payload), args.output, args.dtype, payload.get("provenance")
+    )
     size = Path(args.output).stat().st_size / 1e6
     print(
         f"wrote '{args.output}' ({size:.1f} MB, {args.dtype}): reloaded, "

@@ -15,7 +15,9 @@ from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp info`; returns its parser."""
     parser = subparsers.add_parser("info", help="what is inside a model file")
-    parser.add_argument("model", metavar="MODEL", help="exported file, checkpoint or training folder")
+    parser.add_argument(
+        "model", metavar="MODEL", help="exported file, checkpoint or training folder"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
     return parser

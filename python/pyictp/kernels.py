@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The one seam between plain torch and compiled operators.
 
-Every function here is differentiable to any order in plain torch: the reference for compiled operators, and what
-runs where there are none. All of it compiles with TorchScript.
+Every function here is differentiable to any order in plain torch: the reference for compiled
+operators, and what runs where there are none. All of it compiles with TorchScript.
 """
 
 import torch
@@ -12,8 +12,8 @@ from torch import Tensor
 def exchange(features: Tensor, num_nodes: int) -> Tensor:
     """Return the features of all nodes from those of the local ones: the halo exchange.
 
-    In an exported file this is the operator `ictp::exchange`, which LAMMPS' communication serves. In Python all
-    nodes are local.
+    In an exported file this is the operator `ictp::exchange`, which LAMMPS' communication serves.
+    In Python all nodes are local.
 
     Args:
         features: (num_local, W).
@@ -32,8 +32,9 @@ def pad_neighbors(
 ) -> tuple[Tensor, Tensor]:
     """Return edges as rows of equal length, one row per center.
 
-    Padding edges have length r_cut, where every radial function and its derivatives vanish: they contribute
-    nothing. Sums over neighbors then are batched matrix products instead of scatter operations.
+    Padding edges have length r_cut, where every radial function and its derivatives vanish: they
+    contribute nothing. Sums over neighbors then are batched matrix products instead of scatter
+    operations.
 
     Args:
         edge_index: (2, E), sorted by center.
@@ -42,7 +43,8 @@ def pad_neighbors(
         r_cut: cutoff radius [A].
 
     Returns:
-        neighbor (N, M) and edge_vectors (N, M, 3) [A], M the largest number of neighbors (at least 1).
+        neighbor (N, M) and edge_vectors (N, M, 3) [A], M the largest number of neighbors (at least
+        1).
     """
     center, neighbor = edge_index[0], edge_index[1]
     counts = torch.bincount(center, minlength=num_local)
@@ -53,7 +55,9 @@ def pad_neighbors(
     slot = center * width + torch.arange(center.numel(), device=center.device) - first[center]
     padded_neighbor = torch.zeros(num_local * width, dtype=neighbor.dtype, device=neighbor.device)
     padded_neighbor = padded_neighbor.index_copy(0, slot, neighbor)
-    padding = torch.zeros(num_local * width, 3, dtype=edge_vectors.dtype, device=edge_vectors.device)
+    padding = torch.zeros(
+        num_local * width, 3, dtype=edge_vectors.dtype, device=edge_vectors.device
+    )
     padding[:, 0] = r_cut
     vectors = padding.index_copy(0, slot, edge_vectors)
     return padded_neighbor.view(num_local, width), vectors.view(num_local, width, 3)
@@ -71,7 +75,8 @@ def edge_convolution(
 ) -> list[Tensor]:
     """Return the sum over neighbors of the messages, paths stacked on channels.
 
-    out_z[i, m3, path*C + c] = sum_j sum_(m1, m2) coupling_path(m3, m1, m2) Y_m2(n_ij) R_path,c(r_ij) h_j[m1, c].
+    out_z[i, m3, path*C + c] = sum_j sum_(m1, m2) coupling_path(m3, m1, m2) Y_m2(n_ij)
+    R_path,c(r_ij) h_j[m1, c].
 
     Args:
         features: one (num_nodes, d1, C) tensor per irrep of the node features.
@@ -93,9 +98,13 @@ def edge_convolution(
     num_channels = features[0].size(2)
     matrices = torch.matmul(harmonics, coupling)  # (N, M, sum d1*d3)
     index = neighbor.reshape(-1)
-    gathered = [h.index_select(0, index).view(num_centers, width, h.size(1), num_channels) for h in features]
+    gathered = [
+        h.index_select(0, index).view(num_centers, width, h.size(1), num_channels) for h in features
+    ]
     sizes = [features[path_x[p]].size(1) * dims_z[path_z[p]] for p in range(len(path_x))]
-    matrix_of_path = torch.split(matrices, sizes, dim=2)  # split and unbind: their gradients are one copy each
+    matrix_of_path = torch.split(
+        matrices, sizes, dim=2
+    )  # split and unbind: their gradients are one copy each
     radial_of_path = torch.unbind(radial.view(num_centers, width, len(path_x), num_channels), dim=2)
     stacked: list[list[Tensor]] = [[] for _ in dims_z]
     for p in range(len(path_x)):
@@ -103,7 +112,9 @@ def edge_convolution(
         d1, d3 = x.size(2), dims_z[path_z[p]]
         weighted = x * radial_of_path[p].unsqueeze(2)
         matrix = matrix_of_path[p].reshape(num_centers, width * d1, d3)
-        total = torch.bmm(matrix.transpose(1, 2), weighted.reshape(num_centers, width * d1, num_channels))
+        total = torch.bmm(
+            matrix.transpose(1, 2), weighted.reshape(num_centers, width * d1, num_channels)
+        )
         stacked[path_z[p]].append(total)  # (N, d3, C)
     return [torch.cat(paths, dim=2) for paths in stacked]
 
@@ -135,12 +146,14 @@ def couple_last(x: Tensor, y: Tensor, coupling: Tensor) -> Tensor:
     Returns:
         (d3, N, C).
     """
-    matrix = torch.mm(coupling, y.flatten(1)).view(coupling.size(0) // x.size(0), x.size(0), x.size(1), x.size(2))
+    matrix = torch.mm(coupling, y.flatten(1)).view(
+        coupling.size(0) // x.size(0), x.size(0), x.size(1), x.size(2)
+    )
     return (matrix * x).sum(1)
 
 
 def sum_paths(tensor: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted sum over paths of tensor (d, P, N, C) with weights (P, N, C): (d, N, C)."""
+    """Return (d, N, C): the sum over paths of tensor (d, P, N, C) with weights (P, N, C)."""
     if weights.size(0) == 1:
         return tensor[:, 0] * weights[0]
     return (tensor * weights).sum(1)

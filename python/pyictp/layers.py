@@ -46,7 +46,7 @@ class Harmonics(ExactModule):
 
 
 class IrrepLinear(nn.Module):
-    """Mix channels, the same matrix for every component of one irrep: out_l = W_l x_l / sqrt(fan_in)."""
+    """Mix channels, one matrix per irrep: out_l = W_l x_l / sqrt(fan_in)."""
 
     def __init__(self, num_in: Sequence[int], num_out: int) -> None:
         """Draw one matrix (num_out, num_in[i]) per irrep."""
@@ -59,7 +59,7 @@ class IrrepLinear(nn.Module):
 
 
 class SpeciesLinear(nn.Module):
-    """Mix the channels of one irrep by the matrix of each node's species (weight (V, S, U), as in checkpoints)."""
+    """Mix the channels of one irrep by the matrix of each node's species; weight (V, S, U)."""
 
     def __init__(self, num_in: int, num_species: int, num_out: int) -> None:
         """Draw normal weights, scaled at run time by 1/sqrt(V*S)."""
@@ -73,7 +73,7 @@ class SpeciesLinear(nn.Module):
 
 
 class Convolution(ExactModule):
-    """Sum of the messages of the neighbors: node features (x) harmonics, weighted by radial functions."""
+    """Sum of the neighbors' messages: node features (x) harmonics, times radial functions."""
 
     coupling: Tensor
 
@@ -92,16 +92,25 @@ class Convolution(ExactModule):
 
     @staticmethod
     def _columns(x: Irrep, l2: int, z: Irrep, l_max_edge: int) -> Tensor:
-        """Return ((l_max_edge+1)^2, d1*d3): the coupling of one path, zero outside the rows of rank l2."""
+        """Return ((l_max_edge+1)^2, d1*d3): one path, zero outside the rows of rank l2."""
         table = torch.zeros((l_max_edge + 1) ** 2, x.dim * z.dim, dtype=torch.float64)
         table[l2 * l2 : (l2 + 1) ** 2] = coupling(x.rank, l2, z.rank).permute(2, 1, 0).flatten(1)
         return table
 
-    def forward(self, features: list[Tensor], harmonics: Tensor, radial: Tensor, neighbor: Tensor) -> list[Tensor]:
-        """Return one (N, d3, P_z*C) tensor per irrep; arguments as in `kernels.edge_convolution`."""
+    def forward(
+        self, features: list[Tensor], harmonics: Tensor, radial: Tensor, neighbor: Tensor
+    ) -> list[Tensor]:
+        """Return one (N, d3, P_z*C) tensor per irrep, as `kernels.edge_convolution`."""
         coupling_table = self.coupling.to(harmonics.dtype)
         return kernels.edge_convolution(
-            features, harmonics, radial, neighbor, coupling_table, self.path_x, self.path_z, self.dims_z
+            features,
+            harmonics,
+            radial,
+            neighbor,
+            coupling_table,
+            self.path_x,
+            self.path_z,
+            self.dims_z,
         )
 
 
@@ -109,7 +118,7 @@ class Interaction(nn.Module):
     """Node features -> A: mix channels, exchange ghosts, convolve, mix channels and paths."""
 
     def __init__(self, config: ModelConfig, irreps_in: list[Irrep], first: bool) -> None:
-        """Build the radial network and the maps; the first layer knows the ghosts' features from their species."""
+        """Build the radial network and the maps; in the first layer ghosts' features are known."""
         super().__init__()
         channels = config.num_channels
         self.needs_exchange = not first
@@ -123,7 +132,12 @@ class Interaction(nn.Module):
         self.normalisation = 1.0 / (config.avg_num_neighbors or 1.0)
 
     def forward(
-        self, features: list[Tensor], harmonics: Tensor, embedding: Tensor, neighbor: Tensor, num_nodes: int
+        self,
+        features: list[Tensor],
+        harmonics: Tensor,
+        embedding: Tensor,
+        neighbor: Tensor,
+        num_nodes: int,
     ) -> list[Tensor]:
         """Return A, one (N, d, C') tensor per irrep."""
         features = self.linear_in(features)

@@ -26,14 +26,18 @@ class Layer(nn.Module):
         channels, num_species = config.num_channels, len(config.elements)
         last = index == config.num_layers - 1
         self.interaction = Interaction(config, irreps_in, first=index == 0)
-        self.product = ProductBasis(config, self.interaction.irreps, 0 if last else config.l_max_hidden)
+        self.product = ProductBasis(
+            config, self.interaction.irreps, 0 if last else config.l_max_hidden
+        )
         self.irreps = self.product.irreps
         self.linear = IrrepLinear([config.product_channels] * len(self.irreps), channels)
         kept = [irrep for irrep in self.irreps if irrep in irreps_in]
         self.skip_source: list[int] = [irreps_in.index(irrep) for irrep in kept]
         self.skip_target: list[int] = [self.irreps.index(irrep) for irrep in kept]
         self.skip = nn.ModuleList(SpeciesLinear(channels, num_species, channels) for _ in kept)
-        self.readout = MLP([channels, *config.readout_hidden, 1]) if last else ScaledLinear(channels, 1)
+        self.readout = (
+            MLP([channels, *config.readout_hidden, 1]) if last else ScaledLinear(channels, 1)
+        )
 
     def forward(
         self,
@@ -44,7 +48,7 @@ class Layer(nn.Module):
         neighbor: Tensor,
         num_nodes: int,
     ) -> list[Tensor]:
-        """Return the features of the local nodes, one (N, d, C) tensor per irrep; the first are true scalars."""
+        """Return the features of the local nodes, (N, d, C) per irrep; true scalars first."""
         a = self.interaction(features, harmonics, embedding, neighbor, num_nodes)
         updated = self.linear(self.product(a, species))
         for i, skip in enumerate(self.skip):
@@ -74,9 +78,13 @@ class ICTPModel(ExactModule):
         self.r_cut = config.r_cut
         num_species = len(config.elements)
         if num_species == 0:
-            raise ValueError("model.elements is empty: name the elements, or take them from the training data")
+            raise ValueError(
+                "model.elements is empty: name the elements, or take them from the training data"
+            )
         self.node_embedding = nn.Parameter(torch.randn(config.num_channels, num_species))
-        self.radial_embedding = RadialEmbedding(config.r_cut, config.num_radial, config.cutoff_power)
+        self.radial_embedding = RadialEmbedding(
+            config.r_cut, config.num_radial, config.cutoff_power
+        )
         self.harmonics = Harmonics(config.l_max_edge)
         irreps = [Irrep(0)]
         layers = []
@@ -87,7 +95,9 @@ class ICTPModel(ExactModule):
         for name, value in (("scale", 1.0), ("shift", 0.0), ("e0", 0.0)):
             self.register_buffer(name, torch.full((num_species,), value, dtype=torch.float64))
 
-    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int) -> Tensor:
+    def forward(
+        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
+    ) -> Tensor:
         """Return the energies of the local nodes.
 
         Args:
@@ -106,9 +116,15 @@ class ICTPModel(ExactModule):
         embedding = self.radial_embedding(lengths)
         local_species = species[:num_local]
         scale = self.node_embedding.size(1) ** -0.5
-        features = [(self.node_embedding.t() * scale).index_select(0, species).unsqueeze(1)]  # (num_nodes, 1, C)
+        features = [
+            (self.node_embedding.t() * scale).index_select(0, species).unsqueeze(1)
+        ]  # (num_nodes, 1, C)
         energies = torch.zeros(num_local, dtype=torch.float64, device=species.device)
         for layer in self.layers:
-            features = layer(features, local_species, harmonics, embedding, neighbor, species.size(0))
+            features = layer(
+                features, local_species, harmonics, embedding, neighbor, species.size(0)
+            )
             energies = energies + layer.readout(features[0]).view(num_local).to(torch.float64)
-        return self.scale.index_select(0, local_species) * energies + self.shift.index_select(0, local_species)
+        return self.scale.index_select(0, local_species) * energies + self.shift.index_select(
+            0, local_species
+        )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Training folders that no training made: `ictp import` of a reference checkpoint, `ictp init` of random weights."""
+"""Training folders that no training made: `ictp import` and `ictp init`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ from pyictp.upstream import find_checkpoint, import_checkpoint
 
 def add_import_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp import`; returns its parser."""
-    parser = subparsers.add_parser("import", help="make a training folder of a reference-implementation checkpoint")
+    parser = subparsers.add_parser(
+        "import", help="make a training folder of a reference-implementation checkpoint"
+    )
     parser.add_argument("folder", metavar="DIR", help="ckpt_<epoch>/, or a folder above it")
-    parser.add_argument("-o", "--output", metavar="RUN", required=True, help="training folder to write")
+    parser.add_argument(
+        "-o", "--output", metavar="RUN", required=True, help="training folder to write"
+    )
     parser.set_defaults(run=run_import)
     return parser
 
@@ -30,8 +34,12 @@ def add_init_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp init`; returns its parser."""
     parser = subparsers.add_parser("init", help="make a training folder with an untrained model")
     parser.add_argument("config", metavar="CONFIG", help="YAML file; model.elements must be given")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of the file")
-    parser.add_argument("-o", "--output", metavar="RUN", required=True, help="training folder to write")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="section.key=value", help="replaces a value of the file"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="RUN", required=True, help="training folder to write"
+    )
     parser.set_defaults(run=run_init)
     return parser
 
@@ -48,14 +56,18 @@ def run_init(args: argparse.Namespace) -> int:
     """Draw a model with the seed of the configuration."""
     config = load_config(args.config, args.overrides)
     if not config.model.elements:
-        raise UserError(f"config '{args.config}': model.elements is empty: name the elements of the model")
+        raise UserError(
+            f"config '{args.config}': model.elements is empty: name the elements of the model"
+        )
     torch.manual_seed(config.training.seed)
     model = ICTPModel(config.model).to(getattr(torch, config.training.dtype))
     write_run(args.output, model, config, {"untrained": True, "seed": config.training.seed})
     return 0
 
 
-def write_run(output: str | Path, model: ICTPModel, config: Config, provenance: dict[str, Any]) -> None:
+def write_run(
+    output: str | Path, model: ICTPModel, config: Config, provenance: dict[str, Any]
+) -> None:
     """Write a training folder that `evaluate`, `export` and `train --finetune` accept.
 
     Raises:
@@ -67,4 +79,7 @@ def write_run(output: str | Path, model: ICTPModel, config: Config, provenance: 
     folder.write_config(config)
     save_checkpoint(folder.best, model, provenance=provenance)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(f"wrote '{output}': {' '.join(model.config.elements)}, {num_parameters} parameters; try: ictp info {output}")
+    print(
+        f"wrote '{output}': {' '.join(model.config.elements)}, {num_parameters} parameters; "
+        f"look at it with: ictp info {output}"
+    )

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The product basis: many-body features from powers of A, summed over coupling paths with learned weights.
+"""The product basis: many-body features from powers of A, with learned path weights.
 
-T_1 = A, T_2 = A x A, T_(k+1) = T_k x A keep all their paths; basis_l = sum_k sum_path W_k,l[species, path] T_k,l.
-The last product is linear in T_k, so its path sums are taken before multiplying by A.
+T_1 = A, T_2 = A x A, T_(k+1) = T_k x A keep all their paths; basis_l = sum_k sum_path
+W_k,l[species, path] T_k,l. The last product is linear in T_k, so its path sums are taken before
+multiplying by A.
 
 Source: arXiv:2405.14253, section 4; spec section 5.
 """
@@ -20,9 +21,13 @@ class PathWeights(nn.Module):
     """Learned weights of one irrep in one power of A, per species, channel and path."""
 
     def __init__(self, num_species: int, channels: int, num_paths: int, coupled: bool) -> None:
-        """Draw randn / P, (S, C', P); coupled: randn / P / sqrt(C'), (S, C'*P, C'), channels mixed as well."""
+        """Draw randn / P, (S, C', P); coupled: randn / P / sqrt(C'), (S, C'*P, C')."""
         super().__init__()
-        shape = (num_species, channels * num_paths, channels) if coupled else (num_species, channels, num_paths)
+        shape = (
+            (num_species, channels * num_paths, channels)
+            if coupled
+            else (num_species, channels, num_paths)
+        )
         scale = num_paths * (channels**0.5 if coupled else 1.0)
         self.weight = nn.Parameter(torch.randn(shape) / scale)
         self.coupled = coupled
@@ -44,7 +49,9 @@ class Power(ExactModule):
 
     table: Tensor
 
-    def __init__(self, x: list[Irrep], irreps_a: list[Irrep], max_rank: int, odd: bool, symmetric: bool) -> None:
+    def __init__(
+        self, x: list[Irrep], irreps_a: list[Irrep], max_rank: int, odd: bool, symmetric: bool
+    ) -> None:
         """Tabulate the couplings, grouped by pair (irrep of T_k, irrep of A)."""
         super().__init__()
         self.irreps, self.paths = product_paths(x, irreps_a, max_rank, odd=odd, symmetric=symmetric)
@@ -52,25 +59,39 @@ class Power(ExactModule):
         self.pair_x: list[int] = [a for a, _ in pairs]
         self.pair_y: list[int] = [b for _, b in pairs]
         targets = {pair: [path.z for path in self.paths if path[:2] == pair] for pair in pairs}
-        self.pair_dims: list[list[int]] = [[self.irreps[z].dim for z in targets[pair]] for pair in pairs]
-        self.pieces: list[list[tuple[int, int]]] = [  # per irrep of the result: (pair, place among its targets)
+        self.pair_dims: list[list[int]] = [
+            [self.irreps[z].dim for z in targets[pair]] for pair in pairs
+        ]
+        self.pieces: list[
+            list[tuple[int, int]]
+        ] = [  # per irrep of the result: (pair, place among its targets)
             [(pairs.index(p[:2]), targets[p[:2]].index(z)) for p in self.paths if p.z == z]
             for z in range(len(self.irreps))
         ]
         blocks = [
-            torch.cat([coupling(x[a].rank, irreps_a[b].rank, self.irreps[z].rank).flatten(1) for z in targets[a, b]])
+            torch.cat(
+                [
+                    coupling(x[a].rank, irreps_a[b].rank, self.irreps[z].rank).flatten(1)
+                    for z in targets[a, b]
+                ]
+            )
             for a, b in pairs
         ]
-        self.register_buffer("table", torch.cat([block.flatten() for block in blocks]), persistent=False)
+        self.register_buffer(
+            "table", torch.cat([block.flatten() for block in blocks]), persistent=False
+        )
         self.block_rows: list[int] = [block.shape[0] for block in blocks]
         self.block_columns: list[int] = [block.shape[1] for block in blocks]
 
     def num_paths(self, before: list[int]) -> list[int]:
         """Return the number of paths per irrep of the result, given those of T_k."""
-        return [sum(before[path.x] for path in self.paths if path.z == z) for z in range(len(self.irreps))]
+        return [
+            sum(before[path.x] for path in self.paths if path.z == z)
+            for z in range(len(self.irreps))
+        ]
 
     def forward(self, power: list[Tensor], a: list[Tensor]) -> list[Tensor]:
-        """Return T_(k+1), one (d, P, N, C') tensor per irrep, of T_k (d, P, N, C') and A (d, N, C')."""
+        """Return T_(k+1), (d, P, N, C') per irrep, of T_k (d, P, N, C') and A (d, N, C')."""
         table = self.table.to(a[0].dtype)
         products: list[list[Tensor]] = []
         start = 0
@@ -84,12 +105,18 @@ class Power(ExactModule):
 
 
 class LastPower(ExactModule):
-    """The last product for one irrep, path sums first: sum_paths W (T_k x A) = sum_(x, y) (sum_p W T_k) x A."""
+    """The last product to one irrep, path sums first: sum_(x, y) (sum_p W T_k) x A."""
 
     table: Tensor
 
     def __init__(
-        self, z: int, power: Power, x: list[Irrep], irreps_a: list[Irrep], before: list[int], weights: PathWeights
+        self,
+        z: int,
+        power: Power,
+        x: list[Irrep],
+        irreps_a: list[Irrep],
+        before: list[int],
+        weights: PathWeights,
     ) -> None:
         """Take the paths of `power` to its irrep z."""
         super().__init__()
@@ -101,7 +128,9 @@ class LastPower(ExactModule):
         tables = [coupling(x[p.x].rank, irreps_a[p.y].rank, power.irreps[z].rank) for p in paths]
         self.rows: list[int] = [table.shape[0] * table.shape[1] for table in tables]
         self.columns: list[int] = [table.shape[2] for table in tables]
-        self.register_buffer("table", torch.cat([table.flatten() for table in tables]), persistent=False)
+        self.register_buffer(
+            "table", torch.cat([table.flatten() for table in tables]), persistent=False
+        )
 
     def forward(self, power: list[Tensor], a: list[Tensor], species: Tensor) -> Tensor:
         """Return (d, N, C')."""
@@ -171,12 +200,16 @@ class ProductBasis(nn.Module):
         if path_sums_first:
             for z, irrep in enumerate(irreps[-1]):
                 weights = _path_weights(config, num_paths[-1][z])
-                self.last.append(LastPower(z, powers[-1], irreps[-2], irreps_a, num_paths[-2], weights))
+                self.last.append(
+                    LastPower(z, powers[-1], irreps[-2], irreps_a, num_paths[-2], weights)
+                )
                 self.last_target.append(self.irreps.index(irrep))
 
     def forward(self, a: list[Tensor], species: Tensor) -> list[Tensor]:
         """Return one (N, d, C') tensor per irrep of A (N, d, C') and species (N,)."""
-        components = [t.transpose(0, 1).contiguous() for t in a]  # (d, N, C'): one matrix product per coupling
+        components = [
+            t.transpose(0, 1).contiguous() for t in a
+        ]  # (d, N, C'): one matrix product per coupling
         power = [t.unsqueeze(1) for t in components]  # (d, 1, N, C')
         terms: list[list[Tensor]] = [[] for _ in range(self.num_irreps)]
         self.first(power, species, terms)
@@ -203,4 +236,6 @@ def _powers(
 
 
 def _path_weights(config: ModelConfig, num_paths: int) -> PathWeights:
-    return PathWeights(len(config.elements), config.product_channels, num_paths, config.coupled_product)
+    return PathWeights(
+        len(config.elements), config.product_channels, num_paths, config.coupled_product
+    )

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Products of irreducible Cartesian tensors: coupling paths and coupling coefficients.
 
-Every tensor product of the model is a walk through one table of paths; a path couples ranks (l1, l2) to l3.
-Coefficients follow from the Cartesian definitions, in float64, when a model is built; none is typed in.
+Every tensor product of the model is a walk through one table of paths; a path couples ranks (l1,
+l2) to l3. Coefficients follow from the Cartesian definitions, in float64, when a model is built;
+none is typed in.
 
 Source: arXiv:2405.14253, section 3 and appendix.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from math import comb, factorial
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from pyictp.cartesian import irreducible_basis
 
 
 class Irrep(NamedTuple):
-    """Rank and kind of an irreducible tensor; a pseudo tensor changes sign under inversion, beyond (-1)^l."""
+    """Rank and kind of an irreducible tensor; pseudo: one more sign under inversion."""
 
     rank: int
     pseudo: bool = False
@@ -32,14 +33,15 @@ class Irrep(NamedTuple):
 
 
 class Path(NamedTuple):
-    """One way to couple operand `x` with operand `y` to result `z`; each an index into a list of irreps."""
+    """One way to couple operands `x` and `y` to `z`; each an index into a list of irreps."""
 
     x: int
     y: int
     z: int
 
 
-# The order in which paths to a rank <= 3 are numbered in published checkpoints, mirror images left out.
+# The order in which paths to a rank <= 3 are numbered in published checkpoints, mirror images left
+# out.
 _PUBLISHED_ORDER = {
     0: [(0, 0), (1, 1), (2, 2), (3, 3)],
     1: [(1, 0), (2, 1), (3, 2)],
@@ -69,14 +71,15 @@ def rank_pairs(l3: int, max_rank: int, odd: bool = False) -> list[tuple[int, int
 def product_paths(
     x: list[Irrep], y: list[Irrep], max_rank: int, *, odd: bool = False, symmetric: bool = False
 ) -> tuple[list[Irrep], list[Path]]:
-    """Return the irreps a product reaches and its paths, ordered by result, then as in published checkpoints.
+    """Return the irreps a product reaches, and its paths in the order of checkpoints.
 
     Args:
         x: irreps of the first operand.
         y: irreps of the second operand.
         max_rank: highest rank of the result.
         odd: use odd products as well; without them no pseudo tensor can appear.
-        symmetric: x and y are the same tensors: mirror images and products that vanish are left out.
+        symmetric: x and y are the same tensors: mirror images and products that vanish are left
+            out.
     """
     irreps: list[Irrep] = []
     paths: list[Path] = []
@@ -94,8 +97,10 @@ def product_paths(
     return irreps, paths
 
 
-def _irrep_pairs(z: Irrep, x: list[Irrep], y: list[Irrep], highest: int, odd: bool) -> list[tuple[int, int, bool]]:
-    """Return (index in x, index in y, is odd) for every way to reach z: even before odd, mirrors last."""
+def _irrep_pairs(
+    z: Irrep, x: list[Irrep], y: list[Irrep], highest: int, odd: bool
+) -> list[tuple[int, int, bool]]:
+    """Return (index in x, index in y, is odd) per way to reach z: even first, mirrors last."""
     found = []
     for is_odd in (False, True) if odd else (False,):
         pairs = rank_pairs(z.rank, highest, is_odd)
@@ -108,13 +113,14 @@ def _irrep_pairs(z: Irrep, x: list[Irrep], y: list[Irrep], highest: int, odd: bo
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def coupling(l1: int, l2: int, l3: int) -> Tensor:
     """Return the coupling coefficients of two compact tensors to a third.
 
-    z_c = sum_ab coupling[c, a, b] x_a y_b. Even (l1+l2-l3 even): k = (l1+l2-l3)/2 indices contracted, symmetrised,
-    traces removed, scaled such that Y_l1(n) times Y_l2(n) is Y_l3(n). Odd: one Levi-Civita tensor and one index less;
-    scaled to the geometric mean of the operator norms of the even products to l3-1 and l3+1 that exist.
+    z_c = sum_ab coupling[c, a, b] x_a y_b. Even (l1+l2-l3 even): k = (l1+l2-l3)/2 indices
+    contracted, symmetrised, traces removed, scaled such that Y_l1(n) times Y_l2(n) is Y_l3(n). Odd:
+    one Levi-Civita tensor and one index less; scaled to the geometric mean of the operator norms of
+    the even products to l3-1 and l3+1 that exist.
 
     Args:
         l1: rank of x.
@@ -137,22 +143,25 @@ def coupling(l1: int, l2: int, l3: int) -> Tensor:
         return _even_norm(l1, l2, l3) * ways * _contract(l1, l2, l3)
     product = _contract(l1, l2, l3)
     neighbors = [rank for rank in (l3 - 1, l3 + 1) if abs(l1 - l2) <= rank <= l1 + l2]
-    norm = torch.stack([_operator_norm(coupling(l1, l2, rank)).log() for rank in neighbors]).mean().exp()
+    norms = torch.stack([_operator_norm(coupling(l1, l2, rank)) for rank in neighbors])
+    norm = norms.log().mean().exp()
     return product * norm / _operator_norm(product)
 
 
 def _operator_norm(product: Tensor) -> Tensor:
-    """Return the norm of a coupling as a linear map of x (x) y; all its singular values are equal."""
+    """Return the norm of a coupling as a map of x (x) y; its singular values are equal."""
     return product.norm() / product.shape[0] ** 0.5
 
 
 def _contract(l1: int, l2: int, l3: int) -> Tensor:
-    """Contract the Cartesian bases over shared indices (and one Levi-Civita tensor if odd), project on rank l3."""
+    """Contract the Cartesian bases over shared indices (odd: through epsilon), project."""
     x = irreducible_basis(l1).reshape(-1, *(3,) * l1)
     y = irreducible_basis(l2).reshape(-1, *(3,) * l2)
     shared = (l1 + l2 - l3) // 2
     if (l1 + l2 - l3) % 2:
-        x = torch.tensordot(x, _levi_civita(), dims=([1], [1]))  # last two indices: (free, to contract with y)
+        x = torch.tensordot(
+            x, _levi_civita(), dims=([1], [1])
+        )  # last two indices: (free, to contract with y)
         x = x.movedim(-2, 1)  # (a, free, l1-1 others, contracted)
         shared += 1
     contracted = torch.tensordot(
@@ -172,7 +181,7 @@ def _levi_civita() -> Tensor:
 
 
 def _even_norm(l1: int, l2: int, l3: int) -> float:
-    """Return c(l1, l2, l3) = l1! l2! (2l3-1)!! ((J1+1)/2)! ((J2+1)/2)! / (l3! J1!! J2!! J3!! (J/2)!)."""
+    """Return c(l1, l2, l3), such that Y_l1 x Y_l2 = Y_l3: the closed form of the paper."""
     total = l1 + l2 + l3
     j1, j2, j3 = (total - 2 * rank - 1 for rank in (l1, l2, l3))
     above = factorial(l1) * factorial(l2) * _double_factorial(2 * l3 - 1)

@@ -5,6 +5,7 @@ Source: arXiv:2405.14253, section 4; the cutoff is that of Gasteiger et al., arX
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import pi
 
 import torch
@@ -41,7 +42,9 @@ class RadialEmbedding(ExactModule):
         self.r_cut = r_cut
         self.cutoff_power = cutoff_power
         self.prefactor = (2.0 / r_cut) ** 0.5
-        self.register_buffer("frequencies", pi / r_cut * torch.arange(1, num_radial + 1).double(), persistent=False)
+        self.register_buffer(
+            "frequencies", pi / r_cut * torch.arange(1, num_radial + 1).double(), persistent=False
+        )
 
     def forward(self, edge_lengths: Tensor) -> Tensor:
         """Return (..., num_radial) embeddings [A^-3/2] of edge lengths (...,) [A]."""
@@ -57,7 +60,7 @@ class MLP(nn.Module):
         """Draw normal weights for layers sizes[0] -> sizes[1] -> ...."""
         super().__init__()
         self.gain = SILU_GAIN  # an attribute: TorchScript sees no module constants
-        self.layers = nn.ModuleList(ScaledLinear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(ScaledLinear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., sizes[-1]) of x (..., sizes[0])."""

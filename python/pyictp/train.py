@@ -122,7 +122,7 @@ def train(
     folder.open(overwrite)
     folder.drop_rows_after(trainer.position.epoch)
     folder.write_config(dataclasses.replace(config, model=trainer.model.config))
-    _announce(trainer, folder, data, start is not None)
+    _announce(trainer, data, "fine-tuning" if finetune else "continuing" if resume else "training")
     with stop or StopRequest() as request:
         return trainer, trainer.run(request)
 
@@ -186,17 +186,17 @@ def _provenance(data: TrainingData, finetune: str | Path | None) -> dict[str, An
     }
 
 
-def _announce(trainer: Trainer, folder: RunFolder, data: TrainingData, continued: bool) -> None:
+def _announce(trainer: Trainer, data: TrainingData, verb: str) -> None:
     model, settings = trainer.model, trainer.config
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     text = (
-        f"{'continuing' if continued else 'training'} {' '.join(data.elements)} "
-        f"in '{folder.path}': {len(data.train)} + {len(data.valid)} frames, "
+        f"{verb} {' '.join(data.elements)} "
+        f"in '{trainer.folder.path}': {len(data.train)} + {len(data.valid)} frames, "
         f"{num_parameters} parameters, "
         f"{settings.dtype} on {trainer.device} ({torch.get_num_threads()} threads), "
         f"{model.config.avg_num_neighbors:.1f} neighbors per atom"
     )
-    folder.note(text)
+    trainer.folder.note(text)
     print(text, flush=True)
 
 

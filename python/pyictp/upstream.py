@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Import of checkpoints of the published reference implementation.
 
-A checkpoint is a folder `ckpt_<epoch>/` with `config.yaml` and `params.pkl`, a pickle of an ordered dict of tensors.
-It is read with an unpickler that knows tensors and ordered dicts only.
+A checkpoint is a folder `ckpt_<epoch>/` with `config.yaml` and `params.pkl`, a pickle of an ordered
+dict of tensors. It is read with an unpickler that knows tensors and ordered dicts only.
 
 Source: the parameter names and shapes of spec section 9.
 """
@@ -31,10 +31,12 @@ def import_checkpoint(folder: str | Path) -> ICTPModel:
     """Return the float64 model of a reference checkpoint.
 
     Args:
-        folder: `ckpt_<epoch>/`, or a training folder that holds one or more under `best/`; the latest is taken.
+        folder: `ckpt_<epoch>/`, or a training folder that holds one or more under `best/`; the
+            latest is taken.
 
     Raises:
-        UserError: no checkpoint there, an unreadable file, or settings this package does not support.
+        UserError: no checkpoint there, an unreadable file, or settings this package does not
+            support.
     """
     folder = find_checkpoint(Path(folder))
     settings = yaml.safe_load((folder / "config.yaml").read_text())
@@ -57,7 +59,9 @@ def find_checkpoint(folder: Path) -> Path:
     found = [path.parent for path in folder.glob("**/ckpt_*/params.pkl")]
     best = [path for path in found if path.parent.name == "best"] or found
     if not best:
-        raise UserError(f"'{folder}': expected a reference checkpoint (config.yaml and params.pkl), found none")
+        raise UserError(
+            f"'{folder}': expected a reference checkpoint (config.yaml and params.pkl), found none"
+        )
     return max(best, key=lambda path: int(path.name.removeprefix("ckpt_")))
 
 
@@ -68,7 +72,9 @@ class _TensorUnpickler(pickle.Unpickler):
         allowed = {
             ("collections", "OrderedDict"): OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-            ("torch.storage", "_load_from_bytes"): lambda data: torch.load(io.BytesIO(data), weights_only=True),
+            ("torch.storage", "_load_from_bytes"): lambda data: torch.load(
+                io.BytesIO(data), weights_only=True
+            ),
         }
         if (module, name) not in allowed:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
@@ -90,7 +96,9 @@ def _model_config(settings: Mapping[str, Any], folder: Path) -> ModelConfig:
     for term in ("repulsion", "electrostatics", "dispersion"):
         method = (settings.get(term) or {}).get("method")
         if method is not None:
-            raise UserError(f"checkpoint '{folder}': {term} method '{method}' is not supported, only null")
+            raise UserError(
+                f"checkpoint '{folder}': {term} method '{method}' is not supported, only null"
+            )
     try:
         return ModelConfig(
             elements=tuple(settings["atomic_types"]),
@@ -132,9 +140,13 @@ def _names(model: ICTPModel) -> dict[str, str]:
         ours, theirs = f"layers.{t}", f"representation.interactions.{t}"
         for part, name in (("linear_in", "linear_first"), ("linear_out", "linear_second")):
             for rank in range(len(getattr(layer.interaction, part).maps)):
-                names[f"{ours}.interaction.{part}.maps.{rank}.weight"] = f"{theirs}.{name}.weight.{rank}"
+                names[f"{ours}.interaction.{part}.maps.{rank}.weight"] = (
+                    f"{theirs}.{name}.weight.{rank}"
+                )
         for i in range(len(layer.interaction.radial.layers)):
-            names[f"{ours}.interaction.radial.layers.{i}.weight"] = f"{theirs}.conv_tp_weights.{2 * i}.weight"
+            names[f"{ours}.interaction.radial.layers.{i}.weight"] = (
+                f"{theirs}.conv_tp_weights.{2 * i}.weight"
+            )
         for i, rank in enumerate(layer.skip_target):
             names[f"{ours}.skip.{i}.weight"] = f"{theirs}.skip_tp.weight.{rank}"
         names.update(_product_names(model, t))
@@ -147,12 +159,16 @@ def _names(model: ICTPModel) -> dict[str, str]:
 
 
 def _product_names(model: ICTPModel, t: int) -> dict[str, str]:
-    """Return the names of the product basis of layer t; the powers of A are numbered from 2 there, as blocks."""
+    """Return the names of the product basis of layer t; there T_2 is block 0, T_3 block 1."""
     product, names = model.layers[t].product, {}
     ours, theirs = f"layers.{t}.product", f"representation.products.{t}"
 
     def block(k: int) -> str:
-        return f"{theirs}.product_basis" + (f".blocks.{k - 2}" if k >= 2 else "") + ".weighted_sum.weight"
+        return (
+            f"{theirs}.product_basis"
+            + (f".blocks.{k - 2}" if k >= 2 else "")
+            + ".weighted_sum.weight"
+        )
 
     for i, rank in enumerate(product.first.target):
         names[f"{ours}.first.weights.{i}.weight"] = f"{block(1)}.{rank}"

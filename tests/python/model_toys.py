@@ -38,8 +38,9 @@ def make_model(variant: str = "symmetric", seed: int = 0, **changes: object) -> 
         "avg_num_neighbors": 2.0,
     }
     model = ICTPModel(ModelConfig(**(settings | VARIANTS[variant] | changes))).double()
-    model.shift.copy_(torch.tensor([-1.0, -3.0]))
-    model.scale.copy_(torch.tensor([1.3, 0.7]))
+    num_species = len(model.config.elements)
+    model.shift.copy_(torch.linspace(-1.0, -3.0, num_species))
+    model.scale.copy_(torch.linspace(1.3, 0.7, num_species))
     return model
 
 
@@ -71,7 +72,7 @@ def rotation(seed: int = 2) -> Tensor:
 
 
 def rotate_compact(rank: int, matrix: Tensor) -> Tensor:
-    """Return the (2l+1, 2l+1) representation of an orthogonal matrix on compact tensors, from its Cartesian form."""
+    """Return how an orthogonal matrix acts on compact tensors, (2l+1, 2l+1), from 3^l."""
     from pyictp.cartesian import irreducible_basis
 
     big = torch.ones(1, 1, dtype=torch.float64)

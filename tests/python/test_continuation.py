@@ -145,13 +145,13 @@ def test_a_signal_saves_and_the_training_goes_on(tmp_path, number):
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     log = tmp_path / "run" / "log.csv"
-    deadline = time.monotonic() + 60
-    while not (log.exists() and len(log.read_text().splitlines()) > 3):
+    deadline = time.monotonic() + 120
+    while not (log.exists() and len(log.read_text().splitlines()) > 1):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=120)
     assert process.returncode == 128 + number
     assert "continue with: ictp train c.yaml training.batch_size=2 --resume" in error
     assert "Traceback" not in error
@@ -159,7 +159,7 @@ def test_a_signal_saves_and_the_training_goes_on(tmp_path, number):
     if number == signal.SIGTERM:
         return
     end = f"training.max_epochs={position['epoch'] + 2}"
-    subprocess.run([*command, end, "--resume"], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([*command, end, "--resume"], cwd=tmp_path, check=True, timeout=120)
     assert len(rows(tmp_path / "run")) == position["epoch"] + 2
 
 

@@ -8,7 +8,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from model_toys import VARIANTS, cluster_graph, make_cluster, make_model, predict, rotate_compact, rotation
+from model_toys import (
+    VARIANTS,
+    cluster_graph,
+    make_cluster,
+    make_model,
+    predict,
+    rotate_compact,
+    rotation,
+)
 from pyictp.derivatives import evaluate_graph, stress_from_virial
 from pyictp.graph import build_graph, collate
 from pyictp.model import ICTPModel
@@ -20,7 +28,10 @@ from pyictp.products import Irrep
 def test_energy_is_invariant_and_forces_turn(variant: str, sign: int) -> None:
     model, (positions, species) = make_model(variant), make_cluster()
     matrix = sign * rotation()
-    before, after = predict(model, positions, species), predict(model, positions @ matrix.T, species)
+    before, after = (
+        predict(model, positions, species),
+        predict(model, positions @ matrix.T, species),
+    )
     torch.testing.assert_close(after.node_energies, before.node_energies, atol=1e-11, rtol=0)
     torch.testing.assert_close(after.forces, before.forces @ matrix.T, atol=1e-11, rtol=0)
     assert before.forces.abs().max() > 1e-3
@@ -31,7 +42,7 @@ def test_energy_is_invariant_and_forces_turn(variant: str, sign: int) -> None:
 def test_hidden_features_turn_as_their_irreps(variant: str, sign: int) -> None:
     model, (positions, species) = make_model(variant), make_cluster()
     found: list[list[torch.Tensor]] = []
-    hook = model.layers[0].register_forward_hook(lambda module, inputs, output: found.append(output))
+    hook = model.layers[0].register_forward_hook(lambda _, __, output: found.append(output))
     matrix = sign * rotation()
     predict(model, positions, species)
     predict(model, positions @ matrix.T, species)
@@ -39,7 +50,9 @@ def test_hidden_features_turn_as_their_irreps(variant: str, sign: int) -> None:
     for irrep, before, after in zip(model.layers[0].irreps, *found, strict=True):
         assert before.shape == (7, irrep.dim, 4)
         expected = torch.einsum("ab,nbc->nac", rotate_compact(irrep.rank, matrix), before)
-        torch.testing.assert_close(after, expected * (sign if irrep.pseudo else 1), atol=1e-11, rtol=0)
+        torch.testing.assert_close(
+            after, expected * (sign if irrep.pseudo else 1), atol=1e-11, rtol=0
+        )
         if irrep != Irrep(0, True):  # three equal factors have no pseudo scalar
             assert before.abs().max() > 1e-6
 
@@ -49,7 +62,7 @@ def test_pseudo_scalars_tell_mirror_images_apart() -> None:
     model, (positions, species) = make_model("odd", correlation=4), make_cluster()
     place = model.layers[0].irreps.index(Irrep(0, True))
     found: list[torch.Tensor] = []
-    model.layers[0].register_forward_hook(lambda module, inputs, output: found.append(output[place]))
+    model.layers[0].register_forward_hook(lambda _, __, output: found.append(output[place]))
     predict(model, positions, species)
     predict(model, -positions, species)
     assert found[0].abs().max() > 1e-6
@@ -80,7 +93,9 @@ def test_forces_are_the_derivative_of_the_energy(variant: str) -> None:
 def test_stress_is_the_derivative_of_the_energy_in_a_triclinic_cell() -> None:
     model = make_model()
     positions, species = make_cluster(5)
-    cell = np.array([[3.4, 0.0, 0.0], [0.7, 3.1, 0.0], [-0.4, 0.5, 3.6]])  # smaller than the cutoff's sphere
+    cell = np.array(
+        [[3.4, 0.0, 0.0], [0.7, 3.1, 0.0], [-0.4, 0.5, 3.6]]
+    )  # smaller than the cutoff's sphere
 
     def evaluate(strain: np.ndarray) -> tuple[float, torch.Tensor]:
         graph = build_graph(positions.numpy() @ strain, cell @ strain, True, species, 3.0)
@@ -101,7 +116,9 @@ def test_energy_and_forces_go_smoothly_through_the_cutoff() -> None:
     _, species = make_cluster(3)
 
     def at(distance: float) -> tuple[float, float]:
-        positions = torch.tensor([[0.0, 0, 0], [1.1, 0, 0], [distance, 0.3, 0]], dtype=torch.float64)
+        positions = torch.tensor(
+            [[0.0, 0, 0], [1.1, 0, 0], [distance, 0.3, 0]], dtype=torch.float64
+        )
         found = predict(model, positions, species)
         return found.energies.item(), found.forces[2, 0].item()
 
@@ -120,7 +137,10 @@ def test_cutoff_is_smooth_where_nothing_else_is_near() -> None:
 
     def interaction(distance: float) -> float:
         positions = torch.tensor([[0.0, 0, 0], [distance, 0, 0]], dtype=torch.float64)
-        return predict(model, positions, species).energies.item() - predict(model, positions * 10, species).energies.item()
+        return (
+            predict(model, positions, species).energies.item()
+            - predict(model, positions * 10, species).energies.item()
+        )
 
     assert interaction(3.0 + 1e-9) == 0.0
     near, nearer = abs(interaction(3.0 - 2e-2)), abs(interaction(3.0 - 1e-2))
@@ -131,7 +151,9 @@ def test_no_edges_and_no_atoms() -> None:
     model = make_model()
     lone = predict(model, torch.zeros(1, 3, dtype=torch.float64), np.array([1]))
     assert lone.forces.tolist() == [[0.0, 0.0, 0.0]]
-    empty = evaluate_graph(model, cluster_graph(torch.zeros(0, 3, dtype=torch.float64), np.zeros(0, dtype=np.int64)))
+    empty = evaluate_graph(
+        model, cluster_graph(torch.zeros(0, 3, dtype=torch.float64), np.zeros(0, dtype=np.int64))
+    )
     assert empty.node_energies.shape == (0,)
 
 
@@ -141,9 +163,15 @@ def test_structures_in_a_batch_do_not_see_each_other() -> None:
     graphs = [cluster_graph(*structure) for structure in structures]
     together = evaluate_graph(model, collate(graphs))
     alone = [evaluate_graph(model, graph) for graph in graphs]
-    torch.testing.assert_close(together.energies, torch.cat([p.energies for p in alone]), atol=1e-11, rtol=0)
-    torch.testing.assert_close(together.forces, torch.cat([p.forces for p in alone]), atol=1e-11, rtol=0)
-    torch.testing.assert_close(together.virials, torch.cat([p.virials for p in alone]), atol=1e-11, rtol=0)
+    torch.testing.assert_close(
+        together.energies, torch.cat([p.energies for p in alone]), atol=1e-11, rtol=0
+    )
+    torch.testing.assert_close(
+        together.forces, torch.cat([p.forces for p in alone]), atol=1e-11, rtol=0
+    )
+    torch.testing.assert_close(
+        together.virials, torch.cat([p.virials for p in alone]), atol=1e-11, rtol=0
+    )
 
 
 def test_float32_agrees_and_tables_survive_the_round_trip() -> None:
@@ -167,7 +195,11 @@ def test_second_derivatives_that_training_needs() -> None:
         return evaluate_graph(model, graph, training=True).forces.square().sum()
 
     loss().backward()
-    for name in ("layers.0.interaction.radial.layers.1.weight", "layers.1.last.0.weights.weight", "node_embedding"):
+    for name in (
+        "layers.0.interaction.radial.layers.1.weight",
+        "layers.1.last.0.weights.weight",
+        "node_embedding",
+    ):
         name = name.replace("layers.1.last", "layers.1.product.last")
         weight = dict(model.named_parameters())[name]
         slope, step = weight.grad.flatten()[1].item(), 1e-5

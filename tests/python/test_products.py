@@ -10,13 +10,17 @@ from pyictp.cartesian import cartesian_harmonics, harmonics_recursion, irreducib
 from pyictp.products import Irrep, coupling, product_paths, rank_pairs
 from torch import Tensor
 
-TRIPLES = [(a, b, c) for a in range(5) for b in range(5) for c in range(abs(a - b), min(a + b, 4) + 1)]
+TRIPLES = [
+    (a, b, c) for a in range(5) for b in range(5) for c in range(abs(a - b), min(a + b, 4) + 1)
+]
 EVEN = [t for t in TRIPLES if sum(t) % 2 == 0]
 ODD = [t for t in TRIPLES if sum(t) % 2 == 1]
 
 
 def random_tensors(rank: int, seed: int) -> Tensor:
-    return torch.randn(2 * rank + 1, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(
+        2 * rank + 1, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def cartesian(compact: Tensor, rank: int) -> Tensor:
@@ -38,7 +42,9 @@ def test_products_are_equivariant(l1: int, l2: int, l3: int, sign: int) -> None:
     matrix = sign * rotation()
     x, y = random_tensors(l1, 0), random_tensors(l2, 1)
     table = coupling(l1, l2, l3)
-    turned = torch.einsum("cab,a,b->c", table, rotate_compact(l1, matrix) @ x, rotate_compact(l2, matrix) @ y)
+    turned = torch.einsum(
+        "cab,a,b->c", table, rotate_compact(l1, matrix) @ x, rotate_compact(l2, matrix) @ y
+    )
     expected = rotate_compact(l3, matrix) @ torch.einsum("cab,a,b->c", table, x, y)
     parity = sign if (l1 + l2 - l3) % 2 else 1  # an odd product of true tensors is a pseudo tensor
     torch.testing.assert_close(turned, parity * expected, atol=1e-12, rtol=0)
@@ -62,7 +68,9 @@ def test_products_of_low_rank_are_the_closed_forms() -> None:
     same_up_to_norm(product(1, 1, 0), x1 @ y1)
     torch.testing.assert_close(product(1, 1, 0), x1 @ y1)  # Y_1 . Y_1 = 1: the factor is 1
     same_up_to_norm(product(2, 1, 1), x2 @ y1)
-    same_up_to_norm(product(1, 1, 2), torch.outer(x1, y1) + torch.outer(y1, x1) - 2 / 3 * delta * (x1 @ y1))
+    same_up_to_norm(
+        product(1, 1, 2), torch.outer(x1, y1) + torch.outer(y1, x1) - 2 / 3 * delta * (x1 @ y1)
+    )
     z = x2 @ y2
     same_up_to_norm(product(2, 2, 2), z + z.T - 2 / 3 * delta * z.trace())
     same_up_to_norm(product(1, 1, 1), torch.linalg.cross(x1, y1))
@@ -104,7 +112,12 @@ def test_paths_follow_the_order_of_published_checkpoints() -> None:
 def test_no_pair_is_missing_or_twice() -> None:
     for l3 in range(5):
         for odd in (False, True):
-            expected = {(a, b) for a in range(5) for b in range(a + 1) if a - b <= l3 <= a + b and (a + b - l3) % 2 == odd}
+            expected = {
+                (a, b)
+                for a in range(5)
+                for b in range(a + 1)
+                if a - b <= l3 <= a + b and (a + b - l3) % 2 == odd
+            }
             found = rank_pairs(l3, 4, odd)
             assert len(found) == len(set(found))
             assert set(found) == expected

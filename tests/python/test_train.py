@@ -37,11 +37,11 @@ def config(tmp_path):
 def test_overfits_a_handful_of_frames(config):
     config = changed(
         config,
-        max_epochs=150,
-        batch_size=2,
+        max_epochs=240,
+        batch_size=4,
         schedule="cosine",
         stress_weight=0.0,
-        valid_every=50,
+        valid_every=120,
         save_every=200,
     )
     config = dataclasses.replace(

@@ -28,11 +28,20 @@ def test_reference_values_are_reproduced(case: str, shared_dir: Path) -> None:
     model, reference = import_checkpoint(folder), np.load(folder / "reference.npz")
     count = 0
     while f"numbers_{count}" in reference:
-        numbers, positions, cell, pbc = (reference[f"{key}_{count}"] for key in ("numbers", "positions", "cell", "pbc"))
+        numbers, positions, cell, pbc = (
+            reference[f"{key}_{count}"] for key in ("numbers", "positions", "cell", "pbc")
+        )
         species = [model.config.elements.index(chemical_symbols[z]) for z in numbers]
-        found = evaluate_graph(model, build_graph(positions, cell, pbc, species, model.config.r_cut))
-        assert found.energies.item() == pytest.approx(reference[f"energy_{count}"].item(), abs=1e-11, rel=0)
-        assert np.abs(found.node_energies.numpy() - reference[f"atomic_energies_{count}"]).max() < 1e-11
+        found = evaluate_graph(
+            model, build_graph(positions, cell, pbc, species, model.config.r_cut)
+        )
+        assert found.energies.item() == pytest.approx(
+            reference[f"energy_{count}"].item(), abs=1e-11, rel=0
+        )
+        assert (
+            np.abs(found.node_energies.numpy() - reference[f"atomic_energies_{count}"]).max()
+            < 1e-11
+        )
         assert np.abs(found.forces.numpy() - reference[f"forces_{count}"]).max() < 1e-11
         if f"stress_{count}" in reference:
             stress = stress_from_virial(found.virials, torch.tensor([abs(np.linalg.det(cell))]))[0]
@@ -66,7 +75,9 @@ def test_unsupported_physics_is_refused(shared_dir: Path, tmp_path: Path) -> Non
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     settings["electrostatics"]["method"] = "ewald"
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
-    with pytest.raises(UserError, match="electrostatics method 'ewald' is not supported, only null"):
+    with pytest.raises(
+        UserError, match="electrostatics method 'ewald' is not supported, only null"
+    ):
         import_checkpoint(folder)
 
 

@@ -53,13 +53,10 @@ def crystal(atoms: Atoms) -> Figure:
             alpha=0.35 + 0.65 * depth[chosen],
             edgecolors="white",
             linewidths=0.6,
-            label=element,
         )
+        axes.scatter([], [], s=60, c=ELEMENT_COLORS[element], label=element)  # for the legend
     axes.set(xlabel="x [Å]", ylabel="y [Å]", aspect="equal", xlim=(-1, box[0] + 1), ylim=(-1, box[1] + 1))
-    legend = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    for handle in legend.legend_handles:
-        handle.set_sizes([60])
-        handle.set_alpha(1)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return figure
 
 

@@ -26,7 +26,7 @@ from pyictp.demo.alloy import BAR, ELEMENTS, LATTICE_PARAMETER, mass_commands, t
 class Sampling:
     """What is sampled: cells per set, and the ranges they are drawn from."""
 
-    num_cells: tuple[tuple[str, int], ...] = (("train", 104), ("valid", 10), ("test", 16))
+    num_cells: tuple[tuple[str, int], ...] = (("train", 160), ("valid", 14), ("test", 21))
     frames_per_cell: int = 3
     repeat: int = 2  # cubic fcc cells along each edge: 4 * repeat^3 atoms
     temperatures: tuple[float, ...] = (100.0, 300.0, 300.0, 600.0, 900.0, 1200.0, 1500.0)  # K

