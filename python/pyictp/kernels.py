@@ -5,8 +5,23 @@ Every function here is differentiable to any order in plain torch: the reference
 operators, and what runs where there are none. All of it compiles with TorchScript.
 """
 
+import functools
+
 import torch
 from torch import Tensor
+
+from pyictp.errors import UserError
+from pyictp.native import load_operators
+
+
+@functools.cache
+def operators_available() -> bool:
+    """Return whether the compiled operators can be used, and register them."""
+    try:
+        load_operators()
+    except UserError:
+        return False
+    return True
 
 
 def exchange(features: Tensor, num_nodes: int) -> Tensor:
@@ -27,40 +42,48 @@ def exchange(features: Tensor, num_nodes: int) -> Tensor:
     return features
 
 
-def pad_neighbors(
-    edge_index: Tensor, edge_vectors: Tensor, num_local: int, r_cut: float
-) -> tuple[Tensor, Tensor]:
-    """Return edges as rows of equal length, one row per center.
+def row_offsets(center: Tensor, num_local: int) -> Tensor:
+    """Return (N+1,) where the edges of each center begin; center (E,) is sorted."""
+    counts = torch.bincount(center, minlength=num_local)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def pad_edges(
+    neighbor: Tensor, edge_vectors: Tensor, offsets: Tensor, r_cut: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the edges with as many to every center, for operators that want rows of equal length.
 
     Padding edges have length r_cut, where every radial function and its derivatives vanish: they
-    contribute nothing. Sums over neighbors then are batched matrix products instead of scatter
-    operations.
+    contribute nothing. Sums over neighbors then are batched matrix products.
 
     Args:
-        edge_index: (2, E), sorted by center.
+        neighbor: (E,) neighbor of each edge, sorted by center.
         edge_vectors: (E, 3) [A].
-        num_local: N, number of centers.
+        offsets: (N+1,) where the edges of each center begin.
         r_cut: cutoff radius [A].
 
     Returns:
-        neighbor (N, M) and edge_vectors (N, M, 3) [A], M the largest number of neighbors (at least
-        1).
+        neighbor (N*M,), edge_vectors (N*M, 3) [A] and offsets (N+1,), M the largest number of
+        neighbors (at least 1).
     """
-    center, neighbor = edge_index[0], edge_index[1]
-    counts = torch.bincount(center, minlength=num_local)
+    num_centers = offsets.size(0) - 1
+    counts = offsets[1:] - offsets[:-1]
     width = 1
-    if center.numel() > 0:
+    if neighbor.numel() > 0:
         width = int(counts.max().item())
-    first = counts.cumsum(0) - counts  # (N,)
-    slot = center * width + torch.arange(center.numel(), device=center.device) - first[center]
-    padded_neighbor = torch.zeros(num_local * width, dtype=neighbor.dtype, device=neighbor.device)
-    padded_neighbor = padded_neighbor.index_copy(0, slot, neighbor)
+    rows = torch.arange(num_centers, device=offsets.device)
+    place = torch.arange(neighbor.numel(), device=offsets.device)
+    slot = place + torch.repeat_interleave(rows * width - offsets[:-1], counts)
+    padded_neighbor = torch.zeros(num_centers * width, dtype=neighbor.dtype, device=neighbor.device)
     padding = torch.zeros(
-        num_local * width, 3, dtype=edge_vectors.dtype, device=edge_vectors.device
+        num_centers * width, 3, dtype=edge_vectors.dtype, device=edge_vectors.device
     )
     padding[:, 0] = r_cut
-    vectors = padding.index_copy(0, slot, edge_vectors)
-    return padded_neighbor.view(num_local, width), vectors.view(num_local, width, 3)
+    return (
+        padded_neighbor.index_copy(0, slot, neighbor),
+        padding.index_copy(0, slot, edge_vectors),
+        torch.arange(num_centers + 1, device=offsets.device) * width,
+    )
 
 
 def edge_convolution(
@@ -68,6 +91,7 @@ def edge_convolution(
     harmonics: Tensor,
     radial: Tensor,
     neighbor: Tensor,
+    offsets: Tensor,
     coupling: Tensor,
     path_x: list[int],
     path_z: list[int],
@@ -75,14 +99,15 @@ def edge_convolution(
 ) -> list[Tensor]:
     """Return the sum over neighbors of the messages, paths stacked on channels.
 
-    out_z[i, m3, path*C + c] = sum_j sum_(m1, m2) coupling_path(m3, m1, m2) Y_m2(n_ij)
-    R_path,c(r_ij) h_j[m1, c].
+    out_z[i, m3, path*C + c] =
+        sum_j sum_(m1, m2) coupling_path(m3, m1, m2) Y_m2(n_ij) R_path,c(r_ij) h_j[m1, c].
 
     Args:
         features: one (num_nodes, d1, C) tensor per irrep of the node features.
-        harmonics: (N, M, D) harmonics of the edges, ranks side by side.
-        radial: (N, M, P*C) radial weights, path-major.
-        neighbor: (N, M) index of the neighbor node.
+        harmonics: (N*M, D) harmonics of the edges, ranks side by side; M edges per center.
+        radial: (N*M, P*C) radial weights, path-major.
+        neighbor: (N*M,) index of the neighbor node.
+        offsets: (N+1,) where the edges of each center begin.
         coupling: (D, sum over paths of d1*d3), per path (d1, d3) row-major.
         path_x: irrep of the features, per path.
         path_z: irrep of the result, per path, ascending.
@@ -94,29 +119,62 @@ def edge_convolution(
     Source:
         arXiv:2405.14253, section 4; spec section 5, interaction, step 3.
     """
-    num_centers, width = neighbor.shape
+    num_centers = offsets.size(0) - 1
+    width = neighbor.numel() // max(num_centers, 1)
     num_channels = features[0].size(2)
-    matrices = torch.matmul(harmonics, coupling)  # (N, M, sum d1*d3)
-    index = neighbor.reshape(-1)
+    matrices = torch.matmul(harmonics, coupling).view(num_centers, width, coupling.size(1))
     gathered = [
-        h.index_select(0, index).view(num_centers, width, h.size(1), num_channels) for h in features
+        h.index_select(0, neighbor).view(num_centers, width, h.size(1), num_channels)
+        for h in features
     ]
     sizes = [features[path_x[p]].size(1) * dims_z[path_z[p]] for p in range(len(path_x))]
-    matrix_of_path = torch.split(
-        matrices, sizes, dim=2
-    )  # split and unbind: their gradients are one copy each
+    # split and unbind: their gradients are one copy each, those of slices one per slice
+    matrix_of_path = torch.split(matrices, sizes, dim=2)
     radial_of_path = torch.unbind(radial.view(num_centers, width, len(path_x), num_channels), dim=2)
     stacked: list[list[Tensor]] = [[] for _ in dims_z]
     for p in range(len(path_x)):
         x = gathered[path_x[p]]  # (N, M, d1, C)
         d1, d3 = x.size(2), dims_z[path_z[p]]
-        weighted = x * radial_of_path[p].unsqueeze(2)
-        matrix = matrix_of_path[p].reshape(num_centers, width * d1, d3)
-        total = torch.bmm(
-            matrix.transpose(1, 2), weighted.reshape(num_centers, width * d1, num_channels)
+        weighted = (x * radial_of_path[p].unsqueeze(2)).reshape(
+            num_centers, width * d1, num_channels
         )
-        stacked[path_z[p]].append(total)  # (N, d3, C)
+        matrix = matrix_of_path[p].reshape(num_centers, width * d1, d3)
+        stacked[path_z[p]].append(torch.bmm(matrix.transpose(1, 2), weighted))  # (N, d3, C)
     return [torch.cat(paths, dim=2) for paths in stacked]
+
+
+def fused_edge_convolution(
+    features: list[Tensor],
+    harmonics: Tensor,
+    radial: Tensor,
+    neighbor: Tensor,
+    offsets: Tensor,
+    tables: tuple[Tensor, Tensor, Tensor],
+    sizes_z: list[int],
+    dims_z: list[int],
+) -> list[Tensor]:
+    """Return what `edge_convolution` does, by the compiled operator; on the CPU.
+
+    Args:
+        features: as there.
+        harmonics: (E, D); centers may have any numbers of edges.
+        radial: (E, P*C).
+        neighbor: (E,).
+        offsets: (N+1,).
+        tables: paths (P, 6), terms (T, 2) and their coefficients (T,) of the operator.
+        sizes_z: P_z * d3 of each result.
+        dims_z: d3 of each result.
+    """
+    paths, terms, values = tables
+    out = torch.ops.ictp.edge_convolution(
+        torch.cat(features, dim=1), harmonics, radial, neighbor, offsets, paths, terms, values
+    )  # (N, sum over paths of d3, C)
+    num_channels = features[0].size(2)
+    parts = torch.split(out, sizes_z, dim=1)
+    return [
+        part.reshape(part.size(0), dims_z[z], part.size(1) // dims_z[z] * num_channels)
+        for z, part in enumerate(parts)
+    ]
 
 
 def couple_all(x: Tensor, y: Tensor, coupling: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ Source: arXiv:2405.14253, section 4; spec section 5.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from pyictp import kernels
 from pyictp.cartesian import cartesian_harmonics, harmonics_recursion
 from pyictp.config import ModelConfig
 from pyictp.exact import ExactModule
-from pyictp.products import Irrep, coupling, product_paths
+from pyictp.products import Irrep, Path, coupling, product_paths
 from pyictp.radial import MLP, ScaledLinear
 
 
@@ -76,19 +77,26 @@ class Convolution(ExactModule):
     """Sum of the neighbors' messages: node features (x) harmonics, times radial functions."""
 
     coupling: Tensor
+    operator_paths: Tensor
+    operator_terms: Tensor
+    operator_values: Tensor
+    fused: Final[bool]
 
     def __init__(self, irreps_in: list[Irrep], l_max_edge: int, odd: bool) -> None:
         """Tabulate the coupling paths; each contribution to rank l is divided by sqrt(P_l)."""
         super().__init__()
+        self.fused = kernels.operators_available()
         harmonics = [Irrep(rank) for rank in range(l_max_edge + 1)]
         self.irreps, paths = product_paths(irreps_in, harmonics, l_max_edge, odd=odd)
         self.num_paths = [sum(path.z == z for path in paths) for z in range(len(self.irreps))]
         self.path_x: list[int] = [path.x for path in paths]
         self.path_z: list[int] = [path.z for path in paths]
         self.dims_z: list[int] = [irrep.dim for irrep in self.irreps]
+        self.sizes_z: list[int] = [n * d for n, d in zip(self.num_paths, self.dims_z, strict=True)]
         columns = [self._columns(irreps_in[p.x], p.y, self.irreps[p.z], l_max_edge) for p in paths]
         scaled = [c / self.num_paths[p.z] ** 0.5 for c, p in zip(columns, paths, strict=True)]
         self.register_buffer("coupling", torch.cat(scaled, dim=1), persistent=False)
+        self._tabulate_for_operator(irreps_in, paths)
 
     @staticmethod
     def _columns(x: Irrep, l2: int, z: Irrep, l_max_edge: int) -> Tensor:
@@ -97,17 +105,43 @@ class Convolution(ExactModule):
         table[l2 * l2 : (l2 + 1) ** 2] = coupling(x.rank, l2, z.rank).permute(2, 1, 0).flatten(1)
         return table
 
+    def _tabulate_for_operator(self, irreps_in: list[Irrep], paths: list[Path]) -> None:
+        """Write paths and nonzero coupling coefficients as the compiled operator reads them."""
+        first_in = [sum(irrep.dim for irrep in irreps_in[:x]) for x in range(len(irreps_in))]
+        first_out = [sum(self.sizes_z[:z]) for z in range(len(self.irreps))]
+        rows, slot = [], 0
+        for number, path in enumerate(paths):
+            d1, d3 = irreps_in[path.x].dim, self.dims_z[path.z]
+            out = first_out[path.z] + number - self.path_z.index(path.z)
+            rows.append([first_in[path.x], d1, d3, slot, out, self.num_paths[path.z]])
+            slot += d1 * d3
+        terms = self.coupling.t().nonzero()  # (slot, component of the harmonics)
+        self.register_buffer("operator_paths", torch.tensor(rows), persistent=False)
+        self.register_buffer("operator_terms", terms, persistent=False)
+        values = self.coupling.t()[terms[:, 0], terms[:, 1]]
+        self.register_buffer("operator_values", values, persistent=False)
+
     def forward(
-        self, features: list[Tensor], harmonics: Tensor, radial: Tensor, neighbor: Tensor
+        self,
+        features: list[Tensor],
+        harmonics: Tensor,
+        radial: Tensor,
+        neighbor: Tensor,
+        offsets: Tensor,
     ) -> list[Tensor]:
-        """Return one (N, d3, P_z*C) tensor per irrep, as `kernels.edge_convolution`."""
-        coupling_table = self.coupling.to(harmonics.dtype)
+        """Return one (N, d3, P_z*C) tensor per irrep; arguments as `kernels.edge_convolution`."""
+        if self.fused and not radial.is_cuda:
+            tables = (self.operator_paths, self.operator_terms, self.operator_values)
+            return kernels.fused_edge_convolution(
+                features, harmonics, radial, neighbor, offsets, tables, self.sizes_z, self.dims_z
+            )
         return kernels.edge_convolution(
             features,
             harmonics,
             radial,
             neighbor,
-            coupling_table,
+            offsets,
+            self.coupling.to(harmonics.dtype),
             self.path_x,
             self.path_z,
             self.dims_z,
@@ -137,13 +171,14 @@ class Interaction(nn.Module):
         harmonics: Tensor,
         embedding: Tensor,
         neighbor: Tensor,
+        offsets: Tensor,
         num_nodes: int,
     ) -> list[Tensor]:
         """Return A, one (N, d, C') tensor per irrep."""
         features = self.linear_in(features)
         if self.needs_exchange:
             features = self._exchange(features, num_nodes)
-        messages = self.convolution(features, harmonics, self.radial(embedding), neighbor)
+        messages = self.convolution(features, harmonics, self.radial(embedding), neighbor, offsets)
         return [a * self.normalisation for a in self.linear_out(messages)]
 
     def _exchange(self, features: list[Tensor], num_nodes: int) -> list[Tensor]:

@@ -5,6 +5,8 @@ Source: Zaverkin et al., Higher-Rank Irreducible Cartesian Tensors for Equivaria
 arXiv:2405.14253.
 """
 
+from typing import Final, Self
+
 import torch
 from torch import Tensor, nn
 
@@ -46,10 +48,11 @@ class Layer(nn.Module):
         harmonics: Tensor,
         embedding: Tensor,
         neighbor: Tensor,
+        offsets: Tensor,
         num_nodes: int,
     ) -> list[Tensor]:
         """Return the features of the local nodes, (N, d, C) per irrep; true scalars first."""
-        a = self.interaction(features, harmonics, embedding, neighbor, num_nodes)
+        a = self.interaction(features, harmonics, embedding, neighbor, offsets, num_nodes)
         updated = self.linear(self.product(a, species))
         for i, skip in enumerate(self.skip):
             old = features[self.skip_source[i]][: species.size(0)]
@@ -66,6 +69,7 @@ class ICTPModel(ExactModule):
     scale: Tensor
     shift: Tensor
     e0: Tensor
+    fused: Final[bool]
 
     def __init__(self, config: ModelConfig) -> None:
         """Draw a model from torch's current random state; unit scale, no shift.
@@ -76,6 +80,7 @@ class ICTPModel(ExactModule):
         super().__init__()
         self.config = config
         self.r_cut = config.r_cut
+        self.fused = kernels.operators_available()
         num_species = len(config.elements)
         if num_species == 0:
             raise ValueError(
@@ -110,21 +115,27 @@ class ICTPModel(ExactModule):
             (N,) float64 [eV].
         """
         vectors = edge_vectors.to(self.node_embedding.dtype)
-        neighbor, vectors = kernels.pad_neighbors(edge_index, vectors, num_local, self.r_cut)
-        lengths = torch.linalg.vector_norm(vectors, dim=2)  # (N, M)
-        harmonics = self.harmonics(vectors / lengths.unsqueeze(2))
+        neighbor, offsets = edge_index[1], kernels.row_offsets(edge_index[0], num_local)
+        if vectors.is_cuda or not self.fused:
+            neighbor, vectors, offsets = kernels.pad_edges(neighbor, vectors, offsets, self.r_cut)
+        lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
+        harmonics = self.harmonics(vectors / lengths.unsqueeze(1))
         embedding = self.radial_embedding(lengths)
         local_species = species[:num_local]
-        scale = self.node_embedding.size(1) ** -0.5
-        features = [
-            (self.node_embedding.t() * scale).index_select(0, species).unsqueeze(1)
-        ]  # (num_nodes, 1, C)
+        element_scalars = self.node_embedding.t() * self.node_embedding.size(1) ** -0.5
+        features = [element_scalars.index_select(0, species).unsqueeze(1)]  # (num_nodes, 1, C)
         energies = torch.zeros(num_local, dtype=torch.float64, device=species.device)
         for layer in self.layers:
             features = layer(
-                features, local_species, harmonics, embedding, neighbor, species.size(0)
+                features, local_species, harmonics, embedding, neighbor, offsets, species.size(0)
             )
             energies = energies + layer.readout(features[0]).view(num_local).to(torch.float64)
-        return self.scale.index_select(0, local_species) * energies + self.shift.index_select(
-            0, local_species
-        )
+        scale = self.scale.index_select(0, local_species)
+        return scale * energies + self.shift.index_select(0, local_species)
+
+    def use_operators(self, fused: bool) -> Self:
+        """Choose between compiled operators (the default where they are) and plain torch."""
+        for module in self.modules():
+            if hasattr(module, "fused"):
+                module.fused = fused
+        return self

@@ -54,7 +54,8 @@ def load_operators() -> None:
         torch.ops.load_library(str(path))
     except OSError as error:
         raise UserError(
-            f"'{path}' does not load with PyTorch {torch.__version__} ({error}): install pyictp again"
+            f"'{path}' does not load with PyTorch {torch.__version__} ({error}): "
+            "install pyictp again"
         ) from error
 
 
@@ -68,5 +69,5 @@ def _existing(name: str) -> Path:
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp plugin-path`; returns its parser."""
     parser = subparsers.add_parser("plugin-path", help="print the folder for LAMMPS_PLUGIN_PATH")
-    parser.set_defaults(run=lambda args: print(_existing("ictpplugin.so").parent))
+    parser.set_defaults(run=lambda _: print(_existing("ictpplugin.so").parent))
     return parser

@@ -7,10 +7,12 @@ Source: arXiv:2405.14253, section 4; the cutoff is that of Gasteiger et al., arX
 from collections.abc import Sequence
 from itertools import pairwise
 from math import pi
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
+from pyictp import kernels
 from pyictp.exact import ExactModule
 
 # 1 / sqrt(E[SiLU(x)^2]) for normally distributed x: keeps the variance through a layer.
@@ -56,9 +58,12 @@ class RadialEmbedding(ExactModule):
 class MLP(nn.Module):
     """Multilayer perceptron without biases: x -> W x / sqrt(fan_in), scaled SiLU between layers."""
 
+    fused: Final[bool]
+
     def __init__(self, sizes: Sequence[int]) -> None:
         """Draw normal weights for layers sizes[0] -> sizes[1] -> ...."""
         super().__init__()
+        self.fused = kernels.operators_available()
         self.gain = SILU_GAIN  # an attribute: TorchScript sees no module constants
         self.layers = nn.ModuleList(ScaledLinear(a, b) for a, b in pairwise(sizes))
 
@@ -66,7 +71,10 @@ class MLP(nn.Module):
         """Return (..., sizes[-1]) of x (..., sizes[0])."""
         for i, layer in enumerate(self.layers):
             if i > 0:
-                x = self.gain * torch.nn.functional.silu(x)
+                if self.fused and not x.is_cuda:
+                    x = torch.ops.ictp.scaled_silu(x, self.gain)
+                else:
+                    x = self.gain * torch.nn.functional.silu(x)
             x = layer(x)
         return x
 

@@ -47,7 +47,7 @@ def test_same_edges_as_ase(name):
     structure = STRUCTURES[name]
     num_atoms = len(structure.types)
     positions, owners = with_images(structure, R_CUT + SKIN)
-    centers = np.random.default_rng(0).permutation(num_atoms).astype(np.int32)  # any order is allowed
+    centers = np.random.default_rng(0).permutation(num_atoms).astype(np.int32)  # any order
     ids = np.arange(num_atoms) * 7 + 3
     built = _native.build_graph(
         positions, structure.types[owners], ids[owners], num_atoms, centers,
@@ -58,7 +58,9 @@ def test_same_edges_as_ase(name):
     np.testing.assert_array_equal(built["species"], species)  # images are folded: no ghost nodes
     assert built["edge_index"].shape == edge_index.shape
     np.testing.assert_allclose(
-        canonical(built["edge_index"], built["edge_vectors"]), canonical(edge_index, vectors), atol=1e-8
+        canonical(built["edge_index"], built["edge_vectors"]),
+        canonical(edge_index, vectors),
+        atol=1e-8,
     )
     assert (np.diff(built["edge_index"][0]) >= 0).all()
     counts = np.bincount(edge_index[0], minlength=num_atoms)
@@ -66,14 +68,16 @@ def test_same_edges_as_ase(name):
 
 
 def line_of_atoms(num_owned: int, types: list[int], mask: int = -1, flag: int = 0):
-    """Return a builder for atoms 1 A apart, everyone a neighbor of everyone, and their positions."""
+    """Return a builder for atoms 1 A apart, all neighbors of each other, and their positions."""
     num_atoms = len(types)
     positions = np.zeros((num_atoms, 3))
     positions[:, 0] = np.arange(num_atoms)
     builder = _native.GraphBuilder([-1, 0, -1, 1], 1.5)
     centers = np.arange(num_owned, dtype=np.int32)
     offsets, neighbors = full_list(positions, centers, 100.0)
-    builder.rebuild(types, np.arange(num_atoms) + 1, num_owned, centers, offsets, neighbors | flag, mask)
+    builder.rebuild(
+        types, np.arange(num_atoms) + 1, num_owned, centers, offsets, neighbors | flag, mask
+    )
     return builder, positions
 
 

@@ -30,7 +30,7 @@ def sheared(structure: Structure) -> Structure:
 
 def _slab() -> Structure:
     bulk = lattice((3, 3, 2), 2.9, seed=3)
-    positions = bulk.positions + [0, 0, 2.0]
+    positions = bulk.positions + np.array([0, 0, 2.0])
     cell = np.diag([*np.diag(bulk.cell)[:2], 30.0])
     return Structure(positions, bulk.types, cell, pbc=(True, True, False))
 
@@ -55,7 +55,9 @@ STRUCTURES = {
     "triclinic cell below the cutoff": sheared(lattice((1, 1, 1), 2.3, seed=6)),
     "one atom, periodic": _atoms([[0.1, 0.2, 0.3]], 2.2, True),
     "lone atom": _atoms([[5, 5, 5]], 10.0, False),
-    "two clusters": _atoms([[2, 2, 2], [3.1, 2.2, 2.1], [15, 15, 15], [15, 16.4, 15.5]], 20.0, False),
+    "two clusters": _atoms(
+        [[2, 2, 2], [3.1, 2.2, 2.1], [15, 15, 15], [15, 16.4, 15.5]], 20.0, False
+    ),
     "slab": _slab(),
     "scrambled IDs": _scrambled(),
     "no atoms": _atoms([], 10.0, True),

@@ -83,7 +83,9 @@ def test_forces_are_finite_differences_inside_lammps(export, tmp_path):
             positions[atom, axis] += sign * step
             moved = dataclasses.replace(structure, positions=positions)
             energies.append(run(tmp_path, moved, deck).energy)
-        assert forces[atom, axis] == pytest.approx(-(energies[0] - energies[1]) / (2 * step), abs=1e-6)
+        assert forces[atom, axis] == pytest.approx(
+            -(energies[0] - energies[1]) / (2 * step), abs=1e-6
+        )
 
 
 @pytest.mark.parametrize("component", range(6))
@@ -117,7 +119,9 @@ def test_real_units_are_metal_converted(export, tmp_path):
     np.testing.assert_allclose(real.forces, EV_TO_KCAL * metal.forces, atol=1e-10)
     np.testing.assert_allclose(real.node_energies, EV_TO_KCAL * metal.node_energies, rtol=1e-12)
     np.testing.assert_allclose(real.virial, EV_TO_KCAL * metal.virial, atol=1e-8)
-    np.testing.assert_allclose(real.centroid_virials, EV_TO_KCAL * metal.centroid_virials, atol=1e-8)
+    np.testing.assert_allclose(
+        real.centroid_virials, EV_TO_KCAL * metal.centroid_virials, atol=1e-8
+    )
 
 
 def test_deleted_atoms_and_repeated_runs(export, tmp_path):

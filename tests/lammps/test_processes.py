@@ -51,7 +51,9 @@ def test_one_step(name, num, model, tmp_path):
     compare(tmp_path, STRUCTURES[name], pair_lines(model(num_layers=3)), num)
 
 
-@pytest.mark.parametrize(("num", "name"), [(2, "one atom, periodic"), (2, "no atoms"), (4, "lone atom")])
+@pytest.mark.parametrize(
+    ("num", "name"), [(2, "one atom, periodic"), (2, "no atoms"), (4, "lone atom")]
+)
 def test_processes_without_atoms(num, name, model, tmp_path):
     compare(tmp_path, STRUCTURES[name], pair_lines(model(num_layers=3)), num)
 
@@ -63,18 +65,27 @@ def test_number_of_layers(num_layers, model, tmp_path):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 2e-5)])
 def test_features_wider_than_a_message(dtype, tolerance, model, tmp_path):
-    # 131 is odd (half a double is left over for float32) and needs two or three slices of 64 doubles
+    # 131 is odd (float32 leaves half a double over) and needs two or three slices of 64 doubles
     pair = pair_lines(model(num_layers=2, width=131, dtype=dtype))
     compare(tmp_path, STRUCTURES["bulk"], pair, 2, tolerance=tolerance)
 
 
-@pytest.mark.parametrize(("setup", "modify"), [(BRICK, MOVE), (TILED, MOVE), (TILED, (*MOVE, *RCB))])
+@pytest.mark.parametrize(
+    ("setup", "modify"), [(BRICK, MOVE), (TILED, MOVE), (TILED, (*MOVE, *RCB))]
+)
 def test_slab_trajectory_with_empty_processes(setup, modify, model, tmp_path):
     # 30 A of cell for 6 A of slab: cut along z, most of the four processes own nothing
     setup = (*setup, "processors 1 1 4")
     pair = pair_lines(model(num_layers=3))
     compare(
-        tmp_path, STRUCTURES["slab"], pair, 4, setup=setup, modify=modify, run=("run 30",), tolerance=1e-9
+        tmp_path,
+        STRUCTURES["slab"],
+        pair,
+        4,
+        setup=setup,
+        modify=modify,
+        run=("run 30",),
+        tolerance=1e-9,
     )
 
 

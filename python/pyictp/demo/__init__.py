@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The demo: a four-element alloy from labels of a published potential to LAMMPS runs and a report."""
+"""The demo: a four-element alloy, from labels of a published potential to LAMMPS and a report."""

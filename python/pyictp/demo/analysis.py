@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Numbers from trajectories: radial distribution, energy drift, averages with errors, force deviations."""
+"""Numbers from trajectories: radial distribution, energy drift, averages, force deviations."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ def radial_distribution(
         r (num_bins,) [A] and g (num_bins,), dimensionless.
 
     Raises:
-        ValueError: r_max is more than half an edge, where the nearest image no longer counts all pairs.
+        ValueError: r_max is more than half an edge: nearest images no longer are all pairs.
     """
     if r_max > 0.5 * boxes.min():
-        raise ValueError(f"r_max {r_max} A: expected half the smallest box edge ({0.5 * boxes.min():.3f} A) or less")
+        limit = f"{0.5 * boxes.min():.3f} A"
+        raise ValueError(f"r_max {r_max} A: expected half the smallest box edge ({limit}) or less")
     edges = np.linspace(0.0, r_max, num_bins + 1)
     shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
     num_atoms = positions.shape[1]
@@ -62,7 +63,7 @@ def energy_drift(times: np.ndarray, energies: np.ndarray, num_atoms: int) -> flo
 
 
 def block_average(values: np.ndarray, num_blocks: int = 5) -> Average:
-    """Return the mean and its standard error from means of consecutive blocks, which tell correlated samples apart."""
+    """Return the mean and its standard error, from means of blocks longer than correlations."""
     blocks = np.array([block.mean() for block in np.array_split(values, num_blocks)])
     return Average(float(values.mean()), float(blocks.std(ddof=1) / np.sqrt(num_blocks)))
 
@@ -80,4 +81,5 @@ def rmse_by_type(values: np.ndarray, reference: np.ndarray, types: np.ndarray) -
         reference: (T, N, 3).
         types: (N,).
     """
-    return {int(kind): rmse(values[:, types == kind], reference[:, types == kind]) for kind in np.unique(types)}
+    chosen = {int(kind): types == kind for kind in np.unique(types)}
+    return {kind: rmse(values[:, mask], reference[:, mask]) for kind, mask in chosen.items()}

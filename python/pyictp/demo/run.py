@@ -36,15 +36,34 @@ class Dynamics:
     npt_steps: int = 800
     processes: int = 2
 
+    @property
+    def num_steps(self) -> int:
+        """Return the steps of all runs of one potential."""
+        npt = len(self.npt_temperatures) * (self.npt_equilibrate + self.npt_steps)
+        return self.nve_equilibrate + self.nve_steps + npt
+
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp demo`; returns its parser."""
     parser = subparsers.add_parser(
-        "demo", help="teach a small model a published alloy potential, run both in LAMMPS, write a report (about 10 minutes)"
+        "demo",
+        help="teach a small model an alloy potential, run both in LAMMPS, write a report",
     )
-    parser.add_argument("--output", metavar="DIR", default="demo_output", help="new folder for all files; default: demo_output")
-    parser.add_argument("--minutes", type=float, metavar="M", help="length of the training; default: as in the packaged demo.yaml")
-    parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier demo in DIR")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        default="demo_output",
+        help="new folder for all files; default: demo_output",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="length of the training; default: as in the packaged demo.yaml",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the files of an earlier demo in DIR"
+    )
     parser.set_defaults(run=run)
     return parser
 
@@ -65,9 +84,13 @@ def prepare_folder(output: Path, overwrite: bool) -> None:
     """
     if output.exists() and any(output.iterdir()):
         if not overwrite:
-            raise UserError(f"folder '{output}' is not empty: give another --output, or --overwrite")
+            raise UserError(
+                f"folder '{output}' is not empty: give another --output, or --overwrite"
+            )
         if not (output / "demo.yaml").is_file():
-            raise UserError(f"folder '{output}' holds no earlier demo: it is not overwritten, give another --output")
+            raise UserError(
+                f"folder '{output}' holds no earlier demo and is kept: give another --output"
+            )
         shutil.rmtree(output)
     output.mkdir(parents=True, exist_ok=True)
     text = resources.files("pyictp.demo").joinpath("demo.yaml").read_text()
@@ -81,14 +104,17 @@ def run_demo(output: Path, overrides: list[str], dynamics: Dynamics = Dynamics()
 
     stages, commands, sampling = Stages(NUM_STAGES), Commands(output), Sampling()
     num_cells = sum(count for _, count in sampling.num_cells)
-    with stages.stage(f"label: {num_cells} cells, {num_cells * sampling.frames_per_cell} frames of {' '.join(ELEMENTS)} with the teacher"):
+    num_frames = num_cells * sampling.frames_per_cell
+    with stages.stage(f"label {num_frames} frames of {num_cells} cells with the teacher"):
         counter = Counter(num_cells, "cells")
-        write_dataset(sampling, output / "data", dynamics.processes, lambda done, total: counter.advance())
+        write_dataset(sampling, output / "data", dynamics.processes, counter.advance)
         counter.close()
     with stages.stage("train"):
         commands.ictp("train", "demo.yaml", *overrides)
     with stages.stage("evaluate on held-out cells"):
-        commands.ictp("evaluate", "training", "data/test.xyz", "--json", "test.json", "--plot", "test.png")
+        commands.ictp(
+            "evaluate", "training", "data/test.xyz", "--json", "test.json", "--plot", "test.png"
+        )
     with stages.stage("export"):
         commands.ictp("export", "training", "-o", "model.pt")
     with stages.stage("run LAMMPS: ictp and teacher"):
@@ -117,9 +143,13 @@ class Commands:
         """
         self.shown.append(" ".join(["ictp", *words]))
         print(f"      {self.shown[-1]}", flush=True)
-        done = subprocess.run([sys.executable, "-m", "pyictp.cli", *words], cwd=self.folder, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "pyictp.cli", *words], cwd=self.folder, check=False
+        )
         if done.returncode != 0:
-            raise UserError(f"the demo stopped: '{self.shown[-1]}' in '{self.folder}' failed (its message is above)")
+            raise UserError(
+                f"the demo stopped: '{self.shown[-1]}' failed in '{self.folder}', see above"
+            )
 
 
 def ictp_commands(output: Path) -> list[str]:
@@ -127,38 +157,53 @@ def ictp_commands(output: Path) -> list[str]:
     from pyictp.native import plugin_path
 
     model = output / "model.pt"
-    return [f'plugin load "{plugin_path()}"', "pair_style ictp", f'pair_coeff * * "{model}" {" ".join(ELEMENTS)}']
+    return [
+        f'plugin load "{plugin_path()}"',
+        "pair_style ictp",
+        f'pair_coeff * * "{model}" {" ".join(ELEMENTS)}',
+    ]
 
 
 def run_dynamics(output: Path, dynamics: Dynamics) -> None:
-    """Run NVE and NPT with ictp and with the teacher, longest first, then the teacher on the ictp trajectory."""
+    """Run ictp and teacher side by side, then the teacher on the trajectory of ictp."""
     from pyictp.demo.label import single_threaded
-    from pyictp.demo.runs import Run, npt_deck, nve_deck, rerun_deck, run_lammps
+    from pyictp.demo.runs import Run, rerun_deck, run_lammps
 
-    d, runs = dynamics, []
-    potentials = {"ictp": ictp_commands(output), "teacher": teacher_commands()}
-    for name, lines in potentials.items():
-        deck = nve_deck(lines, d.nve_repeat, d.nve_temperature, d.nve_equilibrate, d.nve_steps, d.nve_every)
-        runs.append(Run(f"{name}-nve", output / "lammps" / f"{name}-nve", deck))
-        for temperature in d.npt_temperatures:
-            deck = npt_deck(lines, d.npt_repeat, temperature, d.npt_equilibrate, d.npt_steps)
-            folder = f"{name}-npt-{temperature:.0f}K"
-            runs.append(Run(folder, output / "lammps" / folder, deck))
-    steps = 2 * (d.nve_equilibrate + d.nve_steps + len(d.npt_temperatures) * (d.npt_equilibrate + d.npt_steps))
-    counter = Counter(steps, "steps")
-    with single_threaded(), ThreadPoolExecutor(d.processes) as pool:
+    teacher = teacher_commands()
+    decks = side_by_side(dynamics, {"ictp": ictp_commands(output), "teacher": teacher})
+    runs = [Run(name, output / "lammps" / name, deck) for name, deck in decks.items()]
+    counter = Counter(2 * dynamics.num_steps, "steps")
+    with single_threaded(), ThreadPoolExecutor(dynamics.processes) as pool:
         for log in [pool.submit(run_lammps, run, counter.advance) for run in runs]:
             log.result()
-        deck = rerun_deck(potentials["teacher"], d.nve_repeat, "../ictp-nve/nve.dump", d.nve_every)
+        trajectory = "../ictp-nve/nve.dump"
+        deck = rerun_deck(teacher, dynamics.nve_repeat, trajectory, dynamics.nve_every)
         run_lammps(Run("teacher-rerun", output / "lammps" / "teacher-rerun", deck))
     counter.close()
 
 
+def side_by_side(d: Dynamics, potentials: dict[str, list[str]]) -> dict[str, str]:
+    """Return the decks of all potentials, {name of the run: deck}, the longest of each first."""
+    from pyictp.demo.runs import npt_deck, nve_deck
+
+    decks = {}
+    for name, lines in potentials.items():
+        decks[f"{name}-nve"] = nve_deck(
+            lines, d.nve_repeat, d.nve_temperature, d.nve_equilibrate, d.nve_steps, d.nve_every
+        )
+        for temperature in d.npt_temperatures:
+            decks[f"{name}-npt-{temperature:.0f}K"] = npt_deck(
+                lines, d.npt_repeat, temperature, d.npt_equilibrate, d.npt_steps
+            )
+    return decks
+
+
 def print_summary(results: dict[str, Any]) -> None:
     """Print the goals and the numbers behind them."""
-    print(f"\n{'':34} {'goal':>24} {'measured':>24}")
+    print(f"\n{'':36} {'goal':>22} {'measured':>22}")
     for goal in results["goals"]:
-        print(f"{goal['title']:<34} {goal['goal']:>24} {goal['measured']:>24}  {'met' if goal['met'] else 'MISSED'}")
+        verdict = "met" if goal["met"] else "MISSED"
+        print(f"{goal['title']:<36} {goal['goal']:>22} {goal['measured']:>22}  {verdict}")
     print()
     for row in results["table"]:
-        print(f"{row['title']:<34} {row['teacher']:>24} {row['ictp']:>24}")
+        print(f"{row['title']:<36} {row['teacher']:>22} {row['ictp']:>22}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""LAMMPS runs of the demo: decks that differ in the potential alone, and readers of what they print."""
+"""LAMMPS runs of the demo: decks that differ in the potential alone, readers of what they print."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Trajectory:
 
 
 def cell_commands(repeat: int, lattice_parameter: float) -> list[str]:
-    """Return the lines that make an equiatomic random fcc crystal of 4 * repeat^3 atoms; the same on every call."""
+    """Return the lines that make an equiatomic fcc crystal of 4 * repeat^3 atoms, as ever."""
     count = repeat**3  # of each of the four elements
     return [
         "units metal",
@@ -49,13 +49,23 @@ def cell_commands(repeat: int, lattice_parameter: float) -> list[str]:
         f"region box block 0 {repeat} 0 {repeat} 0 {repeat}",
         f"create_box {len(ELEMENTS)} box",
         "create_atoms 1 box",
-        *(f"set type 1 type/subset {kind} {count} {100 + kind}" for kind in range(2, len(ELEMENTS) + 1)),
+        *(
+            f"set type 1 type/subset {kind} {count} {100 + kind}"
+            for kind in range(2, len(ELEMENTS) + 1)
+        ),
         *mass_commands(),
     ]
 
 
-def nve_deck(potential: Sequence[str], repeat: int, temperature: float, equilibrate: int, steps: int, every: int) -> str:
-    """Return a deck that thermalises and then runs at constant energy, with a dump of positions and forces."""
+def nve_deck(
+    potential: Sequence[str],
+    repeat: int,
+    temperature: float,
+    equilibrate: int,
+    steps: int,
+    every: int,
+) -> str:
+    """Return a deck that thermalises, then runs at constant energy and dumps positions, forces."""
     return _deck(
         cell_commands(repeat, LATTICE_PARAMETER),
         potential,
@@ -77,7 +87,9 @@ def nve_deck(potential: Sequence[str], repeat: int, temperature: float, equilibr
     )
 
 
-def npt_deck(potential: Sequence[str], repeat: int, temperature: float, equilibrate: int, steps: int) -> str:
+def npt_deck(
+    potential: Sequence[str], repeat: int, temperature: float, equilibrate: int, steps: int
+) -> str:
     """Return a deck at constant temperature and zero pressure."""
     return _deck(
         cell_commands(repeat, round(LATTICE_PARAMETER * (1 + 1.5e-5 * temperature), 4)),
@@ -129,7 +141,11 @@ def lammps_command() -> list[str]:
 
 
 def run_lammps(run: Run, progress: Callable[[int], None] | None = None) -> Path:
-    """Run a deck in its folder, calling `progress(steps since the last call)` as thermo lines appear; return the log.
+    """Run a deck in its folder and return the log.
+
+    Args:
+        run: what to run.
+        progress: called with the steps done since its last call.
 
     Raises:
         UserError: LAMMPS stopped with an error; its message is passed on.
@@ -138,7 +154,12 @@ def run_lammps(run: Run, progress: Callable[[int], None] | None = None) -> Path:
     (run.folder / "in.lmp").write_text(run.deck)
     command = [*lammps_command(), "-in", "in.lmp", "-nocite"]
     with subprocess.Popen(
-        command, cwd=run.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+        command,
+        cwd=run.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        bufsize=1,
     ) as process:
         lines, last = [], 0
         for line in process.stdout or ():
@@ -149,7 +170,9 @@ def run_lammps(run: Run, progress: Callable[[int], None] | None = None) -> Path:
                 progress(max(0, step - last))  # a new count starts at 0
                 last = step
     if process.returncode != 0:
-        raise UserError(f"LAMMPS run '{run.name}' failed: {_error_line(lines)} (deck and log in '{run.folder}')")
+        raise UserError(
+            f"LAMMPS run '{run.name}' failed: {_error_line(lines)} (deck and log in '{run.folder}')"
+        )
     return run.folder / "log.lammps"
 
 
@@ -195,7 +218,9 @@ def read_dump(path: Path) -> Trajectory:
     num_atoms = int(lines[3])
     frame_lines = num_atoms + 9
     starts = range(0, len(lines), frame_lines)
-    tables = np.array([_table(lines[start + 9 : start + frame_lines]) for start in starts])  # (T, N, 8)
+    tables = np.array(
+        [_table(lines[start + 9 : start + frame_lines]) for start in starts]
+    )  # (T, N, 8)
     bounds = np.array([_table(lines[start + 5 : start + 8]) for start in starts])  # (T, 3, 2)
     return Trajectory(
         steps=np.array([int(lines[start + 1]) for start in starts]),

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+# The verbs of this project. Needs Linux, python3 (3.11 or newer) with venv, g++ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+CPP := $(wildcard pair_ictp/*.cpp pair_ictp/*.h pair_ictp/ops/*.cpp pair_ictp/ops/*.h)
+BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
+
+.PHONY: setup demo test lint format bench check
+setup: $(STAMP)
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+$(STAMP): .venv/bin/python pyproject.toml CMakeLists.txt $(wildcard cmake/*) $(CPP)
+	$(BIN)/python -c '$(BUILD_REQUIRES)' > .venv/build-requires.txt
+	$(BIN)/pip install -q -r .venv/build-requires.txt
+	$(BIN)/pip install -q --no-build-isolation -C build-dir=build/dev -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/ictp demo
+
+test: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+lint: setup
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
+
+format: setup
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP)
+
+bench: setup
+	$(BIN)/python benchmarks/run.py
+
+check: lint test

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""An exported ICTP model in LAMMPS against the same model in Python."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from deck import Deck, pair_lines, run
+from pyictp.config import ModelConfig
+from pyictp.derivatives import evaluate_graph
+from pyictp.export import export_model
+from pyictp.graph import build_graph
+from pyictp.model import ICTPModel
+from structures import STRUCTURES
+
+pytestmark = pytest.mark.lammps
+NAMES = ["bulk", "triclinic", "cell below the cutoff", "slab", "lone atom", "no atoms"]
+
+
+@pytest.fixture(scope="module")
+def model() -> ICTPModel:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        elements=("Ta", "V", "W"), r_cut=3.5, num_layers=3, num_channels=4, avg_num_neighbors=20.0
+    )
+    return ICTPModel(config).to(torch.float64)
+
+
+@pytest.fixture(scope="module")
+def files(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    paths = {dtype: folder / f"{dtype}.pt" for dtype in ("float64", "float32")}
+    for dtype, path in paths.items():
+        export_model(model, path, dtype=dtype)
+    return paths
+
+
+def assert_agrees(answer, model, structure, tolerance: float) -> None:
+    species = structure.types - 1
+    pbc = np.array(structure.pbc)
+    graph = build_graph(structure.positions, structure.cell, pbc, species, model.config.r_cut)
+    expected = evaluate_graph(model, graph)
+    np.testing.assert_allclose(answer.node_energies, expected.node_energies, atol=tolerance)
+    np.testing.assert_allclose(answer.forces, expected.forces, atol=tolerance)
+    virial = expected.virials[0].numpy()[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+    np.testing.assert_allclose(answer.virial, virial, atol=20 * tolerance)
+    np.testing.assert_allclose(answer.atom_virials.sum(0), answer.virial, atol=1e-7)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 2e-5)])
+@pytest.mark.parametrize("name", NAMES)
+def test_same_as_python(name, dtype, tolerance, model, files, tmp_path):
+    answer = run(tmp_path, STRUCTURES[name], Deck(pair_lines(files[dtype])))
+    assert_agrees(answer, model, STRUCTURES[name], tolerance)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 2e-5)])
+@pytest.mark.parametrize("num", [2, 4])
+@pytest.mark.parametrize("name", ["triclinic", "slab", "lone atom"])
+def test_same_on_several_processes(name, num, dtype, tolerance, model, files, tmp_path):
+    deck = Deck(pair_lines(files[dtype]), processes=num, setup=("processors * * *",))
+    assert_agrees(run(tmp_path, STRUCTURES[name], deck), model, STRUCTURES[name], tolerance)

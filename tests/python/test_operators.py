@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: MIT
+"""Compiled operators against plain torch: values, first and second derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
+from pyictp import kernels
+from pyictp.derivatives import evaluate_graph
+from pyictp.layers import Convolution
+from pyictp.products import Irrep
+from torch import Tensor
+
+IRREPS = {
+    "scalar": [Irrep(0)],
+    "vector": [Irrep(0), Irrep(1)],
+    "rank4": [Irrep(rank) for rank in range(5)],
+    "pseudo": [Irrep(0), Irrep(1), Irrep(2), Irrep(1, True)],
+}
+DEGREES = {"dense": [5, 5, 5], "ragged": [0, 7, 1, 3], "one_node": [4], "no_edges": [0, 0]}
+
+
+@pytest.fixture(params=[1, 2], ids=["one_thread", "two_threads"])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+class Case:
+    """Random operands of one convolution, and both ways to compute it."""
+
+    def __init__(self, irreps: str, degrees: str, channels: int, dtype: torch.dtype) -> None:
+        generator = torch.Generator().manual_seed(7)
+
+        def random(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+        l_max = max(irrep.rank for irrep in IRREPS[irreps])
+        self.convolution = Convolution(IRREPS[irreps], max(l_max, 2), odd=irreps == "pseudo")
+        assert self.convolution.fused, "the compiled operators are not installed"
+        counts = torch.tensor(DEGREES[degrees])
+        self.offsets = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+        num_nodes, num_edges = len(counts) + 2, int(counts.sum())  # two more nodes: ghosts
+        self.neighbor = torch.randint(0, num_nodes, (num_edges,), generator=generator)
+        num_paths = len(self.convolution.path_x)
+        self.features = [random(num_nodes, irrep.dim, channels) for irrep in IRREPS[irreps]]
+        self.harmonics = random(num_edges, (max(l_max, 2) + 1) ** 2)
+        self.radial = random(num_edges, num_paths * channels)
+        self.leaves = [*self.features, self.harmonics, self.radial]
+        for leaf in self.leaves:
+            leaf.requires_grad_()
+
+    def fused(self) -> list[Tensor]:
+        return self.convolution(
+            self.features, self.harmonics, self.radial, self.neighbor, self.offsets
+        )
+
+    def plain(self) -> list[Tensor]:
+        """Return the same by plain torch, which wants as many edges for each center: zero ones."""
+        counts = self.offsets.diff()
+        width = max(int(counts.max()), 1)
+        rows = [slice(int(a), int(b)) for a, b in zip(self.offsets, self.offsets[1:], strict=False)]
+
+        def pad(values: Tensor) -> Tensor:
+            missing = [values.new_zeros(width - int(n), *values.shape[1:]) for n in counts]
+            parts = [(values[row], zeros) for row, zeros in zip(rows, missing, strict=True)]
+            return torch.cat([part for pair in parts for part in pair])
+
+        table = self.convolution
+        return kernels.edge_convolution(
+            self.features,
+            pad(self.harmonics),
+            pad(self.radial),
+            pad(self.neighbor),
+            torch.arange(len(rows) + 1) * width,
+            table.coupling.to(self.harmonics.dtype),
+            table.path_x,
+            table.path_z,
+            table.dims_z,
+        )
+
+
+def weighted_sum(tensors: list[Tensor]) -> Tensor:
+    """Return a number that depends on every element in its own way, and not linearly."""
+    return sum((t * t * torch.linspace(0.5, 1.5, t.numel()).view(t.shape)).sum() for t in tensors)
+
+
+def tolerance(dtype: torch.dtype) -> dict[str, float]:
+    return (
+        {"atol": 1e-10, "rtol": 1e-10} if dtype == torch.float64 else {"atol": 1e-3, "rtol": 1e-4}
+    )
+
+
+@pytest.mark.parametrize("irreps", IRREPS)
+@pytest.mark.parametrize("degrees", DEGREES)
+@pytest.mark.parametrize("channels", [1, 16, 21])
+def test_convolution_and_its_derivatives(
+    irreps: str, degrees: str, channels: int, dtype: torch.dtype, threads: int
+) -> None:
+    assert torch.get_num_threads() == threads
+    case = Case(irreps, degrees, channels, dtype)
+    results = []
+    for compute in (case.fused, case.plain):
+        values = compute()
+        gradients = torch.autograd.grad(weighted_sum(values), case.leaves, create_graph=True)
+        second = torch.autograd.grad(weighted_sum(list(gradients)), case.leaves)
+        results.append((values, gradients, second))
+    for fused, plain in zip(*results, strict=True):
+        for a, b in zip(fused, plain, strict=True):
+            scale = max(1.0, b.abs().max().item() if b.numel() else 0.0)
+            torch.testing.assert_close(a / scale, b / scale, **tolerance(dtype))
+
+
+def test_convolution_passes_gradcheck() -> None:
+    case = Case("vector", "ragged", 2, torch.float64)
+
+    def compute(*leaves: Tensor) -> tuple[Tensor, ...]:
+        *features, harmonics, radial = leaves
+        out = case.convolution(features, harmonics, radial, case.neighbor, case.offsets)
+        return tuple(out)
+
+    assert torch.autograd.gradcheck(compute, case.leaves, fast_mode=True)
+    assert torch.autograd.gradgradcheck(compute, case.leaves, fast_mode=True)
+
+
+def test_gradients_that_are_not_wanted_are_left_out() -> None:
+    case = Case("vector", "dense", 16, torch.float64)
+    expected = torch.autograd.grad(weighted_sum(case.plain()), case.radial)
+    for leaf in case.leaves[:-1]:
+        leaf.requires_grad_(False)
+    (found,) = torch.autograd.grad(weighted_sum(case.fused()), case.radial)
+    torch.testing.assert_close(found, expected[0])
+
+
+def test_wrong_shapes_are_refused() -> None:
+    case = Case("vector", "dense", 4, torch.float64)
+    with pytest.raises(RuntimeError, match=r"15 edges, but harmonics \[14, 9\]"):
+        case.convolution(
+            case.features, case.harmonics[:-1], case.radial, case.neighbor, case.offsets
+        )
+    with pytest.raises(RuntimeError, match="expected one floating type"):
+        case.convolution(
+            case.features, case.harmonics.float(), case.radial, case.neighbor, case.offsets
+        )
+
+
+def test_scaled_silu_and_its_derivatives(dtype: torch.dtype) -> None:
+    x = torch.linspace(-30, 30, 101, dtype=dtype).requires_grad_()
+    results = []
+    for function in (
+        lambda x: torch.ops.ictp.scaled_silu(x, 1.7),
+        lambda x: 1.7 * torch.nn.functional.silu(x),
+    ):
+        value = function(x)
+        (first,) = torch.autograd.grad((value * value).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad((first * first).sum(), x)
+        results.append((value, first, second))
+    for fused, plain in zip(*results, strict=True):
+        torch.testing.assert_close(
+            fused,
+            plain,
+            rtol=1e-12 if dtype == torch.float64 else 1e-5,
+            atol=2e-3 if dtype == torch.float32 else 1e-11,
+        )
+
+
+def test_scaled_silu_passes_gradcheck_to_third_order() -> None:
+    x = torch.linspace(-2, 2, 5, dtype=torch.float64).requires_grad_()
+
+    def slope(x: Tensor) -> Tensor:
+        y = torch.ops.ictp.scaled_silu(x, 1.7)
+        return torch.autograd.grad(y.sum(), x, create_graph=True)[0]
+
+    assert torch.autograd.gradcheck(lambda x: torch.ops.ictp.scaled_silu(x, 1.7), x)
+    assert torch.autograd.gradgradcheck(slope, x)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_model_is_the_same_with_and_without_operators(variant: str) -> None:
+    graph = cluster_graph(*make_cluster())
+    results = []
+    for fused in (True, False):
+        model = make_model(variant).use_operators(fused)
+        found = evaluate_graph(model, graph, training=True)
+        loss = found.forces.square().sum() + found.energies.square().sum()
+        gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+        results.append((found, gradients))
+    (fused, fused_gradients), (plain, plain_gradients) = results
+    torch.testing.assert_close(fused.node_energies, plain.node_energies, atol=1e-11, rtol=1e-11)
+    torch.testing.assert_close(fused.forces, plain.forces, atol=1e-11, rtol=1e-11)
+    for a, b in zip(fused_gradients, plain_gradients, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, atol=1e-10, rtol=1e-9)
