@@ -33,6 +33,6 @@ format: setup
 	$(BIN)/clang-format -i $(CPP)
 
 bench: setup
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/lammps_speed.py --processes 1 2 --output benchmarks/results/lammps-speed.json
 
 check: lint test

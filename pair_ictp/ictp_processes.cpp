@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ictp_processes.h"
 
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
+#include <thread>
 
 namespace ictp {
 
@@ -35,6 +38,31 @@ std::string common_failure(const std::string &failure, MPI_Comm world)
   text.resize(length);
   MPI_Bcast(text.data(), length, MPI_CHAR, first, world);
   return text;
+}
+
+int choose_num_threads(int omp_threads, int num_processes)
+{
+  if (!std::getenv("OMP_NUM_THREADS") && omp_threads == 1 && num_processes == 1)
+    return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  return omp_threads;
+}
+
+std::string describe_phases(const std::vector<Phase> &phases, int num_evaluations, MPI_Comm world)
+{
+  int num_processes;
+  MPI_Comm_size(world, &num_processes);
+  std::string text = "pair ictp: " + std::to_string(num_evaluations) +
+                     " evaluations, ms each, mean (slowest process):";
+  for (const Phase &phase : phases) {
+    double sum = 0.0, slowest = 0.0;
+    MPI_Reduce(&phase.seconds, &sum, 1, MPI_DOUBLE, MPI_SUM, 0, world);
+    MPI_Reduce(&phase.seconds, &slowest, 1, MPI_DOUBLE, MPI_MAX, 0, world);
+    char part[96];
+    std::snprintf(part, sizeof(part), " %s %.3f (%.3f)", phase.name,
+                  1e3 * sum / num_processes / num_evaluations, 1e3 * slowest / num_evaluations);
+    text += part;
+  }
+  return text + "\n";
 }
 
 }    // namespace ictp

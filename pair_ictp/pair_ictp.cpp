@@ -19,11 +19,9 @@
 #include "utils.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <string>
-#include <thread>
 #include <vector>
 
 using namespace LAMMPS_NS;
@@ -108,7 +106,7 @@ void PairICTP::coeff(int narg, char **arg)
                atom->ntypes, narg - 3);
   if (!allocated)
     allocate();
-  choose_num_threads();
+  ictp::Model::set_num_threads(ictp::choose_num_threads(comm->nthreads, universe->nprocs));
   load_model(arg[2]);
   map_types(narg - 3, arg + 3);
 }
@@ -161,19 +159,6 @@ void PairICTP::map_types(int num_names, char **names)
     utils::logmesg(lmp, "pair ictp: {} layers, r_cut {:g} A, {}, device {}\n",
                    impl->model->num_layers(), impl->model->r_cut(), impl->model->dtype(),
                    impl->model->device());
-}
-
-/* ----------------------------------------------------------------------
-   what the user set (OMP_NUM_THREADS, package omp); else one thread per process, or all cores for
-   a process that is alone
-------------------------------------------------------------------------- */
-
-void PairICTP::choose_num_threads()
-{
-  int num_threads = comm->nthreads;
-  if (!getenv("OMP_NUM_THREADS") && num_threads == 1 && universe->nprocs == 1)
-    num_threads = std::max(1U, std::thread::hardware_concurrency());
-  ictp::Model::set_num_threads(num_threads);
 }
 
 void PairICTP::init_style()
@@ -359,21 +344,14 @@ void PairICTP::finish()
   if (!impl->model || impl->num_evaluations == 0)
     return;
   const ictp::ModelTimings &model = impl->model->timings();
-  const double mine[5] = {impl->graph_seconds, model.forward, model.backward, model.exchange,
-                          impl->scatter_seconds};
-  double sum[5], slowest[5];
-  MPI_Reduce(mine, sum, 5, MPI_DOUBLE, MPI_SUM, 0, world);
-  MPI_Reduce(mine, slowest, 5, MPI_DOUBLE, MPI_MAX, 0, world);
-  if (comm->me == 0) {
-    static constexpr const char *NAMES[5] = {"graph", "forward", "backward", "exchange", "scatter"};
-    std::string text = fmt::format("pair ictp: {} evaluations, ms each, mean (slowest process):",
-                                   impl->num_evaluations);
-    for (int k = 0; k < 5; ++k)
-      text += fmt::format(" {} {:.3f} ({:.3f})", NAMES[k],
-                          1e3 * sum[k] / comm->nprocs / impl->num_evaluations,
-                          1e3 * slowest[k] / impl->num_evaluations);
-    utils::logmesg(lmp, text + "\n");
-  }
+  const std::string text = ictp::describe_phases({{"graph", impl->graph_seconds},
+                                                  {"forward", model.forward},
+                                                  {"backward", model.backward},
+                                                  {"exchange", model.exchange},
+                                                  {"scatter", impl->scatter_seconds}},
+                                                 impl->num_evaluations, world);
+  if (comm->me == 0)
+    utils::logmesg(lmp, text);
   impl->num_evaluations = 0;
   impl->graph_seconds = impl->scatter_seconds = 0.0;
   impl->model->timings() = ictp::ModelTimings();

@@ -35,7 +35,6 @@ class PairICTP : public Pair {
   void allocate();
   void load_model(const char *);
   void map_types(int, char **);
-  void choose_num_threads();
   void build_graph();
   void evaluate();
   void scatter_forces();

@@ -40,6 +40,21 @@ def test_exported_model_is_the_model(variant: str, tmp_path: Path) -> None:
         torch.testing.assert_close(found.forces, expected.forces, atol=1e-12, rtol=0)
 
 
+def test_portable_file_needs_no_operator_but_the_exchange(tmp_path: Path) -> None:
+    model, graph = make_model(), cluster_graph(*make_cluster())
+    for portable in (False, True):
+        export.export_model(model, tmp_path / "model.pt", "float64", portable=portable)
+        with zipfile.ZipFile(tmp_path / "model.pt") as archive:
+            names = [n for n in archive.namelist() if "/code/" in n and n.endswith(".py")]
+            code = "".join(archive.read(name).decode() for name in names)
+        used = {name for name in ("edge_convolution", "scaled_silu") if f"ops.ictp.{name}" in code}
+        assert used == (set() if portable else {"edge_convolution", "scaled_silu"})
+        assert "ops.ictp.exchange" in code
+        found = evaluate_graph(export.load_exported(tmp_path / "model.pt"), graph)
+        expected = evaluate_graph(model, graph)
+        torch.testing.assert_close(found.forces, expected.forces, atol=1e-11, rtol=0)
+
+
 def test_float32_file_is_close_and_says_so(tmp_path: Path) -> None:
     model = make_model()
     deviation = export.export_model(model, tmp_path / "model.pt")
