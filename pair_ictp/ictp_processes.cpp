@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ictp_processes.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <thread>
 
 namespace ictp {
 
@@ -38,13 +36,6 @@ std::string common_failure(const std::string &failure, MPI_Comm world)
   text.resize(length);
   MPI_Bcast(text.data(), length, MPI_CHAR, first, world);
   return text;
-}
-
-int choose_num_threads(int omp_threads, int num_processes)
-{
-  if (!std::getenv("OMP_NUM_THREADS") && omp_threads == 1 && num_processes == 1)
-    return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  return omp_threads;
 }
 
 std::string describe_phases(const std::vector<Phase> &phases, int num_evaluations, MPI_Comm world)

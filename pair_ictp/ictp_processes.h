@@ -17,10 +17,6 @@ int node_local_process(MPI_Comm uworld);
 /// The failure of the first process that has one, the same text on all; empty when there is none.
 std::string common_failure(const std::string &failure, MPI_Comm world);
 
-/// CPU threads for one process: what the user set (OMP_NUM_THREADS, package omp), else one, or all
-/// cores for a process that is alone.
-int choose_num_threads(int omp_threads, int num_processes);
-
 /// A part of a step and the time that this process spent in it.
 struct Phase {
   const char *name;

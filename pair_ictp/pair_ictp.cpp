@@ -106,7 +106,7 @@ void PairICTP::coeff(int narg, char **arg)
                atom->ntypes, narg - 3);
   if (!allocated)
     allocate();
-  ictp::Model::set_num_threads(ictp::choose_num_threads(comm->nthreads, universe->nprocs));
+  ictp::Model::set_num_threads(comm->nthreads);    // OMP_NUM_THREADS or package omp, else 1
   load_model(arg[2]);
   map_types(narg - 3, arg + 3);
 }

@@ -91,32 +91,6 @@ def build_model(payload: Mapping[str, Any], dtype: torch.dtype | None = None) ->
     return model
 
 
-def load_model(
-    path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
-) -> Any:
-    """Return a potential: a callable like `ICTPModel.forward` with `metadata`.
-
-    Args:
-        path: training folder (its best.pt is taken), checkpoint, or exported file.
-        device: where it shall compute.
-        dtype: None keeps that of the file; an exported file cannot change it.
-
-    Raises:
-        UserError: nothing readable there, or the dtype of an exported file differs.
-    """
-    path = resolve_path(path)
-    if is_exported(path):
-        from pyictp.export import load_exported
-
-        return load_exported(path, device, dtype)
-    payload = load_checkpoint(path)
-    model = build_model(payload, dtype).to(device).eval()
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    model.metadata = {key: payload[key] for key in ("model_config", "provenance") if key in payload}
-    return model
-
-
 def resolve_path(path: str | Path) -> Path:
     """Return the file that a training folder, a checkpoint or an exported file means."""
     path = Path(path)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from pyictp.dataset import make_sample
 from pyictp.derivatives import Prediction, evaluate_graph, stress_from_virial
 from pyictp.errors import UserError
 from pyictp.graph import collate
+from pyictp.parity import Parity, plot_parity
 from pyictp.potential import as_potential, potential_properties, resolve_device
 
 FloatArray = NDArray[np.float64]
@@ -35,18 +35,6 @@ METRICS = (  # JSON key, what it is called on the screen, unit
     ("stress_mae_mev_per_a3", "stress MAE", "meV/A^3"),
     ("stress_rmse_mev_per_a3", "stress RMSE", "meV/A^3"),
 )
-
-
-@dataclass(frozen=True)
-class Parity:
-    """Labels and predictions side by side, of the structures that have the label."""
-
-    energies: FloatArray  # (K, 2) label, prediction [eV]
-    num_atoms: FloatArray  # (K,) of the structures with an energy
-    forces: FloatArray  # (M, 3, 2) [eV/A]
-    force_elements: NDArray[np.str_]  # (M,) element of each atom with forces
-    stresses: FloatArray  # (L, 6, 2) Voigt xx yy zz yz xz xy [eV/A^3]
-    num_structures: int
 
 
 def evaluate_frames(
@@ -231,8 +219,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         _parent(Path(args.json)).write_text(json.dumps(result, indent=2) + "\n")
     if args.plot:
-        from pyictp.parity import plot_parity
-
         print(f"parity plots: {plot_parity(parity, _parent(Path(args.plot)))}")
     return 0
 

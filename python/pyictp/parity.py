@@ -3,19 +3,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
-    from pyictp.evaluate import Parity
+FloatArray = NDArray[np.float64]
 
 IMAGE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Labels and predictions side by side, of the structures that have the label."""
+
+    energies: FloatArray  # (K, 2) label, prediction [eV]
+    num_atoms: FloatArray  # (K,) of the structures with an energy
+    forces: FloatArray  # (M, 3, 2) [eV/A]
+    force_elements: NDArray[np.str_]  # (M,) element of each atom with forces
+    stresses: FloatArray  # (L, 6, 2) Voigt xx yy zz yz xz xy [eV/A^3]
+    num_structures: int
 
 
 def plot_parity(parity: Parity, path: Path) -> Path:

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
 from pyictp.errors import UserError
+from pyictp.export import load_exported
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -46,12 +48,34 @@ def resolve_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
     return names[str(dtype)]
 
 
+def load_model(
+    path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> Any:
+    """Return a potential: a callable like `ICTPModel.forward` with `metadata`.
+
+    Args:
+        path: training folder (its best.pt is taken), checkpoint, or exported file.
+        device: where it shall compute.
+        dtype: None keeps that of the file; an exported file cannot change it.
+
+    Raises:
+        UserError: nothing readable there, or the dtype of an exported file differs.
+    """
+    path = resolve_path(path)
+    if is_exported(path):
+        return load_exported(path, device, dtype)
+    payload = load_checkpoint(path)
+    model = build_model(payload, dtype).to(device).eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    model.metadata = {key: payload[key] for key in ("model_config", "provenance") if key in payload}
+    return model
+
+
 def as_potential(model: Any, device: torch.device, dtype: torch.dtype | str | None) -> Any:
     """Return a model of a file, or one in memory, on a device; the one given is not changed."""
     wanted = resolve_dtype(dtype)
     if isinstance(model, (str, Path)):
-        from pyictp.checkpoint import load_model
-
         return load_model(model, device=str(device), dtype=wanted)
     if isinstance(model, nn.Module):
         tensors = [*model.parameters(), *model.buffers()]

@@ -12,6 +12,7 @@ from model_toys import cluster_graph, make_cluster, make_model
 from pyictp import checkpoint
 from pyictp.derivatives import evaluate_graph
 from pyictp.errors import UserError
+from pyictp.potential import load_model
 
 
 def test_a_model_comes_back_as_it_was(tmp_path: Path, dtype: torch.dtype) -> None:
@@ -19,7 +20,7 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path, dtype: torch.dtype) -> Non
     checkpoint.save_checkpoint(tmp_path / "best.pt", model, provenance={"seed": 3})
     graph = cluster_graph(*make_cluster())
     for path in (tmp_path, tmp_path / "best.pt"):
-        loaded = checkpoint.load_model(path)
+        loaded = load_model(path)
         assert loaded.node_embedding.dtype == dtype
         assert loaded.metadata["provenance"] == {"seed": 3}
         tolerance = {torch.float64: 1e-12, torch.float32: 1e-5}[dtype]
@@ -31,9 +32,7 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path, dtype: torch.dtype) -> Non
 
 def test_dtype_can_be_chosen(tmp_path: Path) -> None:
     checkpoint.save_checkpoint(tmp_path / "best.pt", make_model().float())
-    assert (
-        checkpoint.load_model(tmp_path, dtype=torch.float64).node_embedding.dtype == torch.float64
-    )
+    assert load_model(tmp_path, dtype=torch.float64).node_embedding.dtype == torch.float64
 
 
 def test_a_failed_write_leaves_the_old_file(
@@ -57,24 +56,24 @@ def test_a_failed_write_leaves_the_old_file(
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not found: expected a training folder"):
-        checkpoint.load_model(tmp_path / "none.pt")
+        load_model(tmp_path / "none.pt")
     with pytest.raises(UserError, match=r"holds no best\.pt"):
-        checkpoint.load_model(tmp_path)
+        load_model(tmp_path)
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(UserError, match="is not a checkpoint of ictp train, or is truncated"):
-        checkpoint.load_model(tmp_path / "text.pt")
+        load_model(tmp_path / "text.pt")
     torch.save({"weights": torch.zeros(3)}, tmp_path / "other.pt")
     with pytest.raises(UserError, match="is not a checkpoint of ictp train: expected one"):
-        checkpoint.load_model(tmp_path / "other.pt")
+        load_model(tmp_path / "other.pt")
     checkpoint.save_checkpoint(tmp_path / "best.pt", make_model())
     whole = (tmp_path / "best.pt").read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="or is truncated"):
-        checkpoint.load_model(tmp_path / "cut.pt")
+        load_model(tmp_path / "cut.pt")
     payload = checkpoint.load_checkpoint(tmp_path / "best.pt")
     torch.save(payload | {"schema_version": 9}, tmp_path / "new.pt")
     with pytest.raises(UserError, match=r"has schema 9, this package reads 1: update pyictp"):
-        checkpoint.load_model(tmp_path / "new.pt")
+        load_model(tmp_path / "new.pt")
 
 
 class Malicious:
@@ -87,4 +86,4 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
         {"format": "ictp-checkpoint", "schema_version": 1, "x": Malicious()}, tmp_path / "bad.pt"
     )
     with pytest.raises(UserError, match="is not a checkpoint"):
-        checkpoint.load_model(tmp_path / "bad.pt")
+        load_model(tmp_path / "bad.pt")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from pyictp import __version__, cli
-from pyictp.checkpoint import load_model
 from pyictp.cli import main
+from pyictp.potential import load_model
 
 
 @pytest.mark.parametrize("command", ["", *cli.COMMANDS])

@@ -14,10 +14,11 @@ import pytest
 import torch
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
 from pyictp import export
-from pyictp.checkpoint import load_model, save_checkpoint
+from pyictp.checkpoint import save_checkpoint
 from pyictp.cli import main
 from pyictp.derivatives import evaluate_graph
 from pyictp.errors import UserError
+from pyictp.potential import load_model
 
 
 @pytest.fixture(scope="module")
