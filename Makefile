@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The verbs of this project. Needs Linux, python3 (3.11 or newer) with venv, g++ and make.
+# The verbs of this project. Needs Linux, python3 (3.11 or newer) with venv, g++, make and git.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -10,16 +10,16 @@ BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb
 setup: $(STAMP)
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 $(STAMP): .venv/bin/python pyproject.toml CMakeLists.txt $(wildcard cmake/*) $(CPP)
 	$(BIN)/python -c '$(BUILD_REQUIRES)' > .venv/build-requires.txt
 	$(BIN)/pip install -q -r .venv/build-requires.txt
-	$(BIN)/pip install -q --no-build-isolation -C build-dir=build/dev -e '.[dev]'
+	$(BIN)/pip install -q --no-build-isolation --config-settings=build-dir=build/dev -e '.[dev]'
 	touch $@
 
 demo: setup
-	$(BIN)/ictp demo
+	$(BIN)/ictp demo --overwrite
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2

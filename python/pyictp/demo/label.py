@@ -29,10 +29,10 @@ class Sampling:
     num_cells: tuple[tuple[str, int], ...] = (("train", 210), ("valid", 12), ("test", 24))
     frames_per_cell: int = 5
     repeat: int = 2  # cubic fcc cells along each edge: 4 * repeat^3 atoms
-    temperatures: tuple[float, ...] = (300.0, 300.0, 300.0, 600.0, 900.0, 1300.0)  # K
-    max_strain: float = 0.025  # of the lattice parameter
+    temperatures: tuple[float, ...] = (300.0, 300.0, 300.0, 500.0, 750.0, 1000.0)  # K
+    max_strain: float = 0.02  # of the lattice parameter
     max_shear: float = 0.02
-    concentration: float = 12.0  # of the Dirichlet distribution of compositions
+    concentration: float = 20.0  # of the Dirichlet distribution of compositions
     time_step: float = 0.002  # ps
     steps: int = 40  # between kept frames, and twice that before the first
     seed: int = 1

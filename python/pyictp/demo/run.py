@@ -31,7 +31,7 @@ class Dynamics:
     nve_steps: int = 1000
     nve_every: int = 20  # steps between kept frames
     npt_repeat: int = 3  # 108 atoms
-    npt_temperatures: tuple[float, ...] = (300.0, 750.0, 1200.0)
+    npt_temperatures: tuple[float, ...] = (300.0, 600.0, 900.0)
     npt_equilibrate: int = 300
     npt_steps: int = 800
     processes: int = 2
