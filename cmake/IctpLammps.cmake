@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Targets ictp::lammps (headers only: LAMMPS itself provides the symbols when it loads the plugin) and ictp::mpi;
 # ICTP_LAMMPS_VERSION, the date LAMMPS compares with its own.
+set(ICTP_LAMMPS_SIZES smallbig CACHE STRING "integer sizes LAMMPS was built with (its LAMMPS_SIZES): smallbig or bigbig")
+set_property(CACHE ICTP_LAMMPS_SIZES PROPERTY STRINGS smallbig bigbig)
+if(NOT ICTP_LAMMPS_SIZES MATCHES "^(smallbig|bigbig)$")
+  message(FATAL_ERROR "ICTP_LAMMPS_SIZES: expected smallbig or bigbig, got '${ICTP_LAMMPS_SIZES}'")
+endif()
+
 add_library(ictp_lammps INTERFACE)
 add_library(ictp::lammps ALIAS ictp_lammps)
 add_library(ictp_mpi INTERFACE)
@@ -27,5 +33,6 @@ else()
   target_link_libraries(ictp_mpi INTERFACE ${mpi_library})
 endif()
 target_include_directories(ictp_lammps SYSTEM INTERFACE ${ICTP_LAMMPS_INCLUDE})
-target_compile_definitions(ictp_lammps INTERFACE LAMMPS_SMALLBIG)
+string(TOUPPER "LAMMPS_${ICTP_LAMMPS_SIZES}" sizes)
+target_compile_definitions(ictp_lammps INTERFACE ${sizes})
 message(STATUS "LAMMPS: ${ICTP_LAMMPS_VERSION}, ${ICTP_LAMMPS_INCLUDE}")

@@ -17,37 +17,29 @@ void GraphBuilder::rebuild(const AtomView &atoms, const NeighborView &list)
 {
   add_local_nodes(atoms);
 
-  // counted first, because a list need not name its centers in ascending order
   std::vector<int> row_of_node(graph_.num_local, -1);
-  candidate_offsets.assign(graph_.num_local + 1, 0);
   for (int row = 0; row < list.num_centers; ++row) {
-    const int atom = list.centers[row];
-    if (species_of_type[atoms.types[atom]] < 0)
-      continue;
-    const int64_t node = node_of_tag.at(atoms.tags[atom]);
-    row_of_node[node] = row;
-    for (int k = 0; k < list.num_neighbors[atom]; ++k)
-      if (species_of_type[atoms.types[list.neighbors[atom][k] & list.mask]] >= 0)
-        ++candidate_offsets[node + 1];
+    const int64_t node = node_of_tag.at(atoms.tags[list.centers[row]]);
+    if (node >= 0)
+      row_of_node[node] = row;
   }
-  for (int64_t node = 0; node < graph_.num_local; ++node)
-    candidate_offsets[node + 1] += candidate_offsets[node];
 
+  // in the order of nodes, because a list need not name its centers in ascending order
   candidate_atoms.clear();
   candidate_nodes.clear();
-  candidate_atoms.reserve(candidate_offsets.back());
-  candidate_nodes.reserve(candidate_offsets.back());
+  candidate_offsets.assign(1, 0);
   for (int64_t node = 0; node < graph_.num_local; ++node) {
-    if (row_of_node[node] < 0)
-      continue;
-    const int center = list.centers[row_of_node[node]];
-    for (int k = 0; k < list.num_neighbors[center]; ++k) {
+    const int center = row_of_node[node] < 0 ? 0 : list.centers[row_of_node[node]];
+    const int num_neighbors = row_of_node[node] < 0 ? 0 : list.num_neighbors[center];
+    for (int k = 0; k < num_neighbors; ++k) {
       const int atom = list.neighbors[center][k] & list.mask;
-      if (species_of_type[atoms.types[atom]] < 0)
+      const int64_t neighbor = add_node(atom, atoms).first;
+      if (neighbor < 0)
         continue;
       candidate_atoms.push_back(atom);
-      candidate_nodes.push_back(node_of(atom, atoms));
+      candidate_nodes.push_back(neighbor);
     }
+    candidate_offsets.push_back(static_cast<int64_t>(candidate_atoms.size()));
   }
   graph_.num_nodes = static_cast<int64_t>(graph_.species.size());
 }
@@ -57,27 +49,23 @@ void GraphBuilder::add_local_nodes(const AtomView &atoms)
   node_of_tag.clear();
   graph_.species.clear();
   graph_.node_atoms.clear();
-  for (int atom = 0; atom < atoms.num_owned; ++atom) {
-    const int species = species_of_type[atoms.types[atom]];
-    if (species < 0)
-      continue;
-    if (!node_of_tag.emplace(atoms.tags[atom], graph_.species.size()).second)
+  for (int atom = 0; atom < atoms.num_local; ++atom)
+    if (!add_node(atom, atoms).second)
       throw std::runtime_error("two atoms have the ID " + std::to_string(atoms.tags[atom]) +
                                ": atom IDs must be unique, use reset_atoms id");
-    graph_.species.push_back(species);
-    graph_.node_atoms.push_back(atom);
-  }
   graph_.num_local = static_cast<int64_t>(graph_.species.size());
 }
 
-int64_t GraphBuilder::node_of(int atom, const AtomView &atoms)
+std::pair<int64_t, bool> GraphBuilder::add_node(int atom, const AtomView &atoms)
 {
-  const auto [entry, is_new] = node_of_tag.emplace(atoms.tags[atom], graph_.species.size());
-  if (is_new) {
-    graph_.species.push_back(species_of_type[atoms.types[atom]]);
+  const auto [entry, is_new] = node_of_tag.try_emplace(atoms.tags[atom], -1);
+  const int species = is_new ? species_of_type[atoms.types[atom]] : -1;
+  if (species >= 0) {
+    entry->second = static_cast<int64_t>(graph_.species.size());
+    graph_.species.push_back(species);
     graph_.node_atoms.push_back(atom);
   }
-  return entry->second;
+  return {entry->second, is_new};
 }
 
 const Graph &GraphBuilder::update(const double *positions)
@@ -88,11 +76,9 @@ const Graph &GraphBuilder::update(const double *positions)
     graph_.neighbors.resize(capacity);
     graph_.edge_vectors.resize(3 * capacity);
   }
-  graph_.edge_offsets.resize(graph_.num_local + 1);
 
   int64_t edge = 0;
   for (int64_t node = 0; node < graph_.num_local; ++node) {
-    graph_.edge_offsets[node] = edge;
     const double *center = positions + 3 * static_cast<size_t>(graph_.node_atoms[node]);
     for (int64_t k = candidate_offsets[node]; k < candidate_offsets[node + 1]; ++k) {
       const double *neighbor = positions + 3 * static_cast<size_t>(candidate_atoms[k]);
@@ -110,7 +96,6 @@ const Graph &GraphBuilder::update(const double *positions)
       ++edge;
     }
   }
-  graph_.edge_offsets[graph_.num_local] = edge;
   graph_.num_edges = edge;
   return graph_;
 }
@@ -119,8 +104,7 @@ size_t GraphBuilder::memory_bytes() const
 {
   return candidate_atoms.capacity() * sizeof(int) +
          (candidate_nodes.capacity() + candidate_offsets.capacity() + graph_.species.capacity() +
-          graph_.centers.capacity() + graph_.neighbors.capacity() +
-          graph_.edge_offsets.capacity()) *
+          graph_.centers.capacity() + graph_.neighbors.capacity()) *
              sizeof(int64_t) +
          graph_.edge_vectors.capacity() * sizeof(double) +
          graph_.node_atoms.capacity() * sizeof(int) +

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace ictp {
@@ -14,17 +15,16 @@ struct Graph {
   int64_t num_local = 0;    ///< nodes owned by this process: the first ones
   int64_t num_nodes = 0;    ///< all nodes; the others are ghosts, owned by other processes
   int64_t num_edges = 0;
-  std::vector<int64_t> species;         ///< (num_nodes), 0-based species of the model
-  std::vector<int64_t> centers;         ///< (num_edges), local nodes, ascending; larger buffer
-  std::vector<int64_t> neighbors;       ///< (num_edges), any node; larger buffer
-  std::vector<double> edge_vectors;     ///< (num_edges, 3) r_neighbor - r_center [A]; larger buffer
-  std::vector<int64_t> edge_offsets;    ///< (num_local+1), edges of a center: CSR
-  std::vector<int> node_atoms;          ///< (num_nodes), the atom a node stands for
+  std::vector<int64_t> species;        ///< (num_nodes), 0-based species of the model
+  std::vector<int64_t> centers;        ///< (num_edges), local nodes, ascending; larger buffer
+  std::vector<int64_t> neighbors;      ///< (num_edges), any node; larger buffer
+  std::vector<double> edge_vectors;    ///< (num_edges, 3) r_neighbor - r_center [A]; larger buffer
+  std::vector<int> node_atoms;         ///< (num_nodes), the atom a node stands for
 };
 
-/// The atoms of one process, owned ones first, then ghosts (LAMMPS' order).
+/// The atoms of one process, its own ones first, then ghosts (LAMMPS' order).
 struct AtomView {
-  int num_owned = 0;
+  int num_local = 0;
   int num_ghost = 0;
   const int *types = nullptr;       ///< 1-based
   const int64_t *tags = nullptr;    ///< unique per atom, shared by its images and ghosts
@@ -33,7 +33,7 @@ struct AtomView {
 /// A full neighbor list: who may be within the cutoff until the next rebuild.
 struct NeighborView {
   int num_centers = 0;
-  const int *centers = nullptr;          ///< (num_centers) owned atoms
+  const int *centers = nullptr;          ///< (num_centers) local atoms
   const int *num_neighbors = nullptr;    ///< indexed by atom
   int *const *neighbors = nullptr;       ///< indexed by atom; entries may carry flag bits
   int mask = -1;                         ///< bits of an entry that are the index of an atom
@@ -47,10 +47,11 @@ class GraphBuilder {
   /// species_of_type: indexed by type (entry 0 unused), -1 for types the model leaves alone.
   GraphBuilder(std::vector<int> species_of_type, double r_cut);
 
-  /// Nodes and candidate edges; call when atoms have moved between processes or lists were rebuilt.
+  /// Nodes and candidate edges; call when atoms have moved between processes, lists were rebuilt or
+  /// an atom has another type. A ghost of a local atom has that atom's type, whatever it says.
   void rebuild(const AtomView &atoms, const NeighborView &list);
 
-  /// Edges with r < r_cut at these positions (num_owned+num_ghost, 3).
+  /// Edges with r < r_cut at these positions (num_local+num_ghost, 3).
   const Graph &update(const double *positions);
 
   const Graph &graph() const { return graph_; }
@@ -58,13 +59,14 @@ class GraphBuilder {
 
  private:
   void add_local_nodes(const AtomView &atoms);
-  int64_t node_of(int atom, const AtomView &atoms);
+  /// The node of an atom's ID, -1 for none, and whether the ID was new.
+  std::pair<int64_t, bool> add_node(int atom, const AtomView &atoms);
 
   std::vector<int> species_of_type;
   double r_cut_squared;
-  std::unordered_map<int64_t, int64_t> node_of_tag;
-  std::vector<int64_t> candidate_offsets;    // (num_local+1)
-  std::vector<int> candidate_atoms;          // the image itself: its position gives the vector
+  std::unordered_map<int64_t, int64_t> node_of_tag;    // -1: an atom the model leaves alone
+  std::vector<int64_t> candidate_offsets;              // (num_local+1)
+  std::vector<int> candidate_atoms;    // the image itself: its position gives the vector
   std::vector<int64_t> candidate_nodes;
   Graph graph_;
 };

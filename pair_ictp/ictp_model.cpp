@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
@@ -14,6 +15,7 @@
 #include <chrono>
 #include <cstring>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <stdexcept>
 
@@ -97,7 +99,7 @@ class HaloHandler : public ExchangeHandler {
 
 at::Device choose_device(const std::string &name, int local_process)
 {
-  const auto num_gpus = static_cast<int>(torch::cuda::device_count());
+  const int num_gpus = Model::num_gpus();
   if (name == "cpu" || (name == "auto" && num_gpus == 0))
     return at::kCPU;
   if (name != "auto" && name != "cuda")
@@ -109,11 +111,29 @@ at::Device choose_device(const std::string &name, int local_process)
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(local_process % num_gpus));
 }
 
-/// First line of an exception's text: PyTorch appends stack traces.
-std::string first_line(const std::exception &error)
+/// The line of an exception's text that says why: PyTorch appends stack traces, its interpreter
+/// puts them in front.
+std::string reason(const std::exception &error)
 {
-  const std::string text = error.what();
+  std::string text = error.what();
+  if (text.find("TorchScript interpreter") != std::string::npos) {
+    static const std::string MARK = "\nRuntimeError: ";
+    const size_t mark = text.rfind(MARK);
+    text.erase(text.find_last_not_of(" \n") + 1);
+    text.erase(0, mark == std::string::npos ? text.rfind('\n') + 1 : mark + MARK.size());
+  }
   return text.substr(0, text.find('\n'));
+}
+
+/// Whether a file is one of torch.save: TorchScript archives have constants as well.
+bool is_checkpoint(const std::string &path)
+{
+  try {
+    caffe2::serialize::PyTorchStreamReader archive(path);
+    return archive.hasRecord("data.pkl") && !archive.hasRecord("constants.pkl");
+  } catch (const std::exception &) {
+    return false;
+  }
 }
 
 double max_deviation(const at::Tensor &value, const at::Tensor &reference)
@@ -146,12 +166,16 @@ struct Model::Impl {
 
 void Model::Impl::load()
 {
+  if (std::filesystem::is_directory(path))
+    throw std::runtime_error("is a folder: export the model of a training with `ictp export`");
   if (!std::ifstream(path).good())
     throw std::runtime_error("file not found or not readable");
+  if (is_checkpoint(path))
+    throw std::runtime_error("is a checkpoint of a training: export it with `ictp export`");
   try {
     module = torch::jit::load(path, device);
   } catch (const std::exception &error) {
-    throw std::runtime_error("not an exported model (" + first_line(error) +
+    throw std::runtime_error("not an exported model (" + reason(error) +
                              "): make one with `ictp export`");
   }
   module.eval();
@@ -246,7 +270,7 @@ Model::Model(const std::string &path, const std::string &device, int local_proce
     impl->read_attributes();
     impl->self_check();
   } catch (const std::exception &error) {
-    throw std::runtime_error("model '" + path + "': " + first_line(error));
+    throw std::runtime_error("model '" + path + "': " + reason(error));
   }
 }
 
@@ -282,6 +306,11 @@ ModelTimings &Model::timings()
   return impl->timings;
 }
 
+int Model::num_gpus()
+{
+  return static_cast<int>(torch::cuda::device_count());
+}
+
 void Model::set_num_threads(int num_threads)
 {
   at::set_num_threads(num_threads);
@@ -302,7 +331,7 @@ Evaluation Model::evaluate(const Graph &graph, Halo *halo)
                       at::dtype(at::kDouble)),
         graph.num_local, halo ? &handler : nullptr);
   } catch (const std::exception &error) {
-    throw std::runtime_error("model '" + impl->path + "': " + first_line(error));
+    throw std::runtime_error("model '" + impl->path + "': " + reason(error));
   }
   return {impl->node_energies.data_ptr<double>(), impl->edge_gradients.data_ptr<double>()};
 }

@@ -62,6 +62,9 @@ class Model {
 
   ModelTimings &timings();
 
+  /// GPUs that this process sees.
+  static int num_gpus();
+
   /// CPU threads of one evaluation; process-wide.
   static void set_num_threads(int num_threads);
 

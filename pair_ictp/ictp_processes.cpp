@@ -6,19 +6,23 @@
 
 namespace ictp {
 
-int node_local_process(MPI_Comm uworld)
+NodeProcess node_process(MPI_Comm world, int first_process)
 {
+  MPI_Comm node;
+  NodeProcess process{};
+  MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+  MPI_Comm_rank(node, &process.index);
+  MPI_Comm_size(node, &process.count);
+  MPI_Comm_free(&node);
+  process.index += first_process;
   for (const char *name :
        {"MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK",
         "SLURM_LOCALID", "PALS_LOCAL_RANKID", "FLUX_TASK_LOCAL_ID"})
-    if (const char *value = std::getenv(name))
-      return std::atoi(value);
-  MPI_Comm node;
-  int rank = 0;
-  MPI_Comm_split_type(uworld, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
-  MPI_Comm_rank(node, &rank);
-  MPI_Comm_free(&node);
-  return rank;
+    if (const char *value = std::getenv(name)) {
+      process.index = std::atoi(value);
+      break;
+    }
+  return process;
 }
 
 std::string common_failure(const std::string &failure, MPI_Comm world)

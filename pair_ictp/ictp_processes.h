@@ -9,10 +9,16 @@
 
 namespace ictp {
 
-/// Rank of this process among those on the same machine: which GPU is ours. From the launchers'
-/// variables, as LAMMPS' KOKKOS package reads them, else from a split of `uworld` (not of `world`,
-/// or all replicas would take the first GPU).
-int node_local_process(MPI_Comm uworld);
+/// This process among those on the same machine.
+struct NodeProcess {
+  int index;    ///< which GPU is ours, modulo their number
+  int count;    ///< processes of `world` there
+};
+
+/// The index is from the launchers' variables, as LAMMPS' KOKKOS package reads them, else that in
+/// `world` after `first_process`, its first process in the universe: replicas start at different
+/// GPUs. Collective in `world` only, because `partition` may keep other replicas from calling.
+NodeProcess node_process(MPI_Comm world, int first_process);
 
 /// The failure of the first process that has one, the same text on all; empty when there is none.
 std::string common_failure(const std::string &failure, MPI_Comm world);

@@ -41,7 +41,6 @@ py::dict to_dict(const ictp::Graph &graph)
   result["species"] = to_numpy(graph.species.data(), {graph.num_nodes});
   result["edge_index"] = edge_index;
   result["edge_vectors"] = to_numpy(graph.edge_vectors.data(), {num_edges, 3});
-  result["edge_offsets"] = to_numpy(graph.edge_offsets.data(), {graph.num_local + 1});
   result["node_atoms"] = to_numpy(graph.node_atoms.data(), {graph.num_nodes});
   result["num_local"] = graph.num_local;
   return result;
@@ -54,24 +53,24 @@ class Builder {
   {
   }
 
-  void rebuild(const Array<int> &types, const Array<int64_t> &tags, int num_owned,
+  void rebuild(const Array<int> &types, const Array<int64_t> &tags, int num_local,
                const Array<int> &centers, const Array<int64_t> &offsets, Array<int> &neighbors,
                int mask)
   {
     const auto num_centers = static_cast<int>(centers.size());
     num_atoms = static_cast<int>(types.size());
     require(tags.size() == num_atoms, "tags: expected one per atom");
-    require(num_owned >= 0 && num_owned <= num_atoms, "num_owned: more than there are atoms");
+    require(num_local >= 0 && num_local <= num_atoms, "num_local: more than there are atoms");
     require(offsets.size() == num_centers + 1, "neighbor_offsets: expected one more than centers");
     std::vector<int> counts(num_atoms, 0);
     std::vector<int *> lists(num_atoms, nullptr);
     for (int row = 0; row < num_centers; ++row) {
       const int atom = centers.data()[row];
-      require(atom >= 0 && atom < num_owned, "centers: expected indices of owned atoms");
+      require(atom >= 0 && atom < num_local, "centers: expected indices of local atoms");
       counts[atom] = static_cast<int>(offsets.data()[row + 1] - offsets.data()[row]);
       lists[atom] = neighbors.mutable_data() + offsets.data()[row];
     }
-    builder.rebuild({num_owned, num_atoms - num_owned, types.data(), tags.data()},
+    builder.rebuild({num_local, num_atoms - num_local, types.data(), tags.data()},
                     {num_centers, centers.data(), counts.data(), lists.data(), mask});
   }
 
@@ -87,13 +86,30 @@ class Builder {
 };
 
 py::dict build_graph(const Array<double> &positions, const Array<int> &types,
-                     const Array<int64_t> &tags, int num_owned, const Array<int> &centers,
+                     const Array<int64_t> &tags, int num_local, const Array<int> &centers,
                      const Array<int64_t> &offsets, Array<int> &neighbors,
                      std::vector<int> species_of_type, double r_cut)
 {
   Builder builder(std::move(species_of_type), r_cut);
-  builder.rebuild(types, tags, num_owned, centers, offsets, neighbors, -1);
+  builder.rebuild(types, tags, num_local, centers, offsets, neighbors, -1);
   return builder.update(positions);
+}
+
+/// The operators read and write by these indices unchecked.
+void check_indices(const ictp::Graph &graph, size_t num_species)
+{
+  const auto within = [](const std::vector<int64_t> &values, int64_t size) {
+    return std::ranges::all_of(values, [=](int64_t value) {
+      return value >= 0 && value < size;
+    });
+  };
+  require(graph.num_local >= 0 && graph.num_local <= graph.num_nodes,
+          "num_local: expected 0 to the number of species");
+  require(within(graph.species, static_cast<int64_t>(num_species)),
+          "species: expected indices of the model's elements");
+  require(within(graph.centers, graph.num_local) && within(graph.neighbors, graph.num_nodes),
+          "edge_index: expected centers below num_local, neighbors below the number of nodes");
+  require(std::ranges::is_sorted(graph.centers), "edge_index: expected ascending centers");
 }
 
 py::tuple evaluate(ictp::Model &model, const Array<int64_t> &species,
@@ -111,6 +127,7 @@ py::tuple evaluate(ictp::Model &model, const Array<int64_t> &species,
   graph.neighbors.assign(edge_index.data() + graph.num_edges,
                          edge_index.data() + 2 * graph.num_edges);
   graph.edge_vectors.assign(edge_vectors.data(), edge_vectors.data() + 3 * graph.num_edges);
+  check_indices(graph, model.elements().size());
   ictp::Evaluation result;
   {
     py::gil_scoped_release no_gil;    // autograd asks for it
@@ -130,14 +147,14 @@ PYBIND11_MODULE(_native, module)
   py::class_<Builder>(module, "GraphBuilder",
                       "Turns neighbor lists into graphs, as the pair style does.")
       .def(py::init<std::vector<int>, double>(), py::arg("species_of_type"), py::arg("r_cut"))
-      .def("rebuild", &Builder::rebuild, py::arg("types"), py::arg("tags"), py::arg("num_owned"),
+      .def("rebuild", &Builder::rebuild, py::arg("types"), py::arg("tags"), py::arg("num_local"),
            py::arg("centers"), py::arg("neighbor_offsets"), py::arg("neighbors"),
            py::arg("mask") = -1,
-           "Read a neighbor list: rows of `centers` (owned atoms), owned atoms first, then ghosts.")
+           "Read a neighbor list: rows of `centers` (local atoms), local atoms first, then ghosts.")
       .def("update", &Builder::update, py::arg("positions"),
            "Return the graph at these positions as a dict of arrays.");
   module.def("build_graph", &build_graph, py::arg("positions"), py::arg("types"), py::arg("tags"),
-             py::arg("num_owned"), py::arg("centers"), py::arg("neighbor_offsets"),
+             py::arg("num_local"), py::arg("centers"), py::arg("neighbor_offsets"),
              py::arg("neighbors"), py::arg("species_of_type"), py::arg("r_cut"),
              "Return the graph of one neighbor list: rebuild and update of GraphBuilder in one.");
 

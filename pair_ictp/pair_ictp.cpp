@@ -5,6 +5,7 @@
 #include "ictp_halo.h"
 #include "ictp_model.h"
 #include "ictp_processes.h"
+#include "ictp_tally.h"
 
 #include "atom.h"
 #include "comm.h"
@@ -41,6 +42,7 @@ struct PairICTP::Impl {
 
   bigint list_builds = -1, list_step = -1;    // the neighbor list that the builder has read
   std::vector<int64_t> tags;
+  std::vector<int> types;    // fix atom/swap, fix sgcmc or set may change them between two lists
 
   int num_evaluations = 0;
   double graph_seconds = 0.0, scatter_seconds = 0.0;
@@ -119,19 +121,24 @@ void PairICTP::load_model(const char *file)
 {
   impl->builder.reset();
   impl->model.reset();
-  const int local_process = ictp::node_local_process(universe->uworld);
+  const ictp::NodeProcess process =
+      ictp::node_process(world, universe->root_proc[universe->iworld]);
   std::string path = utils::get_potential_file_path(file);
   if (path.empty())
     path = file;
   std::string failure;
   try {
-    impl->model = std::make_unique<ictp::Model>(path, impl->device, local_process);
+    impl->model = std::make_unique<ictp::Model>(path, impl->device, process.index);
   } catch (const std::exception &problem) {
     failure = problem.what();
   }
   failure = ictp::common_failure(failure, world);
   if (!failure.empty())
     error->all(FLERR, failure);
+  const int num_gpus = ictp::Model::num_gpus();
+  if (comm->me == 0 && impl->model->device() != "cpu" && process.count > num_gpus)
+    error->warning(FLERR, "Pair style ictp: {} processes of a node share {} GPU(s)", process.count,
+                   num_gpus);
 }
 
 void PairICTP::map_types(int num_names, char **names)
@@ -200,6 +207,26 @@ void PairICTP::setup()
                  "Pair style ictp needs ghost atoms up to {} A, communicated are {}: use "
                  "comm_modify cutoff",
                  impl->model->r_cut(), cutoff);
+  warn_of_missing_pairs();
+}
+
+/* ----------------------------------------------------------------------
+   hybrid gives a pair of types to the style of its last pair_coeff and takes it out of the lists of
+   the others: atoms that a many-body model then does not see
+------------------------------------------------------------------------- */
+
+void PairICTP::warn_of_missing_pairs()
+{
+  if (comm->me != 0 || !list->ijskip)
+    return;
+  for (int i = 1; i <= atom->ntypes; ++i)
+    for (int j = i; j <= atom->ntypes; ++j)
+      if (map[i] >= 0 && map[j] >= 0 && list->ijskip[i][j])
+        error->warning(FLERR,
+                       "Pair style ictp does not see neighbors between atom types {} and {}: "
+                       "pair_style hybrid gave this pair to another style, use hybrid/overlay to "
+                       "add them up",
+                       i, j);
 }
 
 void PairICTP::compute(int eflag, int vflag)
@@ -208,22 +235,22 @@ void PairICTP::compute(int eflag, int vflag)
   build_graph();
   evaluate();
   const double start = ictp::now();
-  scatter_forces();
-  if (eflag_either)
-    tally_energies();
-  if (vflag_either)
-    tally_virial();
+  tally();
   impl->scatter_seconds += ictp::now() - start;
 }
 
 void PairICTP::build_graph()
 {
   const double start = ictp::now();
-  const bool same_list = neighbor->ago != 0 && impl->list_builds == neighbor->ncalls &&
-                         impl->list_step == neighbor->lastcall;
+  const int num_atoms = atom->nlocal + atom->nghost;
+  const bool same_list =
+      neighbor->ago != 0 && impl->list_builds == neighbor->ncalls &&
+      impl->list_step == neighbor->lastcall &&
+      std::equal(impl->types.begin(), impl->types.end(), atom->type, atom->type + num_atoms);
   try {
     if (!same_list) {
-      impl->tags.assign(atom->tag, atom->tag + atom->nlocal + atom->nghost);
+      impl->tags.assign(atom->tag, atom->tag + num_atoms);
+      impl->types.assign(atom->type, atom->type + num_atoms);
       impl->builder->rebuild(
           {atom->nlocal, atom->nghost, atom->type, impl->tags.data()},
           {list->inum, list->ilist, list->numneigh, list->firstneigh, NEIGHMASK});
@@ -249,66 +276,17 @@ void PairICTP::evaluate()
   ++impl->num_evaluations;
 }
 
-/* ----------------------------------------------------------------------
-   r = x_neighbor - x_center: the center feels +dE/dr, the neighbor -dE/dr; what a ghost feels goes
-   home with LAMMPS' reverse communication of forces
-------------------------------------------------------------------------- */
-
-void PairICTP::scatter_forces()
+void PairICTP::tally()
 {
   const ictp::Graph &graph = impl->builder->graph();
-  double **f = atom->f;
-  for (int64_t edge = 0; edge < graph.num_edges; ++edge) {
-    const double *gradient = impl->result.edge_gradients + 3 * edge;
-    double *f_center = f[graph.node_atoms[graph.centers[edge]]];
-    double *f_neighbor = f[graph.node_atoms[graph.neighbors[edge]]];
-    for (int k = 0; k < 3; ++k) {
-      f_center[k] += impl->energy_unit * gradient[k];
-      f_neighbor[k] -= impl->energy_unit * gradient[k];
-    }
-  }
-}
-
-void PairICTP::tally_energies()
-{
-  const ictp::Graph &graph = impl->builder->graph();
-  for (int64_t node = 0; node < graph.num_local; ++node) {
-    const double energy = impl->energy_unit * impl->result.node_energies[node];
-    if (eflag_global)
-      eng_vdwl += energy;
-    if (eflag_atom)
-      eatom[graph.node_atoms[node]] += energy;
-  }
-}
-
-/* ----------------------------------------------------------------------
-   W = -r (x) dE/dr, summed over edges. Per atom: vatom gives half of an edge to its center and half
-to its neighbor; cvatom gives all to the neighbor, so that sum_i cvatom_i v_i is the potential part
-of the heat flux, sum_ij r_ij (dE_j/dr_ji . v_i), exactly for one layer.
-------------------------------------------------------------------------- */
-
-void PairICTP::tally_virial()
-{
-  static constexpr int ROW[9] = {0, 1, 2, 0, 0, 1, 1, 2, 2};
-  static constexpr int COLUMN[9] = {0, 1, 2, 1, 2, 2, 0, 0, 1};
-  const ictp::Graph &graph = impl->builder->graph();
-  for (int64_t edge = 0; edge < graph.num_edges; ++edge) {
-    const double *r = &graph.edge_vectors[3 * edge];
-    const double *gradient = impl->result.edge_gradients + 3 * edge;
-    const int center = graph.node_atoms[graph.centers[edge]];
-    const int neighbor_atom = graph.node_atoms[graph.neighbors[edge]];
-    for (int k = 0; k < 9; ++k) {
-      const double w = -impl->energy_unit * r[ROW[k]] * gradient[COLUMN[k]];
-      if (k < 6 && vflag_global)
-        virial[k] += w;
-      if (k < 6 && vflag_atom) {
-        vatom[center][k] += 0.5 * w;
-        vatom[neighbor_atom][k] += 0.5 * w;
-      }
-      if (cvflag_atom)
-        cvatom[neighbor_atom][k] += w;
-    }
-  }
+  const double unit = impl->energy_unit;
+  ictp::add_forces(graph, impl->result, unit, atom->f);
+  if (eflag_either)
+    ictp::add_energies(graph, impl->result, unit, eflag_global ? &eng_vdwl : nullptr,
+                       eflag_atom ? eatom : nullptr);
+  if (vflag_either)
+    ictp::add_virial(graph, impl->result, unit, vflag_global ? virial : nullptr,
+                     vflag_atom ? vatom : nullptr, cvflag_atom ? cvatom : nullptr);
 }
 
 /* ----------------------------------------------------------------------
@@ -364,5 +342,6 @@ double PairICTP::memory_usage()
     bytes += static_cast<double>(impl->builder->memory_bytes());
   bytes += static_cast<double>(impl->halo.memory_bytes());
   bytes += static_cast<double>(impl->tags.capacity() * sizeof(int64_t));
+  bytes += static_cast<double>(impl->types.capacity() * sizeof(int));
   return bytes;
 }

@@ -37,9 +37,8 @@ class PairICTP : public Pair {
   void map_types(int, char **);
   void build_graph();
   void evaluate();
-  void scatter_forces();
-  void tally_energies();
-  void tally_virial();
+  void tally();
+  void warn_of_missing_pairs();
 };
 
 }    // namespace LAMMPS_NS

@@ -174,14 +174,11 @@ Tensor forward_kernel(const Tensor &features, const Tensor &harmonics, const Ten
   const Tensor h = features.contiguous(), y = harmonics.contiguous(), r = radial.contiguous();
   const Tensor out =
       at::empty({at_.offsets.size(0) - 1, table.view.out_size, features.size(2)}, h.options());
-  if (h.scalar_type() == at::kFloat)
-    run_forward<float>(
-        table, at_,
-        {pointer<float>(h), pointer<float>(y), pointer<float>(r), writable<float>(out)});
-  else
-    run_forward<double>(
-        table, at_,
-        {pointer<double>(h), pointer<double>(y), pointer<double>(r), writable<double>(out)});
+  const auto run = [&](auto zero) {
+    using T = decltype(zero);
+    run_forward<T>(table, at_, {pointer<T>(h), pointer<T>(y), pointer<T>(r), writable<T>(out)});
+  };
+  h.scalar_type() == at::kFloat ? run(0.0F) : run(0.0);
   return out;
 }
 
@@ -325,16 +322,19 @@ void check(const Tensor &features, const Tensor &harmonics, const Tensor &radial
                   features.scalar_type() == radial.scalar_type() &&
                   (features.scalar_type() == at::kFloat || features.scalar_type() == at::kDouble),
               "ictp::edge_convolution: expected one floating type, float32 or float64");
-  TORCH_CHECK(offsets.size(0) > 0, "ictp::edge_convolution: offsets need at least one element");
+  for (const Tensor &tensor : {features, harmonics, radial, neighbors, offsets})
+    TORCH_CHECK(tensor.is_cpu(), "ictp::edge_convolution: expected CPU, got ", tensor.device());
+  TORCH_CHECK(offsets.size(0) > 0 && offsets.data_ptr<int64_t>()[offsets.size(0) - 1] == num_edges,
+              "ictp::edge_convolution: expected offsets (centers+1) that end with ", num_edges);
 }
 
 Tensor edge_convolution(const Tensor &features, const Tensor &harmonics, const Tensor &radial,
                         const Tensor &neighbors, const Tensor &offsets, const Tensor &paths,
                         const Tensor &terms, const Tensor &values)
 {
-  check(features, harmonics, radial, neighbors, offsets, paths);
-  return convolve(features, harmonics, radial,
-                  {neighbors.contiguous(), offsets.contiguous(), paths, terms, values});
+  const Indices at_{neighbors.contiguous(), offsets.contiguous(), paths, terms, values};
+  check(features, harmonics, radial, at_.neighbors, at_.offsets, paths);
+  return convolve(features, harmonics, radial, at_);
 }
 
 }    // namespace

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import zipfile
@@ -14,6 +15,7 @@ import torch
 
 from pyictp.config import ModelConfig, from_dict, to_dict
 from pyictp.errors import UserError
+from pyictp.files import atomic_path
 from pyictp.model import ICTPModel
 
 FORMAT = "ictp-checkpoint"
@@ -31,7 +33,6 @@ def save_checkpoint(path: str | Path, model: ICTPModel, **extras: Any) -> None:
     Raises:
         UserError: the file cannot be written; an older one is still whole.
     """
-    path = Path(path)
     payload = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
@@ -39,18 +40,12 @@ def save_checkpoint(path: str | Path, model: ICTPModel, **extras: Any) -> None:
         "model_state": {name: value.cpu() for name, value in model.state_dict().items()},
         **extras,
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(payload, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"cannot write '{path}': {error}; an older file there is still whole"
-        ) from error
+    buffer = io.BytesIO()  # torch.save hides why it cannot write to a file
+    torch.save(payload, buffer)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(buffer.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -83,9 +78,13 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def build_model(payload: Mapping[str, Any], dtype: torch.dtype | None = None) -> ICTPModel:
-    """Return the model of a checkpoint, in the dtype it was saved in unless told otherwise."""
+    """Return the model of a checkpoint, in the dtype it was saved in unless told otherwise.
+
+    Of a last.pt it has the averaged weights, as that of a best.pt.
+    """
     model = ICTPModel(from_dict(ModelConfig, payload["model_config"], "model"))
-    state = payload["model_state"]
+    training_state = payload.get("training_state", {})
+    state = training_state.get("average", payload["model_state"])
     model.to(dtype or state["node_embedding"].dtype)
     model.load_state_dict(state)
     return model

@@ -56,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        what = error if error.filename is None else f"'{error.filename}': {error.strerror}"
+        print(f"error: cannot read or write {what}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

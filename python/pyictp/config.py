@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ase.data import atomic_numbers
 
 from pyictp.config_reader import from_dict, to_dict
 from pyictp.errors import UserError
@@ -63,15 +64,24 @@ class ModelConfig:
         for name, low, high in (
             ("num_layers", 1, None),
             ("num_channels", 1, None),
+            ("num_product_channels", 1, None),
             ("l_max_edge", 0, 6),
             ("l_max_hidden", 0, self.l_max_edge),
             ("correlation", 1, 4),
             ("num_radial", 1, None),
             ("cutoff_power", 2, None),
+            ("radial_hidden", 1, None),
+            ("readout_hidden", 1, None),
         ):
             _check_range(f"model.{name}", getattr(self, name), low, high)
-        if not self.r_cut > 0:
+        if not 0 < self.r_cut < math.inf:
             raise UserError(f"model.r_cut: expected a length above 0 A, got {self.r_cut}")
+        neighbors = self.avg_num_neighbors
+        if neighbors is not None and not 0 < neighbors < math.inf:
+            raise UserError(f"model.avg_num_neighbors: expected above 0, got {neighbors}")
+        for element in self.elements:
+            if not atomic_numbers.get(element):
+                raise UserError(f"model.elements: '{element}' is no chemical symbol")
         if len(set(self.elements)) != len(self.elements):
             raise UserError(f"model.elements: an element is named twice in {list(self.elements)}")
 
@@ -99,8 +109,13 @@ class DataConfig:
         None  # a file with lone atoms, or {element: eV}
     )
 
+    def __post_init__(self) -> None:
+        """Refuse a seed no generator takes."""
+        _check_range("data.split_seed", self.split_seed, 0, None)
+
 
 TINY = math.ulp(0.0)
+MAX_SEED = 2**63 - 1  # torch takes no more
 CHOICES = {
     "dtype": ("float32", "float64"),
     "schedule": ("plateau", "cosine"),
@@ -161,6 +176,7 @@ class TrainConfig:
         """Refuse values no training can run with."""
         for name, choices in CHOICES.items():
             _check_choice(f"training.{name}", getattr(self, name), choices)
+        _check_range("training.seed", self.seed, 0, MAX_SEED)
         for names, low, high in RANGES:
             for name in names:
                 value = getattr(self, name)
@@ -210,6 +226,8 @@ def read_tree(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]
         raise UserError(f"config '{path}' not found: expected a YAML file")
     try:
         tree = yaml.safe_load(path.read_text()) or {}
+    except UnicodeDecodeError as error:
+        raise UserError(f"config '{path}' is no text: expected a YAML file") from error
     except yaml.YAMLError as error:
         raise UserError(
             f"config '{path}' is not valid YAML: {' '.join(str(error).split())}"
@@ -263,7 +281,9 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise UserError(f"{name}: expected {' or '.join(choices)}, got '{value}'")
 
 
-def _check_range(name: str, value: int, low: int, high: int | None) -> None:
-    if value < low or (high is not None and value > high):
-        span = f"{low} or more" if high is None else f"{low} to {high}"
-        raise UserError(f"{name}: expected {span}, got {value}")
+def _check_range(name: str, value: int | Sequence[int] | None, low: int, high: int | None) -> None:
+    """Check one number, or each of a sequence; None is a value left open."""
+    for number in value if isinstance(value, Sequence) else [value]:
+        if number is not None and (number < low or (high is not None and number > high)):
+            span = f"{low} or more" if high is None else f"{low} to {high}"
+            raise UserError(f"{name}: expected {span}, got {number}")

@@ -56,8 +56,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         items = value if isinstance(value, (list, tuple)) else [value]
         return tuple(_convert(typing.get_args(hint)[0], item, where) for item in items)
-    if hint is float and isinstance(value, str):
-        value = _number(value)  # YAML reads 1e-3 (no point) as a string
+    if hint is float:
+        value = _number(value)
+    if origin is Mapping and isinstance(value, Mapping):
+        return {key: _number(item) for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     expected = origin or hint
@@ -81,11 +83,12 @@ def _convert_union(options: Sequence[Any], value: Any, where: str) -> Any:
     )
 
 
-def _number(text: str) -> float | str:
+def _number(value: Any) -> Any:
+    """Return the float that a string says, else the value: YAML reads 1e-3 (no point) as text."""
     try:
-        return float(text)
+        return float(value) if isinstance(value, str) else value
     except ValueError:
-        return text
+        return value
 
 
 def _name(hint: Any) -> str:

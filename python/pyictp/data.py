@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,12 +85,10 @@ def read_frames(
             is NaN or infinite; a key that was asked for is in no frame; pbc without a cell.
     """
     config = config or DataConfig()
-    frames: list[Frame] = []
-    for path in paths:
-        raw_frames = read_raw(path)
-        _check_keys(raw_frames, config)
-        frames += [_convert(raw, config, required) for raw in raw_frames]
-    return frames
+    raw_frames = [raw for path in paths for raw in read_raw(path)]
+    _check_keys(raw_frames, config)
+    _warn_of_lost_pbc(raw_frames)
+    return [_convert(raw, config, required) for raw in raw_frames]
 
 
 def from_atoms(
@@ -110,20 +109,22 @@ def _keys(config: DataConfig) -> dict[str, str | None]:
 
 
 def _check_keys(raw_frames: Sequence[RawFrame], config: DataConfig) -> None:
-    """Refuse a key that was set on purpose and is in no frame of the file; warn of lost pbc."""
-    defaults = _keys(DataConfig())
+    """Refuse a key that was set on purpose and is in no frame of any file."""
+    defaults, present = _keys(DataConfig()), {key for raw in raw_frames for key in raw.fields}
     for field, key in _keys(config).items():
-        if key not in (None, defaults[field]) and not any(key in raw.fields for raw in raw_frames):
+        if raw_frames and key not in (None, defaults[field]) and key not in present:
+            files = ", ".join(f"'{file}'" for file in dict.fromkeys(r.file for r in raw_frames))
             raise UserError(
-                f"'{raw_frames[0].file}': no frame has the key '{key}' asked for by "
+                f"{files}: no frame has the key '{key}' asked for by "
                 f"data.{field}_key (keys in frame 0: {_listed(raw_frames[0].fields)})"
             )
-    lost = sum(bool(raw.cell.any() and not raw.pbc.any()) for raw in raw_frames)
-    if lost:
+
+
+def _warn_of_lost_pbc(raw_frames: Sequence[RawFrame]) -> None:
+    lost = Counter(raw.file for raw in raw_frames if raw.cell.any() and not raw.pbc.any())
+    for file, number in lost.items():
         logger.warning(
-            "'%s': %d frames have a cell but pbc F F F: read as not periodic",
-            raw_frames[0].file,
-            lost,
+            "'%s': %d frames have a cell but pbc F F F: read as not periodic", file, number
         )
 
 

@@ -20,7 +20,7 @@ from pyictp.dataset import make_sample
 from pyictp.derivatives import Prediction, evaluate_graph, stress_from_virial
 from pyictp.errors import UserError
 from pyictp.graph import collate
-from pyictp.parity import Parity, plot_parity
+from pyictp.parity import Parity, check_plot_path, plot_parity
 from pyictp.potential import as_potential, potential_properties, resolve_device
 
 FloatArray = NDArray[np.float64]
@@ -207,7 +207,9 @@ def run(args: argparse.Namespace) -> int:
     """Run `ictp evaluate`; returns the exit status."""
     device = resolve_device(args.device)
     potential = as_potential(args.model, device, args.dtype)
-    frames = read_frames(args.data, data_config(args))
+    if args.plot:
+        check_plot_path(Path(args.plot))
+    frames = _without_lone_atoms(read_frames(args.data, data_config(args)))
     if all(frame.energy is None and frame.forces is None for frame in frames):
         raise UserError(
             f"no frame of {', '.join(args.data)} has an energy under '{args.energy_key}' or forces "
@@ -223,9 +225,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _without_lone_atoms(frames: Sequence[Frame]) -> list[Frame]:
+    """Leave out frames marked as isolated atoms, as training does; says how many."""
+    kept = [frame for frame in frames if not frame.is_isolated_atom]
+    if len(kept) < len(frames):
+        print(f"left out {len(frames) - len(kept)} frames marked as isolated atoms")
+    if not kept:
+        raise UserError("all frames are isolated atoms, none is left to evaluate")
+    return kept
+
+
 def _parent(path: Path) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder of '{path}': {error.strerror}") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
     return path

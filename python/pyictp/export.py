@@ -21,6 +21,7 @@ from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve
 from pyictp.config import to_dict
 from pyictp.derivatives import Prediction, evaluate_graph
 from pyictp.errors import UserError
+from pyictp.files import atomic_path
 from pyictp.graph import Graph, build_graph
 from pyictp.model import ICTPModel
 from pyictp.native import load_operators
@@ -115,7 +116,6 @@ def export_model(
     Raises:
         UserError: the file cannot be written, or does not reproduce the model.
     """
-    path = Path(path)
     exact = build_model(
         {"model_config": to_dict(model.config), "model_state": model.state_dict()}, torch.float64
     )
@@ -124,8 +124,7 @@ def export_model(
     rounded = exact.to(getattr(torch, dtype)).eval().requires_grad_(False)
     rounded.use_operators(not portable)
     module = ExportedModule(rounded, dtype, graph, reference)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
+    with atomic_path(path) as temporary:
         _save(module, temporary, _metadata(module, provenance or {}))
         deviation = check_reference(load_exported(temporary))
         if not deviation <= module.reference_tolerance:
@@ -134,11 +133,6 @@ def export_model(
                 f"from the trained one, allowed are {module.reference_tolerance:.1e}: "
                 "try --dtype float64"
             )
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write '{path}': {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return deviation
 
 
@@ -177,9 +171,9 @@ def _save(module: ExportedModule, path: Path, metadata: Mapping[str, Any]) -> No
         warnings.simplefilter("ignore", DeprecationWarning)
         preserved = [*ATTRIBUTES, *(f"reference_{name}" for name in REFERENCE)]
         frozen = torch.jit.freeze(torch.jit.script(module.eval()), preserved_attrs=preserved)
-        torch.jit.save(
-            frozen, str(path), _extra_files={"metadata.json": json.dumps(metadata, indent=1)}
-        )
+        extra_files = {"metadata.json": json.dumps(metadata, indent=1)}
+        with path.open("wb") as file:  # given a name, torch hides why it cannot write
+            torch.jit.save(frozen, file, _extra_files=extra_files)
 
 
 def _metadata(module: ExportedModule, provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pyictp.checkpoint import save_checkpoint
-from pyictp.config import Config, load_config
+from pyictp.config import Config, TrainConfig, load_config
 from pyictp.errors import UserError
 from pyictp.model import ICTPModel
 from pyictp.run_folder import RunFolder
@@ -48,7 +48,8 @@ def run_import(args: argparse.Namespace) -> int:
     """Import as the command line says."""
     source = find_checkpoint(Path(args.folder))
     model = import_checkpoint(source)
-    write_run(args.output, model, Config(model=model.config), {"imported_from": source.name})
+    config = Config(model=model.config, training=TrainConfig(dtype="float64"))
+    write_run(args.output, model, config, {"imported_from": source.name})
     return 0
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pyictp.errors import UserError
+
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
 
@@ -28,6 +30,18 @@ class Parity:
     force_elements: NDArray[np.str_]  # (M,) element of each atom with forces
     stresses: FloatArray  # (L, 6, 2) Voigt xx yy zz yz xz xy [eV/A^3]
     num_structures: int
+
+
+def check_plot_path(path: Path) -> None:
+    """Refuse a path that is neither an image file nor a folder.
+
+    Raises:
+        UserError: it ends like another kind of file.
+    """
+    if path.suffix and path.suffix.lower() not in IMAGE_SUFFIXES and not path.is_dir():
+        raise UserError(
+            f"plot '{path}': expected an image ({' '.join(IMAGE_SUFFIXES)}) or the name of a folder"
+        )
 
 
 def plot_parity(parity: Parity, path: Path) -> Path:
@@ -66,7 +80,10 @@ def _panels(parity: Parity) -> list[tuple[str, str, dict[str, NDArray[np.float64
         chosen = {e: parity.forces[parity.force_elements == e].reshape(-1, 2) for e in elements}
         panels.append(("forces", "eV/Å", chosen))
     if len(parity.stresses):
-        panels.append(("stress", "eV/Å³", {"": parity.stresses.reshape(-1, 2)}))
+        nine = parity.stresses[
+            :, [0, 1, 2, 3, 3, 4, 4, 5, 5]
+        ]  # off-diagonals twice, as the metrics
+        panels.append(("stress", "eV/Å³", {"": nine.reshape(-1, 2)}))
     return panels
 
 

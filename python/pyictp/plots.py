@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pyictp.files import atomic_path
+
 CURVES = (
     ("loss", (("train_loss", "training"), ("valid_loss", "validation")), 1.0),
     ("energy error [meV/atom]", (("valid_energy_rmse", "RMSE"), ("valid_energy_mae", "MAE")), 1e3),
@@ -43,6 +45,5 @@ def plot_learning_curve(rows: Sequence[dict[str, str]], path: Path) -> None:
         axes.grid(alpha=0.3, which="both", linewidth=0.4)
         if columns[0][1]:
             axes.legend(frameon=False)
-    temporary = path.with_name(f".{path.name}")
-    canvas.print_png(temporary)
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        canvas.print_png(temporary)

@@ -14,19 +14,23 @@ from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve
 from pyictp.errors import UserError
 from pyictp.export import load_exported
 
+DEVICES = "expected auto, cpu, cuda or cuda:<number>"
+
 
 def resolve_device(device: str | torch.device) -> torch.device:
     """Return the device of a name; `auto` takes a GPU where there is one.
 
     Raises:
-        UserError: the name is no device, or there is no GPU.
+        UserError: the name is neither cpu nor cuda, or there is no GPU.
     """
     if str(device) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
-        raise UserError(f"device '{device}': expected auto, cpu, cuda or cuda:<number>") from error
+        raise UserError(f"device '{device}': {DEVICES}") from error
+    if resolved.type not in ("cpu", "cuda"):
+        raise UserError(f"device '{device}': {DEVICES}")
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise UserError(
             f"device '{device}': this torch sees {torch.cuda.device_count()} GPUs: use cpu or auto"

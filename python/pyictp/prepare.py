@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyictp.config import Config, TrainConfig
-from pyictp.data import draw_frames, read_frames, split_frames
+from pyictp.data import Frame, draw_frames, read_frames, split_frames
 from pyictp.dataset import GraphDataset, elements_of
 from pyictp.errors import UserError
 from pyictp.statistics import Statistics, compute_statistics, isolated_energies
@@ -32,7 +33,8 @@ def prepare_data(config: Config, progress: bool = True) -> TrainingData:
         progress: show a bar while graphs are built.
 
     Raises:
-        UserError: as `read_frames`; there is no training file; an element is missing from
+        UserError: as `read_frames`; there is no training file; a set has no label with a weight; an
+            element is missing from
             `model.elements` or has no isolated-atom energy.
     """
     data = config.data
@@ -55,12 +57,22 @@ def prepare_data(config: Config, progress: bool = True) -> TrainingData:
             "training.stress_weight is above 0, but no training frame has pbc and a stress: "
             "set it to 0"
         )
+    for name, part in (("training", train), ("validation", valid)):
+        _refuse_unlabelled(name, part, required_labels(config.training))
     elements = config.model.elements or elements_of([*train, *valid])
     e0 = isolated_energies(data.isolated_atoms, elements, data, lone)
     r_cut = config.model.r_cut
     train_set = GraphDataset(train, elements, r_cut, progress, "training graphs")
     valid_set = GraphDataset(valid, elements, r_cut, progress, "validation graphs")
     return TrainingData(train_set, valid_set, elements, compute_statistics(train_set, e0))
+
+
+def _refuse_unlabelled(name: str, frames: Sequence[Frame], labels: Sequence[str]) -> None:
+    if frames and all(getattr(frame, label) is None for frame in frames for label in labels):
+        keys = ", ".join(f"data.{label}_key" for label in labels)
+        raise UserError(
+            f"no {name} frame has a label with a weight ({', '.join(labels)}): set {keys}"
+        )
 
 
 def required_labels(training: TrainConfig) -> tuple[str, ...]:

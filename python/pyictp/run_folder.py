@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 
 from pyictp.config import Config, to_dict
 from pyictp.errors import UserError
+from pyictp.files import atomic_path
 
 FILES = ("config.yaml", "best.pt", "last.pt", "log.csv", "learning_curve.png", "ictp.log")
 COLUMNS = (
@@ -78,11 +78,15 @@ class RunFolder:
                 f"training.output '{self.path}' is a file: expected a folder or a new name"
             )
 
+    def make(self) -> None:
+        """Make the folder if there is none."""
+        self.path.mkdir(parents=True, exist_ok=True)
+
     def open(self, overwrite: bool) -> None:
         """Make the folder; delete the files of an old training in it (no others) if `overwrite`."""
+        self.make()
         for name in self._present() if overwrite else ():
             (self.path / name).unlink()
-        self.path.mkdir(parents=True, exist_ok=True)
 
     def _present(self) -> list[str]:
         return [name for name in FILES if (self.path / name).exists()]
@@ -91,7 +95,8 @@ class RunFolder:
         """Write the complete configuration as run; `ictp train` reads it again."""
         text = "# complete configuration of this training, as run\n"
         text += yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=None)
-        write_atomic(self.path / "config.yaml", text)
+        with atomic_path(self.path / "config.yaml") as temporary:
+            temporary.write_text(text)
 
     def note(self, text: str) -> None:
         """Append a dated line to ictp.log."""
@@ -120,14 +125,8 @@ class RunFolder:
             return
         rows = [row for row in self.read_rows() if int(row["epoch"]) <= epoch]
         lines = [",".join(COLUMNS)] + [",".join(row[name] for name in COLUMNS) for row in rows]
-        write_atomic(self.log, "\n".join(lines) + "\n")
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)
+        with atomic_path(self.log) as temporary:
+            temporary.write_text("\n".join(lines) + "\n")
 
 
 def _cell(value: Any) -> str:

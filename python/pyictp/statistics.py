@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from pyictp.errors import UserError
 FloatArray = NDArray[np.float64]
 
 RIDGE = 1.0  # lambda of the regression
+NO_STRESS = {"stress_key": None, "virial_key": None}
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def isolated_energies(
         energies = _checked(source)
         origin = "data.isolated_atoms"
     elif source is not None:
-        frames = [frame for frame in read_frames([source], config) if len(frame.symbols) == 1]
+        energy_only = replace(config or DataConfig(), forces_key="forces", **NO_STRESS)
+        frames = [frame for frame in read_frames([source], energy_only) if len(frame.symbols) == 1]
         energies, origin = _energies_of(frames), f"'{source}'"
     else:
         energies, origin = _energies_of(lone_frames), "frames with config_type isolated_atom"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import platform
 import shlex
 import sys
@@ -27,6 +28,8 @@ from pyictp.potential import resolve_device
 from pyictp.prepare import TrainingData, prepare_data
 from pyictp.run_folder import RunFolder
 from pyictp.trainer import Outcome, Trainer
+
+logger = logging.getLogger("pyictp")
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -107,11 +110,14 @@ def train(
     if finetune:
         start = starting_checkpoint(finetune)
         architecture = check_finetune(given_model or {}, start)
+        if config.data.isolated_atoms is not None:
+            logger.warning("--finetune: data.isolated_atoms is not used: the model keeps its e0")
     if resume:
         start = load_checkpoint(folder.last)
         architecture = check_resume(config, start)
     if settings.num_threads is not None:
         torch.set_num_threads(settings.num_threads)
+    folder.make()  # before the long work: it may not be allowed
     data = prepare_data(dataclasses.replace(config, model=architecture))
     trainer = _make_trainer(config, folder, data, start, device)
     trainer.extras = {"config": to_dict(config), "provenance": _provenance(data, finetune)}

@@ -39,9 +39,8 @@ def import_checkpoint(folder: str | Path) -> ICTPModel:
             support.
     """
     folder = find_checkpoint(Path(folder))
-    settings = yaml.safe_load((folder / "config.yaml").read_text())
-    parameters = _read_parameters(folder / "params.pkl")
-    model = ICTPModel(_model_config(settings, folder)).double()
+    config, parameters = _read(folder)
+    model = ICTPModel(config).double()
     state = {name: values.double() for name, values in _renamed(model, parameters, folder).items()}
     num_species = len(model.config.elements)
     state["e0"] = torch.zeros(num_species, dtype=torch.float64)
@@ -57,6 +56,7 @@ def find_checkpoint(folder: Path) -> Path:
     if (folder / "params.pkl").is_file():
         return folder
     found = [path.parent for path in folder.glob("**/ckpt_*/params.pkl")]
+    found = [path for path in found if path.name.removeprefix("ckpt_").isdecimal()]
     best = [path for path in found if path.parent.name == "best"] or found
     if not best:
         raise UserError(
@@ -81,12 +81,25 @@ class _TensorUnpickler(pickle.Unpickler):
         return allowed[module, name]
 
 
-def _read_parameters(path: Path) -> dict[str, Tensor]:
+def _read(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Return what the two files of a checkpoint say."""
+    path = folder / "config.yaml"
     try:
-        with path.open("rb") as file:
-            parameters = _TensorUnpickler(file).load()
-    except (pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
+        config = _model_config(yaml.safe_load(path.read_text()), folder)
+        path = folder / "params.pkl"
+        return config, _read_parameters(path)
+    except UserError:
+        raise
+    except pickle.UnpicklingError as error:
         raise UserError(f"'{path}' is no pickle of tensors only: {error}") from error
+    except Exception as error:  # damaged files raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"'{path}' is missing or damaged: {reason}") from error
+
+
+def _read_parameters(path: Path) -> dict[str, Tensor]:
+    with path.open("rb") as file:
+        parameters = _TensorUnpickler(file).load()
     if not isinstance(parameters, dict):
         raise UserError(f"'{path}': expected a dict of tensors, got {type(parameters).__name__}")
     return parameters

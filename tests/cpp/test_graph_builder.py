@@ -63,20 +63,18 @@ def test_same_edges_as_ase(name):
         atol=1e-8,
     )
     assert (np.diff(built["edge_index"][0]) >= 0).all()
-    counts = np.bincount(edge_index[0], minlength=num_atoms)
-    np.testing.assert_array_equal(np.diff(built["edge_offsets"]), counts)
 
 
-def line_of_atoms(num_owned: int, types: list[int], mask: int = -1, flag: int = 0):
+def line_of_atoms(num_local: int, types: list[int], mask: int = -1, flag: int = 0):
     """Return a builder for atoms 1 A apart, all neighbors of each other, and their positions."""
     num_atoms = len(types)
     positions = np.zeros((num_atoms, 3))
     positions[:, 0] = np.arange(num_atoms)
     builder = _native.GraphBuilder([-1, 0, -1, 1], 1.5)
-    centers = np.arange(num_owned, dtype=np.int32)
+    centers = np.arange(num_local, dtype=np.int32)
     offsets, neighbors = full_list(positions, centers, 100.0)
     builder.rebuild(
-        types, np.arange(num_atoms) + 1, num_owned, centers, offsets, neighbors | flag, mask
+        types, np.arange(num_atoms) + 1, num_local, centers, offsets, neighbors | flag, mask
     )
     return builder, positions
 
@@ -125,10 +123,16 @@ def test_no_atoms():
     built = line_of_atoms(0, [])[0].update(np.zeros((0, 3)))
     assert built["num_local"] == 0
     assert built["edge_index"].shape == (2, 0)
-    assert built["edge_offsets"].tolist() == [0]
 
 
-def test_two_owned_atoms_with_one_id():
+def test_two_local_atoms_with_one_id():
     builder = _native.GraphBuilder([-1, 0], 1.5)
     with pytest.raises(RuntimeError, match="two atoms have the ID 4: atom IDs must be unique"):
         builder.rebuild([1, 1], [4, 4], 2, [], [0], np.zeros(0, np.int32))
+
+
+@pytest.mark.parametrize(("types", "edges"), [([1, 2], [[0], [0]]), ([2, 1], [[], []])])
+def test_a_ghost_has_the_type_of_its_local_atom(types, edges):
+    builder = _native.GraphBuilder([-1, 0, -1], 1.5)
+    builder.rebuild(types, [5, 5], 1, [0], [0, 1], np.array([1], np.int32))
+    assert builder.update([[0, 0, 0], [1, 0, 0]])["edge_index"].tolist() == edges

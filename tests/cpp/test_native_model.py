@@ -55,3 +55,46 @@ def test_exchange_refuses_ghosts_outside_lammps():
         torch.ops.ictp.exchange(torch.rand(4, 3), 6)
     with pytest.raises(RuntimeError, match=r"expected features \(num_local, width\)"):
         torch.ops.ictp.exchange(torch.rand(4), 4)
+
+
+@pytest.mark.parametrize(
+    ("species", "edge_index", "num_local", "text"),
+    [
+        ([0, 0], [[0, 2], [1, 0]], 2, "edge_index: expected centers below num_local"),
+        ([0, 0], [[0, 1], [1, 0]], 1, "edge_index: expected centers below num_local"),
+        ([0, 0], [[0, 1], [1, -1]], 2, "edge_index: expected centers below num_local"),
+        ([0, 0], [[1, 0], [0, 1]], 2, "edge_index: expected ascending centers"),
+        ([0, 3], [[0, 1], [1, 0]], 2, "species: expected indices of the model's elements"),
+        ([0, 0], [[0, 1], [1, 0]], 3, "num_local: expected 0 to the number of species"),
+    ],
+)
+def test_wrong_indices_are_refused(species, edge_index, num_local, text, tmp_path):
+    model = _native.Model(str(export_toy(tmp_path / "toy.pt", PairToy())))
+    with pytest.raises(ValueError, match=text):
+        model.evaluate(species, edge_index, np.ones((2, 3)), num_local)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"offsets": torch.tensor([0, 3])}, r"expected offsets \(centers\+1\) that end with 2"),
+        (
+            {"neighbors": torch.zeros(2, dtype=torch.int32)},
+            "expected scalar type Long but found Int",
+        ),
+        ({"radial": torch.ones(2, 1, device="meta")}, "expected CPU, got meta"),
+    ],
+)
+def test_convolution_refuses(changes, text):
+    arguments = {
+        "features": torch.ones(1, 1, 1),
+        "harmonics": torch.ones(2, 1),
+        "radial": torch.ones(2, 1),
+        "neighbors": torch.zeros(2, dtype=torch.int64),
+        "offsets": torch.tensor([0, 2]),
+        "paths": torch.tensor([[0, 1, 1, 0, 0, 1]]),
+        "terms": torch.zeros(1, 2, dtype=torch.int64),
+        "values": torch.ones(1, dtype=torch.float64),
+    }
+    with pytest.raises(RuntimeError, match=text):
+        torch.ops.ictp.edge_convolution(*(arguments | changes).values())

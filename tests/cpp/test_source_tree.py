@@ -26,6 +26,13 @@ def source_tree(tmp_path: Path) -> Path:
     return tmp_path / "lammps"
 
 
+def make_plugin(configure: list, build: Path) -> None:
+    """Configure and build the plugin alone."""
+    for command in (configure, [BIN / "cmake", "--build", build, "--target", "ictpplugin"]):
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_plugin_of_a_source_tree_loads(source_tree: Path, root: Path, tmp_path: Path) -> None:
@@ -33,14 +40,26 @@ def test_plugin_of_a_source_tree_loads(source_tree: Path, root: Path, tmp_path: 
     configure = [BIN / "cmake", "-S", root, "-B", build, "-G", "Ninja", "-DICTP_PYTHON=OFF"]
     configure += [f"-DLAMMPS_SOURCE_DIR={source_tree}", f"-DPython_EXECUTABLE={sys.executable}"]
     configure += [f"-DMPI_CXX_COMPILER={BIN / 'mpicxx'}", f"-DCMAKE_MAKE_PROGRAM={BIN / 'ninja'}"]
-    for command in (configure, [BIN / "cmake", "--build", build, "--target", "ictpplugin"]):
-        done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    make_plugin(configure, build)
     assert str(source_tree / "src") in (build / "compile_commands.json").read_text()
 
     deck = tmp_path / "in.load"
-    deck.write_text(f"plugin load {build / 'ictpplugin.so'}\nplugin list\n")
+    deck.write_text(f"plugin load {build / 'ictpplugin.so'}\nplugin list\npair_style ictp\n")
     command = [str(BIN / "lmp"), "-in", str(deck), "-log", "none"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
     assert "Loading plugin: irreducible Cartesian tensor potentials" in done.stdout, done.stdout
     assert re.search(r"pair style plugin ictp", done.stdout), done.stdout
+
+    make_plugin([*configure, "-DICTP_LAMMPS_SIZES=bigbig"], build)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    text = "built for atom IDs of 8 bytes, this LAMMPS has 4: build it with -D ICTP_LAMMPS_SIZES="
+    assert f"{text}smallbig" in " ".join((done.stdout + done.stderr).split())
+
+
+def test_unknown_integer_sizes(root: Path, tmp_path: Path) -> None:
+    script = tmp_path / "CMakeLists.txt"
+    script.write_text(f"include({root / 'cmake' / 'IctpLammps.cmake'})\n")
+    command = [BIN / "cmake", "-DICTP_LAMMPS_SIZES=big", "-P", script]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert "ICTP_LAMMPS_SIZES: expected smallbig or bigbig, got 'big'" in done.stderr

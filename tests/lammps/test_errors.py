@@ -61,6 +61,21 @@ def test_torchscript_of_something_else(tmp_path):
     assert_refused(tmp_path, Deck(pair_lines(path)), text)
 
 
+def test_checkpoint_or_folder(tmp_path):
+    path = tmp_path / "best.pt"
+    torch.save({"format": "ictp-checkpoint", "weights": torch.zeros(3)}, path)
+    text = f"model '{path}': is a checkpoint of a training: export it with `ictp export`"
+    assert_refused(tmp_path, Deck(pair_lines(path)), text)
+    text = f"model '{tmp_path}': is a folder: export the model of a training with `ictp export`"
+    assert_refused(tmp_path, Deck(pair_lines(tmp_path)), text)
+
+
+def test_failure_inside_the_model(tmp_path):
+    path = export_toy(tmp_path / "small.pt", PairToy(), strength=torch.zeros(1, 1).double())
+    text = f"model '{path}': index 1 is out of bounds for dimension 1 with size 1"
+    assert_refused(tmp_path, Deck(pair_lines(path)), text)
+
+
 def test_newer_schema(tmp_path):
     path = export_toy(tmp_path / "new.pt", PairToy(), schema_version=2)
     text = f"model '{path}': has schema 2, this build reads 1: export it again with `ictp export`"

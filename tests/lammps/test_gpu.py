@@ -48,6 +48,8 @@ def test_lammps_on_the_gpu(dtype: str, processes: int, model: ICTPModel, tmp_pat
     cpu, cuda = answers["cpu"], answers["cuda"]
     limit = TOLERANCE[dtype]
     assert "device cuda" in cuda.log
+    shared = f"{processes} processes of a node share {torch.cuda.device_count()} GPU(s)"
+    assert (shared in cuda.log) == (processes > torch.cuda.device_count())
     assert np.abs(cuda.node_energies - cpu.node_energies).max() < limit
     assert np.abs(cuda.forces - cpu.forces).max() < limit
     assert np.abs(cuda.virial - cpu.virial).max() < limit * len(cpu.forces)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -67,3 +68,25 @@ def test_two_models_for_two_groups_of_types(export, tmp_path):
         energies, forces, _, _ = evaluate(MessageToy(num_layers=num_layers), *tensors)
         np.testing.assert_allclose(answer.forces[kept], forces, atol=1e-10)
         np.testing.assert_allclose(answer.node_energies[kept], energies, atol=1e-10)
+
+
+@pytest.mark.parametrize("style", ["hybrid", "hybrid/overlay"])
+def test_pair_given_to_another_style(style, export, tmp_path):
+    pair = [f"pair_style {style} ictp device cpu lj/cut 3.0"]
+    pair += [f"pair_coeff * * ictp {export(MessageToy)} Ta V W", "pair_coeff 1 2 lj/cut 0.1 1.0"]
+    log = run(tmp_path, STRUCTURES["bulk"], Deck(pair)).log
+    text = "Pair style ictp does not see neighbors between atom types {} and {}"
+    assert (text.format(1, 2) in log) == (style == "hybrid")
+    assert text.format(1, 1) not in log
+
+
+@pytest.mark.parametrize("elements", ["Ta V W", "Ta NULL W"])
+def test_types_changed_between_two_lists(elements, export, tmp_path):
+    pair = ["pair_style hybrid/overlay ictp device cpu zero 4.0"]
+    pair += [f"pair_coeff * * ictp {export(MessageToy)} {elements}", "pair_coeff * * zero"]
+    change = ["run 1", "set atom 1*20 type 2", "run 1 pre no"]
+    answer = run(
+        tmp_path, STRUCTURES["bulk"], Deck(pair, run=[*change, 'print "changed $(pe:%.17g)"'])
+    )
+    changed = float(re.search(r"^changed (.*)$", answer.log, re.MULTILINE)[1])
+    assert changed == pytest.approx(answer.energy, abs=1e-10)

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import functools
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from deck import Answer, Deck, Structure, pair_lines, run
+from deck import Answer, Deck, Structure, pair_lines, run, write_deck
 from structures import STRUCTURES, lattice
 from toys import MessageToy
 
@@ -103,3 +106,19 @@ def test_hybrid_overlay_and_null_types(model, tmp_path):
         "pair_coeff * * zbl 3.0 3.0",
     ]
     compare(tmp_path, STRUCTURES["bulk"], pair, 2)
+
+
+def test_only_one_partition_has_the_model(model, tmp_path):
+    # without the launcher's variable for the process on its node, each has to ask the others
+    style, coeff = pair_lines(model())
+    pair = [f"partition yes 1 {style}", f"partition yes 1 {coeff}"]
+    pair += ["partition yes 2 pair_style zero 3.0", "partition yes 2 pair_coeff * *"]
+    path = write_deck(tmp_path, STRUCTURES["bulk"], Deck(pair))
+    text = path.read_text().splitlines()
+    path.write_text("\n".join(line for line in text if "dump" not in line) + "\n")
+    folder = Path(sys.executable).parent
+    command = [folder / "mpiexec", "-n", "2", "env", "-u", "MPI_LOCALRANKID", folder / "lmp"]
+    command += ["-partition", "2x1", "-in", path]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*map(str, command)], cwd=tmp_path, env=environment, timeout=60, check=True)
+    assert "device cpu" in (tmp_path / "log.lammps.0").read_text()

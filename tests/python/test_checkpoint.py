@@ -30,6 +30,14 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path, dtype: torch.dtype) -> Non
         torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
 
 
+def test_the_state_of_a_training_gives_the_averaged_weights(tmp_path: Path) -> None:
+    model, average = make_model(seed=0), make_model(seed=1)
+    state = {"average": average.state_dict()}
+    checkpoint.save_checkpoint(tmp_path / "last.pt", model, training_state=state)
+    loaded = load_model(tmp_path / "last.pt")
+    assert torch.equal(loaded.node_embedding, average.node_embedding)
+
+
 def test_dtype_can_be_chosen(tmp_path: Path) -> None:
     checkpoint.save_checkpoint(tmp_path / "best.pt", make_model().float())
     assert load_model(tmp_path, dtype=torch.float64).node_embedding.dtype == torch.float64
@@ -44,7 +52,7 @@ def test_a_failed_write_leaves_the_old_file(
     def full_disk(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(torch, "save", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(
         UserError, match="No space left on device; an older file there is still whole"
     ):

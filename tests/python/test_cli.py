@@ -38,6 +38,26 @@ def test_a_users_mistake_is_one_line_and_status_one(tmp_path: Path) -> None:
     )
 
 
+def test_what_cannot_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "config.yaml").write_text("model: {elements: [H], num_channels: 1}\n")
+    assert main(["init", "config.yaml", "-o", "file/run"]) == 1
+    assert capsys.readouterr().err == ("error: cannot read or write 'file/run': Not a directory\n")
+    assert main(["init", "config.yaml", "-o", "run"]) == 0
+    for target, reason in (
+        ("nodir/m.pt", "'nodir/m.pt': No such file or directory"),
+        ("file/m.pt", "'file/m.pt': Not a directory"),
+        ("run", "'run': Is a directory"),
+        ("", "'.': expected the name of a file"),
+    ):
+        assert main(["export", "run", "-o", target]) == 1
+        assert capsys.readouterr().err == f"error: cannot write {reason}\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "file", "run"]
+
+
 def test_an_unknown_command_is_status_two(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["trian"])

@@ -60,6 +60,20 @@ def test_values_overrides_and_round_trip(write):
         ("model: {r_cut: five}", "config key 'model.r_cut': expected float, got 'five'"),
         ("model: {num_layers: true}", "config key 'model.num_layers': expected int, got True"),
         ("model: {num_layers: 0}", "model.num_layers: expected 1 or more, got 0"),
+        ("model: {radial_hidden: [8, -5]}", "model.radial_hidden: expected 1 or more, got -5"),
+        ("model: {readout_hidden: [0]}", "model.readout_hidden: expected 1 or more, got 0"),
+        (
+            "model: {num_product_channels: 0}",
+            "model.num_product_channels: expected 1 or more, got 0",
+        ),
+        ("model: {r_cut: .inf}", "model.r_cut: expected a length above 0 A, got inf"),
+        ("model: {avg_num_neighbors: 0}", "model.avg_num_neighbors: expected above 0, got 0.0"),
+        ("model: {elements: [Cu, Xx]}", "model.elements: 'Xx' is no chemical symbol"),
+        ("data: {split_seed: -1}", "data.split_seed: expected 0 or more, got -1"),
+        (
+            "training: {seed: 99999999999999999999999}",
+            "training.seed: expected 0 to 9223372036854775807, got 99999999999999999999999",
+        ),
         ("model: 3", "config section 'model': expected keys and values, got 3"),
         ("training: {schedule: step}", "training.schedule: expected plateau or cosine, got 'step'"),
         ("training: {learning_rate: 0}", "training.learning_rate: expected above 0, got 0.0"),
@@ -102,6 +116,9 @@ def test_wrong_overrides(write, item, message):
 def test_a_missing_file_and_broken_yaml(write, tmp_path):
     with pytest.raises(UserError, match=r"not found: expected a YAML file$"):
         load_config(tmp_path / "none.yaml")
+    (tmp_path / "best.pt").write_bytes(b"PK\x03\x04\xff\xfe")
+    with pytest.raises(UserError, match=r"best\.pt' is no text: expected a YAML file$"):
+        load_config(tmp_path / "best.pt")
     with pytest.raises(UserError, match=r"is not valid YAML: "):
         load_config(write("model: {"))
     with pytest.raises(UserError, match=r"expected sections model, data, training; got list$"):
@@ -118,6 +135,11 @@ def test_data_paths_are_found_next_to_the_file_first(write, tmp_path, monkeypatc
     data = load_config(path).data
     assert data.train == (str(tmp_path / "a.xyz"), str(here / "b.xyz"), "nowhere.xyz")
     assert data.isolated_atoms == str(here / "b.xyz")
+
+
+def test_isolated_atoms_may_be_numbers_without_a_point(write):
+    lone = load_config(write("data: {isolated_atoms: {H: -1e3, O: -2, C: what}}")).data
+    assert lone.isolated_atoms == {"H": -1000.0, "O": -2, "C": "what"}
 
 
 def test_cosine_runs_over_time_only_when_minutes_are_set():

@@ -238,6 +238,21 @@ def test_a_key_asked_for_must_be_there(tmp_path):
         read_frames([tmp_path / "a.xyz"], DataConfig(energy_key="dft_energy"))
 
 
+def test_a_key_may_be_in_one_of_several_files_only(tmp_path):
+    paths = [tmp_path / name for name in ("a.xyz", "b.xyz", "lone.xyz")]
+    for path, atoms in zip(paths, (bare(), labelled(), lone("Cu", -1.0)), strict=True):
+        ase.io.write(path, atoms, format="extxyz")
+    atoms = bare()
+    atoms.arrays["F"], atoms.info["S"] = atoms.positions, [1.0] * 6
+    ase.io.write(paths[0], atoms, format="extxyz")
+    config = DataConfig(forces_key="F", stress_key="S")
+    first, second = read_frames(paths[:2], config)
+    assert (first.forces is not None, second.forces, second.stress) == (True, None, None)
+    assert isolated_energies(str(paths[2]), ("Cu",), config).tolist() == [-1.0]
+    with pytest.raises(UserError, match=r"a.xyz', '.*b.xyz': no frame has the key 'V' asked for"):
+        read_frames(paths[:2], DataConfig(virial_key="V"))
+
+
 def changed(**values) -> Atoms:
     atoms = labelled()
     for name, value in values.items():
@@ -481,6 +496,20 @@ def test_prepare_data_demands_trained_labels(tmp_path):
     ase.io.write(path, molecules, format="extxyz")
     with pytest.raises(UserError, match="no training frame has pbc and a stress"):
         prepare_data(Config(data=data, training=TrainConfig(stress_weight=1.0)))
+
+
+@pytest.mark.parametrize(("part", "key"), [("training", "train"), ("validation", "valid")])
+def test_prepare_data_refuses_a_set_without_any_label(tmp_path, part, key):
+    for name, images in (("full", [labelled()] * 2), ("empty", [bare()])):
+        ase.io.write(tmp_path / f"{name}.xyz", images, format="extxyz")
+    files = {name: (str(tmp_path / "full.xyz"),) for name in ("train", "valid")}
+    data = DataConfig(**(files | {key: (str(tmp_path / "empty.xyz"),)}), allow_missing=True)
+    message = (
+        rf"^no {part} frame has a label with a weight \(energy, forces\): "
+        r"set data.energy_key, data.forces_key$"
+    )
+    with pytest.raises(UserError, match=message):
+        prepare_data(Config(data=data), progress=False)
 
 
 @pytest.mark.parametrize(

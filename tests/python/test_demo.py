@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from matplotlib.figure import Figure
+from pyictp.cli import main
 from pyictp.demo import analysis, figures, report, run, runs
 from pyictp.demo.alloy import ELEMENTS, teacher_commands
 from pyictp.demo.label import Job, Sampling, plan, random_cell, write_dataset
@@ -265,3 +266,10 @@ class TestFolder:
         config = load_config(tmp_path / "demo" / "demo.yaml")
         assert config.model.elements == ELEMENTS
         prepare_folder(tmp_path / "demo", overwrite=True)
+
+
+def test_a_wrong_length_is_refused_before_anything_is_made(tmp_path, capsys):
+    assert main(["demo", "--minutes", "-1", "--output", str(tmp_path / "demo")]) == 1
+    message = "error: training.max_minutes: expected above 0, got -1.0\n"
+    assert capsys.readouterr().err == message
+    assert not (tmp_path / "demo").exists()

@@ -17,6 +17,7 @@ from pyictp import evaluate
 from pyictp.calculator import ICTPCalculator
 from pyictp.data import Frame, from_atoms, read_frames
 from pyictp.errors import UserError
+from pyictp.potential import resolve_device
 
 KEYS = {
     "energy_mae_mev",
@@ -135,6 +136,34 @@ def test_command_writes_json_and_plot(tmp_path, monkeypatch, capsys):
     assert "meV/atom" in text
     run_command(monkeypatch, str(data), "--plot", str(tmp_path / "a.pdf"))
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_isolated_atoms_are_left_out_as_in_training(tmp_path, monkeypatch, capsys):
+    lone = Atoms("O", info={"config_type": "isolated_atom", "energy": -400.0})
+    ase.io.write(tmp_path / "a.xyz", [exact_atoms("molecule"), lone], format="extxyz")
+    run_command(monkeypatch, str(tmp_path / "a.xyz"), "--json", str(tmp_path / "a.json"))
+    assert "left out 1 frames marked as isolated atoms" in capsys.readouterr().out
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert result["num_structures"] == 1
+    assert result["energy_mae_mev"] < 1e-3
+    ase.io.write(tmp_path / "a.xyz", [lone], format="extxyz")
+    with pytest.raises(UserError, match=r"^all frames are isolated atoms, none is left"):
+        run_command(monkeypatch, str(tmp_path / "a.xyz"))
+
+
+@pytest.mark.parametrize("name", ["p.tiff", "mol.xyz"])
+def test_a_plot_of_another_kind_is_refused(tmp_path, monkeypatch, name):
+    message = r"expected an image \(\.png \.pdf \.svg \.jpg\) or the name of a folder$"
+    with pytest.raises(UserError, match=message):
+        run_command(monkeypatch, "nothere.xyz", "--plot", str(tmp_path / name))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("device", ["mps", "meta", "gpu"])
+def test_only_cpu_and_cuda_are_devices(device):
+    message = f"^device '{device}': expected auto, cpu, cuda or cuda:<number>$"
+    with pytest.raises(UserError, match=message):
+        resolve_device(device)
 
 
 def test_command_takes_keys_and_units(tmp_path, monkeypatch):

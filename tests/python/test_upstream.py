@@ -14,11 +14,29 @@ import torch
 import yaml
 from ase.data import chemical_symbols
 from pyictp.cli import main
+from pyictp.config import load_config
 from pyictp.derivatives import evaluate_graph, stress_from_virial
 from pyictp.errors import UserError
 from pyictp.graph import build_graph
-from pyictp.upstream import import_checkpoint
+from pyictp.upstream import find_checkpoint, import_checkpoint
 
+SETTINGS = {
+    "atomic_types": ["H"],
+    "radial_MLP": [4],
+    "readout_MLP": [4],
+    "n_polynomial_cutoff": 5,
+    "r_cutoff": 3.0,
+    "n_interactions": 1,
+    "n_hidden_feats": 1,
+    "n_product_feats": 1,
+    "l_max_edge_attrs": 1,
+    "l_max_hidden_feats": 1,
+    "correlation": 1,
+    "symmetric_product": True,
+    "coupled_product_feats": False,
+    "n_basis": 1,
+    "avg_n_neighbors": 1.0,
+}
 CASES = ["hea_full_l1", "hea_coupled", "organic_symmetric_l2", "organic_unsymmetric_c2"]
 
 
@@ -54,6 +72,7 @@ def test_import_makes_a_training_folder(shared_dir: Path, tmp_path: Path) -> Non
     source = shared_dir / "fixtures" / "upstream" / "organic_symmetric_l2"
     run = tmp_path / "run"
     assert main(["import", str(source), "-o", str(run)]) == 0
+    assert load_config(run / "config.yaml").training.dtype == "float64"
     data = source / "reference.extxyz"
     result = tmp_path / "errors.json"
     keys = ["--energy-key", "ref_energy", "--forces-key", "ref_forces"]
@@ -92,6 +111,35 @@ def test_a_pickle_that_runs_code_is_refused(shared_dir: Path, tmp_path: Path) ->
     (folder / "params.pkl").write_bytes(pickle.dumps({"a": Malicious()}))
     with pytest.raises(UserError, match=r"is no pickle of tensors only: it asks for posix\.system"):
         import_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.yaml", None, r"config\.yaml' is missing or damaged: .*No such file"),
+        ("config.yaml", b"hello", r"config\.yaml' is missing or damaged: "),
+        ("config.yaml", b"a: [", r"config\.yaml' is missing or damaged: "),
+        ("config.yaml", b"atomic_types: 5", r"config\.yaml' is missing or damaged: "),
+        ("params.pkl", b"garbage\n", r"params\.pkl' is missing or damaged: "),
+        ("params.pkl", b"", r"params\.pkl' is missing or damaged: Ran out of input"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, file: str, content: bytes, message: str) -> None:
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
+    (tmp_path / "params.pkl").write_bytes(pickle.dumps({}))
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        import_checkpoint(tmp_path)
+
+
+def test_the_latest_epoch_is_taken(tmp_path: Path) -> None:
+    for name in ("ckpt_9", "ckpt_10", "ckpt_best"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "params.pkl").touch()
+    assert find_checkpoint(tmp_path) == tmp_path / "ckpt_10"
 
 
 def test_a_folder_without_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pyictp.config import load_config
 from pyictp.demo.alloy import ELEMENTS, teacher_commands
 from pyictp.demo.console import Counter, Stages
 from pyictp.errors import UserError
@@ -71,8 +72,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Run `ictp demo`; returns 0 if every goal of the report is met, else 1."""
     output = Path(args.output).resolve()
-    prepare_folder(output, args.overwrite)
     overrides = [] if args.minutes is None else [f"training.max_minutes={args.minutes}"]
+    with resources.as_file(resources.files("pyictp.demo") / "demo.yaml") as path:
+        load_config(path, overrides)  # a wrong length shall not show after the labelling
+    prepare_folder(output, args.overwrite)
     return run_demo(output, overrides)
 
 

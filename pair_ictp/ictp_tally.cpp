@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "ictp_tally.h"
+
+namespace ictp {
+
+// r = x_neighbor - x_center: the center feels +dE/dr, the neighbor -dE/dr; what a ghost feels goes
+// home with LAMMPS' reverse communication of forces
+void add_forces(const Graph &graph, const Evaluation &result, double unit, double **forces)
+{
+  for (int64_t edge = 0; edge < graph.num_edges; ++edge) {
+    const double *gradient = result.edge_gradients + 3 * edge;
+    double *f_center = forces[graph.node_atoms[graph.centers[edge]]];
+    double *f_neighbor = forces[graph.node_atoms[graph.neighbors[edge]]];
+    for (int k = 0; k < 3; ++k) {
+      f_center[k] += unit * gradient[k];
+      f_neighbor[k] -= unit * gradient[k];
+    }
+  }
+}
+
+void add_energies(const Graph &graph, const Evaluation &result, double unit, double *total,
+                  double *per_atom)
+{
+  for (int64_t node = 0; node < graph.num_local; ++node) {
+    const double energy = unit * result.node_energies[node];
+    if (total)
+      *total += energy;
+    if (per_atom)
+      per_atom[graph.node_atoms[node]] += energy;
+  }
+}
+
+void add_virial(const Graph &graph, const Evaluation &result, double unit, double *total,
+                double **vatom, double **cvatom)
+{
+  static constexpr int ROW[9] = {0, 1, 2, 0, 0, 1, 1, 2, 2};
+  static constexpr int COLUMN[9] = {0, 1, 2, 1, 2, 2, 0, 0, 1};
+  for (int64_t edge = 0; edge < graph.num_edges; ++edge) {
+    const double *r = &graph.edge_vectors[3 * edge];
+    const double *gradient = result.edge_gradients + 3 * edge;
+    const int center = graph.node_atoms[graph.centers[edge]];
+    const int neighbor = graph.node_atoms[graph.neighbors[edge]];
+    for (int k = 0; k < 9; ++k) {
+      const double w = -unit * r[ROW[k]] * gradient[COLUMN[k]];
+      if (k < 6 && total)
+        total[k] += w;
+      if (k < 6 && vatom) {
+        vatom[center][k] += 0.5 * w;
+        vatom[neighbor][k] += 0.5 * w;
+      }
+      if (cvatom)
+        cvatom[neighbor][k] += w;
+    }
+  }
+}
+
+}    // namespace ictp
