@@ -59,6 +59,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(
             f"'{path}' not found: expected a training folder, a checkpoint or an exported file"
         )
+    if is_exported(path):
+        raise UserError(f"'{path}' is an exported file: give the training folder it came from")
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:

@@ -202,6 +202,8 @@ def _announce(trainer: Trainer, data: TrainingData, verb: str) -> None:
         f"{settings.dtype} on {trainer.device} ({torch.get_num_threads()} threads), "
         f"{model.config.avg_num_neighbors:.1f} neighbors per atom"
     )
+    if settings.stress_weight == 0 and any(sample.stress is not None for sample in data.train):
+        text += "; stresses are not trained: set training.stress_weight above 0 for that"
     trainer.folder.note(text)
     print(text, flush=True)
 

@@ -12,6 +12,7 @@ from model_toys import cluster_graph, make_cluster, make_model
 from pyictp import checkpoint
 from pyictp.derivatives import evaluate_graph
 from pyictp.errors import UserError
+from pyictp.export import export_model
 from pyictp.potential import load_model
 
 
@@ -95,3 +96,9 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="is not a checkpoint"):
         load_model(tmp_path / "bad.pt")
+
+
+def test_an_exported_file_is_named_as_such(tmp_path: Path) -> None:
+    export_model(make_model(), tmp_path / "model.pt")
+    with pytest.raises(UserError, match="is an exported file: give the training folder"):
+        checkpoint.load_checkpoint(tmp_path / "model.pt")
