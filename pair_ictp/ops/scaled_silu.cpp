@@ -17,51 +17,47 @@ using torch::autograd::variable_list;
 
 constexpr int64_t GRAIN = 1 << 14;    // elements per task
 
+/// One element of the result from the same element of each input, in one pass.
+template <typename Body, typename... Inputs>
+Tensor map(Body body, const Tensor &like, const Inputs &...inputs)
+{
+  const Tensor out = at::empty_like(like);
+  AT_DISPATCH_FLOATING_TYPES(like.scalar_type(), "scaled_silu", [&] {
+    const auto run = [&](scalar_t *to, const auto *...from) {
+      at::parallel_for(0, like.numel(), GRAIN, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) to[i] = body(from[i]...);
+      });
+    };
+    run(out.template data_ptr<scalar_t>(), inputs.template const_data_ptr<scalar_t>()...);
+  });
+  return out;
+}
+
 Tensor value(const Tensor &x, const Tensor &s, double gain)
 {
-  const Tensor y = at::empty_like(x);
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "scaled_silu", [&] {
-    const auto *px = x.const_data_ptr<scalar_t>(), *ps = s.const_data_ptr<scalar_t>();
-    auto *py = y.data_ptr<scalar_t>();
-    const auto g = static_cast<scalar_t>(gain);
-    at::parallel_for(0, x.numel(), GRAIN, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) py[i] = g * px[i] * ps[i];
-    });
-  });
-  return y;
+  return map(
+      [gain](auto x, auto s) {
+        return decltype(x)(gain) * x * s;
+      },
+      x, x, s);
 }
 
 /// v y'
 Tensor first(const Tensor &v, const Tensor &x, const Tensor &s, double gain)
 {
-  const Tensor out = at::empty_like(x);
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "scaled_silu", [&] {
-    const auto *pv = v.const_data_ptr<scalar_t>(), *px = x.const_data_ptr<scalar_t>(),
-               *ps = s.const_data_ptr<scalar_t>();
-    auto *to = out.data_ptr<scalar_t>();
-    const auto g = static_cast<scalar_t>(gain);
-    at::parallel_for(0, x.numel(), GRAIN, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) to[i] = pv[i] * g * ps[i] * (1 + px[i] * (1 - ps[i]));
-    });
-  });
-  return out;
+  const auto body = [gain](auto v, auto x, auto s) {
+    return v * decltype(x)(gain) * s * (1 + x * (1 - s));
+  };
+  return map(body, x, v, x, s);
 }
 
 /// v g y''
 Tensor second(const Tensor &v, const Tensor &grad, const Tensor &x, const Tensor &s, double gain)
 {
-  const Tensor out = at::empty_like(x);
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "scaled_silu", [&] {
-    const auto *pv = v.const_data_ptr<scalar_t>(), *pg = grad.const_data_ptr<scalar_t>(),
-               *px = x.const_data_ptr<scalar_t>(), *ps = s.const_data_ptr<scalar_t>();
-    auto *to = out.data_ptr<scalar_t>();
-    const auto g = static_cast<scalar_t>(gain);
-    at::parallel_for(0, x.numel(), GRAIN, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        to[i] = pv[i] * pg[i] * g * ps[i] * (1 - ps[i]) * (2 + px[i] * (1 - 2 * ps[i]));
-    });
-  });
-  return out;
+  const auto body = [gain](auto v, auto g, auto x, auto s) {
+    return v * g * decltype(x)(gain) * s * (1 - s) * (2 + x * (1 - 2 * s));
+  };
+  return map(body, x, v, grad, x, s);
 }
 
 struct Backward : public torch::autograd::Function<Backward> {

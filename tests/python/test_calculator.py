@@ -137,12 +137,7 @@ def run_folder(tmp_path_factory):
 def exported(run_folder):
     """The same model as an exported file."""
     from pyictp.export import export_model
-    from pyictp.native import library_folder
 
-    try:
-        library_folder()
-    except UserError as error:
-        pytest.skip(str(error))
     folder, model = run_folder
     export_model(model, folder / "model.pt", "float64")
     return folder / "model.pt"
