@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 CPP := $(wildcard pair_ictp/*.cpp pair_ictp/*.h pair_ictp/ops/*.cpp pair_ictp/ops/*.h)
 BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 
-.PHONY: setup demo test lint format bench check
+.PHONY: setup demo test test-long lint format bench check
 setup: $(STAMP)
 
 .venv/bin/python:
@@ -22,7 +22,10 @@ demo: setup
 	$(BIN)/ictp demo --overwrite
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope
+
+test-long: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m long
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -33,6 +36,6 @@ format: setup
 	$(BIN)/clang-format -i $(CPP)
 
 bench: setup
-	$(BIN)/python benchmarks/lammps_speed.py --processes 1 2 --output benchmarks/results/lammps-speed.json
+	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 check: lint test

@@ -19,4 +19,7 @@ cp -r python/pyictp "$site/"
 cmake --install build-gpu --prefix "$site"
 
 python3 -m pytest -m gpu tests 2>&1 | tee "$results/gpu-tests.log"
-python3 benchmarks/lammps_speed.py --device cpu cuda --output "$results/lammps-speed-gpu.json"
+python3 benchmarks/bench.py --codes lammps ase --cells 6 --output "$results/bench-gpu-host.json"
+# 432, 8192 and 101306 atoms; the last is what the goal for GPUs is stated for
+python3 benchmarks/bench.py --device cuda --channels 32 64 128 --cells 6 16 37 \
+  --output "$results/bench-gpu.json"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ictp_model.h"
 
-#include "ops/exchange.h"
+#include "ictp_messages.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -29,74 +29,6 @@ double now()
 
 namespace {
 
-/// The operator's handler: lends the tensors' memory to the halo and remembers the calls.
-class HaloHandler : public ExchangeHandler {
- public:
-  HaloHandler(Halo *halo, int64_t num_nodes, double &seconds)
-      : halo(halo)
-      , num_nodes(num_nodes)
-      , seconds(seconds)
-  {
-  }
-
-  at::Tensor forward(const at::Tensor &local, int64_t num_rows) override
-  {
-    TORCH_CHECK(num_rows == num_nodes, "ictp::exchange: expected num_nodes = ", num_nodes,
-                " as handed to the model, got ", num_rows);
-    const double start = now();
-    const at::Tensor rows = at::empty({num_nodes, local.size(1)}, communicated(local));
-    rows.narrow(0, 0, local.size(0)).copy_(local);
-    halo->forward(bytes(rows), row_bytes(rows));
-    pending.push_back({rows.size(1), rows.scalar_type()});
-    seconds += now() - start;
-    return rows.to(local.scalar_type());
-  }
-
-  at::Tensor backward(const at::Tensor &grad_all, int64_t num_local) override
-  {
-    const double start = now();
-    const at::Tensor rows = at::empty(grad_all.sizes(), communicated(grad_all));
-    rows.copy_(grad_all);
-    reverse(rows);
-    seconds += now() - start;
-    return rows.narrow(0, 0, num_local).to(grad_all.scalar_type());
-  }
-
-  /// A process whose energies do not depend on some exchange (no atoms, no edges) still has to
-  /// bring home the gradients that its neighbors send.
-  void finish_backward()
-  {
-    while (!pending.empty())
-      reverse(at::zeros({num_nodes, pending.back().first}, at::dtype(pending.back().second)));
-  }
-
- private:
-  static at::TensorOptions communicated(const at::Tensor &tensor)
-  {
-    return at::dtype(tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
-  }
-
-  static std::byte *bytes(const at::Tensor &rows)
-  {
-    return static_cast<std::byte *>(rows.data_ptr());
-  }
-
-  static size_t row_bytes(const at::Tensor &rows) { return rows.size(1) * rows.element_size(); }
-
-  void reverse(const at::Tensor &rows)
-  {
-    const bool is_double = rows.scalar_type() == at::kDouble;
-    halo->reverse(bytes(rows), row_bytes(rows),
-                  is_double ? Halo::Scalar::FLOAT64 : Halo::Scalar::FLOAT32);
-    pending.pop_back();
-  }
-
-  Halo *halo;
-  int64_t num_nodes;
-  double &seconds;
-  std::vector<std::pair<int64_t, at::ScalarType>> pending;    // forward calls: width, type
-};
-
 at::Device choose_device(const std::string &name, int local_process)
 {
   const int num_gpus = Model::num_gpus();
@@ -122,18 +54,33 @@ std::string reason(const std::exception &error)
     text.erase(text.find_last_not_of(" \n") + 1);
     text.erase(0, mark == std::string::npos ? text.rfind('\n') + 1 : mark + MARK.size());
   }
+  text.erase(0, text.find_first_not_of(" \n"));
   return text.substr(0, text.find('\n'));
 }
 
-/// Whether a file is one of torch.save: TorchScript archives have constants as well.
-bool is_checkpoint(const std::string &path)
+/// What anybody can see of a file that is no exported model; empty when there is hope.
+std::string what_is_wrong(const std::string &path)
 {
+  if (std::filesystem::is_directory(path))
+    return "is a folder: export the model of a training with `ictp export`";
+  std::ifstream file(path, std::ios::binary);
+  if (!file.good())
+    return "file not found or not readable";
+  char start[4] = {};
+  file.read(start, sizeof(start));
+  if (memcmp(start, "PK\3\4", sizeof(start)) != 0)
+    return "not an exported model (those are zip archives, this file is something else): make one "
+           "with `ictp export`";
   try {
+    // one of torch.save has no constants, a TorchScript archive has
     caffe2::serialize::PyTorchStreamReader archive(path);
-    return archive.hasRecord("data.pkl") && !archive.hasRecord("constants.pkl");
-  } catch (const std::exception &) {
-    return false;
+    if (archive.hasRecord("data.pkl") && !archive.hasRecord("constants.pkl"))
+      return "is a checkpoint of a training: export it with `ictp export`";
+  } catch (const std::exception &error) {
+    if (reason(error).find("central directory") != std::string::npos)
+      return "is truncated: copy it or export it again";
   }
+  return "";
 }
 
 double max_deviation(const at::Tensor &value, const at::Tensor &reference)
@@ -154,6 +101,7 @@ struct Model::Impl {
   double r_cut = 0.0;
   int num_layers = 0;
   std::string dtype;
+  std::vector<Message> messages;    // the exchanges of one evaluation
   ModelTimings timings;
   at::Tensor node_energies, edge_gradients;    // CPU, contiguous, float64
 
@@ -161,36 +109,44 @@ struct Model::Impl {
   void read_attributes();
   void self_check();
   void evaluate(const at::Tensor &species, const at::Tensor &edge_index,
-                const at::Tensor &edge_vectors, int64_t num_local, HaloHandler *handler);
+                const at::Tensor &edge_vectors, int64_t num_local, ExchangeHandler *handler);
 };
 
 void Model::Impl::load()
 {
-  if (std::filesystem::is_directory(path))
-    throw std::runtime_error("is a folder: export the model of a training with `ictp export`");
-  if (!std::ifstream(path).good())
-    throw std::runtime_error("file not found or not readable");
-  if (is_checkpoint(path))
-    throw std::runtime_error("is a checkpoint of a training: export it with `ictp export`");
+  const std::string wrong = what_is_wrong(path);
+  if (!wrong.empty())
+    throw std::runtime_error(wrong);
   try {
     module = torch::jit::load(path, device);
   } catch (const std::exception &error) {
-    throw std::runtime_error("not an exported model (" + reason(error) +
-                             "): make one with `ictp export`");
+    const std::string text = reason(error);
+    static const std::string UNKNOWN = "Unknown builtin op: ";
+    if (text.starts_with(UNKNOWN))
+      throw std::runtime_error("needs the operator " +
+                               text.substr(UNKNOWN.size(), text.rfind('.') - UNKNOWN.size()) +
+                               " which this build does not have: update pair_ictp, or export the "
+                               "model with --portable");
+    throw std::runtime_error("not an exported model (" + text + "): make one with `ictp export`");
   }
   module.eval();
 }
 
 void Model::Impl::read_attributes()
 {
-  if (!module.hasattr("schema_version"))
+  const auto schema_attribute = module.attr("schema_version", c10::IValue());
+  if (!schema_attribute.isInt())
     throw std::runtime_error("a TorchScript file without schema_version, so not an exported ICTP "
                              "model: make one with `ictp export`");
-  const auto schema = module.attr("schema_version").toInt();
+  const auto schema = schema_attribute.toInt();
   if (schema != SCHEMA_VERSION)
     throw std::runtime_error("has schema " + std::to_string(schema) + ", this build reads " +
                              std::to_string(SCHEMA_VERSION) +
                              ": export it again with `ictp export`");
+  for (const char *name : {"elements", "r_cut", "num_layers", "dtype", "reference_species"})
+    if (!module.hasattr(name))
+      throw std::runtime_error("lacks " + std::string(name) +
+                               " of schema 1: export it again with `ictp export`");
   for (const c10::IValue &element : module.attr("elements").toListRef())
     elements.push_back(element.toStringRef());
   r_cut = module.attr("r_cut").toDouble();
@@ -199,7 +155,8 @@ void Model::Impl::read_attributes()
 }
 
 void Model::Impl::evaluate(const at::Tensor &species, const at::Tensor &edge_index,
-                           const at::Tensor &edge_vectors, int64_t num_local, HaloHandler *handler)
+                           const at::Tensor &edge_vectors, int64_t num_local,
+                           ExchangeHandler *handler)
 {
   // Edge counts change with every step: an executor that specialises on shapes recompiles for ever.
   torch::jit::GraphOptimizerEnabledGuard no_specialisation(false);
@@ -219,8 +176,8 @@ void Model::Impl::evaluate(const at::Tensor &species, const at::Tensor &edge_ind
     gradients = torch::autograd::grad({energies.sum()}, {vectors}, {}, false, false, true)[0];
   if (!gradients.defined())
     gradients = at::zeros_like(vectors);
-  if (handler)
-    handler->finish_backward();
+  if (auto *messages = dynamic_cast<MessageHandler *>(handler))
+    messages->finish_backward();
   node_energies = energies.detach().to(at::kCPU, at::kDouble).contiguous();
   edge_gradients = gradients.to(at::kCPU, at::kDouble).contiguous();
   timings.forward += middle - start - (between - before);
@@ -237,7 +194,9 @@ void Model::Impl::self_check()
   const at::Tensor forces = at::zeros_like(read("reference_forces"));
   const double tolerance = module.attr("reference_tolerance").toDouble();
 
-  evaluate(read("reference_species"), edge_index, vectors, forces.size(0), nullptr);
+  MessageRecorder recorder;
+  evaluate(read("reference_species"), edge_index, vectors, forces.size(0), &recorder);
+  messages = recorder.messages;
   forces.index_add_(0, edge_index[0], edge_gradients).index_add_(0, edge_index[1], -edge_gradients);
   const at::Tensor virial = -at::matmul(vectors.t(), edge_gradients);
   timings = ModelTimings();
@@ -316,13 +275,29 @@ void Model::set_num_threads(int num_threads)
   at::set_num_threads(num_threads);
 }
 
+/// The failure that others learn of is the first one.
+static void finish_after_failure(MessageHandler &handler, const std::string &failure)
+{
+  try {
+    handler.finish_after_failure();
+  } catch (const LostProcess &) {
+    throw LostProcess(failure);
+  }
+}
+
+void Model::sit_out(Halo *halo)
+{
+  MessageHandler handler(halo, 0, impl->messages, impl->timings.exchange);
+  handler.finish_after_failure();
+}
+
 Evaluation Model::evaluate(const Graph &graph, Halo *halo)
 {
   const auto indices = at::dtype(at::kLong);
   const auto view = [&](const std::vector<int64_t> &values, int64_t size) {
     return at::from_blob(const_cast<int64_t *>(values.data()), {size}, indices);
   };
-  HaloHandler handler(halo, graph.num_nodes, impl->timings.exchange);
+  MessageHandler handler(halo, graph.num_nodes, impl->messages, impl->timings.exchange);
   try {
     impl->evaluate(
         view(graph.species, graph.num_nodes),
@@ -331,7 +306,10 @@ Evaluation Model::evaluate(const Graph &graph, Halo *halo)
                       at::dtype(at::kDouble)),
         graph.num_local, halo ? &handler : nullptr);
   } catch (const std::exception &error) {
-    throw std::runtime_error("model '" + impl->path + "': " + reason(error));
+    const std::string text = "model '" + impl->path + "': " + reason(error);
+    if (halo)
+      finish_after_failure(handler, text);
+    throw std::runtime_error(text);
   }
   return {impl->node_energies.data_ptr<double>(), impl->edge_gradients.data_ptr<double>()};
 }

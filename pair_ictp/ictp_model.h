@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,12 @@ class Halo {
   virtual void forward(std::byte *rows, size_t row_bytes) = 0;
   /// Add the rows that other processes hold for a local node to that node's row.
   virtual void reverse(std::byte *rows, size_t row_bytes, Scalar scalar) = 0;
+};
+
+/// An evaluation failed and the exchanges that other processes wait for cannot be made any more.
+class LostProcess : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
 };
 
 /// One result; the arrays are the model's own and live until its next evaluation.
@@ -57,8 +64,13 @@ class Model {
   /// For the log: "cpu" or "cuda:1 (NVIDIA H200)".
   const std::string &device() const;
 
-  /// halo: null when this process owns every atom.
+  /// halo: null when this process owns every atom. When it throws, all exchanges have been made
+  /// nevertheless, and no other process waits; unless it throws LostProcess.
   Evaluation evaluate(const Graph &graph, Halo *halo = nullptr);
+
+  /// Take part in the exchanges of an evaluation that fails before it begins here; the halo is
+  /// attached to a graph without nodes.
+  void sit_out(Halo *halo);
 
   ModelTimings &timings();
 

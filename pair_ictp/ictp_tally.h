@@ -5,6 +5,8 @@
 #include "ictp_graph.h"
 #include "ictp_model.h"
 
+#include <string>
+
 namespace ictp {
 
 /// Add what one evaluation gave to LAMMPS' arrays, which are indexed by atom; `unit` is eV in the
@@ -21,6 +23,10 @@ void add_energies(const Graph &graph, const Evaluation &result, double unit, dou
 /// (dE_j/dr_ji . v_i), exactly for one layer.
 void add_virial(const Graph &graph, const Evaluation &result, double unit, double *total,
                 double **vatom, double **cvatom);
+
+/// Which atom has an energy or gradients that are not finite, and its nearest neighbor; of several
+/// the one with the nearest. Empty when there is none. tags: IDs, indexed by atom.
+std::string describe_non_finite(const Graph &graph, const Evaluation &result, const int64_t *tags);
 
 }    // namespace ictp
 

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "pair_ictp.h"
 
-#include "ictp_graph.h"
-#include "ictp_halo.h"
-#include "ictp_model.h"
 #include "ictp_processes.h"
-#include "ictp_tally.h"
+#include "pair_ictp_impl.h"
 
 #include "atom.h"
 #include "comm.h"
-#include "domain.h"
 #include "error.h"
 #include "force.h"
 #include "memory.h"
@@ -26,27 +22,6 @@
 #include <vector>
 
 using namespace LAMMPS_NS;
-
-struct PairICTP::Impl {
-  Impl(Pair *pair, Comm *&comm)
-      : halo(pair, comm)
-  {
-  }
-
-  std::string device = "auto";
-  std::unique_ptr<ictp::Model> model;
-  std::unique_ptr<ictp::GraphBuilder> builder;
-  ictp::LammpsHalo halo;
-  ictp::Evaluation result;
-  double energy_unit = 1.0;    // eV in the units of the run
-
-  bigint list_builds = -1, list_step = -1;    // the neighbor list that the builder has read
-  std::vector<int64_t> tags;
-  std::vector<int> types;    // fix atom/swap, fix sgcmc or set may change them between two lists
-
-  int num_evaluations = 0;
-  double graph_seconds = 0.0, scatter_seconds = 0.0;
-};
 
 PairICTP::PairICTP(LAMMPS *lmp)
     : Pair(lmp)
@@ -121,6 +96,7 @@ void PairICTP::load_model(const char *file)
 {
   impl->builder.reset();
   impl->model.reset();
+  impl->initialized = false;
   const ictp::NodeProcess process =
       ictp::node_process(world, universe->root_proc[universe->iworld]);
   std::string path = utils::get_potential_file_path(file);
@@ -135,6 +111,7 @@ void PairICTP::load_model(const char *file)
   failure = ictp::common_failure(failure, world);
   if (!failure.empty())
     error->all(FLERR, failure);
+  impl->r_cut = impl->model->r_cut();
   const int num_gpus = ictp::Model::num_gpus();
   if (comm->me == 0 && impl->model->device() != "cpu" && process.count > num_gpus)
     error->warning(FLERR, "Pair style ictp: {} processes of a node share {} GPU(s)", process.count,
@@ -160,11 +137,11 @@ void PairICTP::map_types(int num_names, char **names)
     species_of_type[i + 1] = static_cast<int>(found - known.begin());
   }
   map_element2type(num_names, names);
-  impl->builder = std::make_unique<ictp::GraphBuilder>(species_of_type, impl->model->r_cut());
+  impl->builder = std::make_unique<ictp::GraphBuilder>(species_of_type, impl->r_cut);
   impl->list_builds = -1;
   if (comm->me == 0)
     utils::logmesg(lmp, "pair ictp: {} layers, r_cut {:g} A, {}, device {}\n",
-                   impl->model->num_layers(), impl->model->r_cut(), impl->model->dtype(),
+                   impl->model->num_layers(), impl->r_cut, impl->model->dtype(),
                    impl->model->device());
 }
 
@@ -190,23 +167,18 @@ void PairICTP::init_style()
                    "removes them, use special_bonds lj/coul 1 1 1 (or 1e-50 instead of 0)");
 
   neighbor->add_request(this, NeighConst::REQ_FULL);
+  impl->initialized = true;
 }
 
 double PairICTP::init_one(int i, int j)
 {
   if (setflag[i][j] == 0)
     error->all(FLERR, "All pair coeffs are not set");
-  return impl->model->r_cut();
+  return impl->r_cut;
 }
 
 void PairICTP::setup()
 {
-  for (double cutoff : comm->cutghost)
-    if (domain->triclinic == 0 && cutoff < impl->model->r_cut())
-      error->all(FLERR,
-                 "Pair style ictp needs ghost atoms up to {} A, communicated are {}: use "
-                 "comm_modify cutoff",
-                 impl->model->r_cut(), cutoff);
   warn_of_missing_pairs();
 }
 
@@ -227,90 +199,6 @@ void PairICTP::warn_of_missing_pairs()
                        "pair_style hybrid gave this pair to another style, use hybrid/overlay to "
                        "add them up",
                        i, j);
-}
-
-void PairICTP::compute(int eflag, int vflag)
-{
-  ev_init(eflag, vflag);
-  build_graph();
-  evaluate();
-  const double start = ictp::now();
-  tally();
-  impl->scatter_seconds += ictp::now() - start;
-}
-
-void PairICTP::build_graph()
-{
-  const double start = ictp::now();
-  const int num_atoms = atom->nlocal + atom->nghost;
-  const bool same_list =
-      neighbor->ago != 0 && impl->list_builds == neighbor->ncalls &&
-      impl->list_step == neighbor->lastcall &&
-      std::equal(impl->types.begin(), impl->types.end(), atom->type, atom->type + num_atoms);
-  try {
-    if (!same_list) {
-      impl->tags.assign(atom->tag, atom->tag + num_atoms);
-      impl->types.assign(atom->type, atom->type + num_atoms);
-      impl->builder->rebuild(
-          {atom->nlocal, atom->nghost, atom->type, impl->tags.data()},
-          {list->inum, list->ilist, list->numneigh, list->firstneigh, NEIGHMASK});
-      impl->list_builds = neighbor->ncalls;
-      impl->list_step = neighbor->lastcall;
-    }
-    impl->builder->update(atom->x ? atom->x[0] : nullptr);
-  } catch (const std::exception &problem) {
-    error->one(FLERR, "Pair style ictp: {}", problem.what());
-  }
-  impl->graph_seconds += ictp::now() - start;
-}
-
-void PairICTP::evaluate()
-{
-  const ictp::Graph &graph = impl->builder->graph();
-  impl->halo.attach(graph, atom->nlocal + atom->nghost);
-  try {
-    impl->result = impl->model->evaluate(graph, comm->nprocs > 1 ? &impl->halo : nullptr);
-  } catch (const std::exception &problem) {
-    error->one(FLERR, "Pair style ictp: {}", problem.what());
-  }
-  ++impl->num_evaluations;
-}
-
-void PairICTP::tally()
-{
-  const ictp::Graph &graph = impl->builder->graph();
-  const double unit = impl->energy_unit;
-  ictp::add_forces(graph, impl->result, unit, atom->f);
-  if (eflag_either)
-    ictp::add_energies(graph, impl->result, unit, eflag_global ? &eng_vdwl : nullptr,
-                       eflag_atom ? eatom : nullptr);
-  if (vflag_either)
-    ictp::add_virial(graph, impl->result, unit, vflag_global ? virial : nullptr,
-                     vflag_atom ? vatom : nullptr, cvflag_atom ? cvatom : nullptr);
-}
-
-/* ----------------------------------------------------------------------
-   features between processes: LAMMPS asks, the halo answers
-------------------------------------------------------------------------- */
-
-int PairICTP::pack_forward_comm(int n, int *atoms, double *buf, int /*pbc_flag*/, int * /*pbc*/)
-{
-  return impl->halo.pack(n, atoms, buf);
-}
-
-void PairICTP::unpack_forward_comm(int n, int first, double *buf)
-{
-  impl->halo.unpack(n, first, buf);
-}
-
-int PairICTP::pack_reverse_comm(int n, int first, double *buf)
-{
-  return impl->halo.pack(n, first, buf);
-}
-
-void PairICTP::unpack_reverse_comm(int n, int *atoms, double *buf)
-{
-  impl->halo.add(n, atoms, buf);
 }
 
 /* ----------------------------------------------------------------------
@@ -335,6 +223,30 @@ void PairICTP::finish()
   impl->model->timings() = ictp::ModelTimings();
 }
 
+/* ----------------------------------------------------------------------
+   for fix pair, library interfaces and other styles
+------------------------------------------------------------------------- */
+
+void *PairICTP::extract(const char *name, int &dim)
+{
+  dim = 0;
+  if (strcmp(name, "r_cut") == 0)
+    return &impl->r_cut;
+  if (strcmp(name, "energy_flag") == 0)
+    return &impl->energy_flag;
+  return nullptr;
+}
+
+/// "energy": those of the last step, from the first step after somebody has asked
+void *PairICTP::extract_peratom(const char *name, int &num_columns)
+{
+  if (strcmp(name, "energy") != 0)
+    return nullptr;
+  num_columns = 0;
+  impl->keep_energies = true;
+  return impl->energies.data();
+}
+
 double PairICTP::memory_usage()
 {
   double bytes = Pair::memory_usage();
@@ -343,5 +255,7 @@ double PairICTP::memory_usage()
   bytes += static_cast<double>(impl->halo.memory_bytes());
   bytes += static_cast<double>(impl->tags.capacity() * sizeof(int64_t));
   bytes += static_cast<double>(impl->types.capacity() * sizeof(int));
+  bytes += static_cast<double>(impl->model_types.capacity() * sizeof(int));
+  bytes += static_cast<double>(impl->energies.capacity() * sizeof(double));
   return bytes;
 }

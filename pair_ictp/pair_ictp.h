@@ -5,6 +5,7 @@
 #include "pair.h"
 
 #include <memory>
+#include <string>
 
 namespace LAMMPS_NS {
 
@@ -22,6 +23,8 @@ class PairICTP : public Pair {
   void compute(int, int) override;
   void finish() override;
   double memory_usage() override;
+  void *extract(const char *, int &) override;
+  void *extract_peratom(const char *, int &) override;
 
   int pack_forward_comm(int, int *, double *, int, int *) override;
   void unpack_forward_comm(int, int, double *) override;
@@ -35,10 +38,14 @@ class PairICTP : public Pair {
   void allocate();
   void load_model(const char *);
   void map_types(int, char **);
-  void build_graph();
-  void evaluate();
-  void tally();
   void warn_of_missing_pairs();
+  // a step; what fails on this process is returned as text, empty when all is well
+  std::string build_graph();
+  std::string evaluate();
+  void sit_out();
+  void tally();
+  void check_changed_types() const;
+  void remove_excluded_atoms();
 };
 
 }    // namespace LAMMPS_NS

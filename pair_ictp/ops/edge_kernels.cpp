@@ -1,235 +1,463 @@
 // SPDX-License-Identifier: MIT
 #include "ops/edge_kernels.h"
 
+#include "ops/polynomial_kernels.h"
+
+#include <cmath>
+#include <cstdlib>
+
 // Compiled once per instruction set (ICTP_ISA names it); nothing but the compiler's vectoriser.
-// Channels are innermost and contiguous; they may have any number.
+// Edges of one center are taken TILE at a time: what is one number per edge (harmonics, coupling
+// matrices) is computed for all of them at once, what is one number per channel edge by edge.
 
 namespace ictp {
 namespace {
 
+constexpr int64_t TILE = 16;
+
 template <typename T>
-void coupling_matrices(const EdgeTable &table, const T *harmonics, T *matrices)
-{
-  for (int64_t k = 0; k < table.matrix_size; ++k) matrices[k] = T(0);
-  for (int64_t k = 0; k < table.num_terms; ++k) {
-    const EdgeTerm &term = table.terms[k];
-    matrices[term.slot] += static_cast<T>(term.value) * harmonics[term.component];
+constexpr int TILE_VECTORS = TILE / BLOCK<T>;
+
+template <typename T>
+class Buffer {
+ public:
+  explicit Buffer(uint64_t size)
+      : memory(static_cast<T *>(std::aligned_alloc(64, (size * sizeof(T) / 64 + 1) * 64)))
+  {
+    for (uint64_t k = 0; k < size; ++k) memory[k] = T(0);
   }
-}
 
-/// Channels are taken BLOCK at a time, as one vector that the compiler cuts to the machine's width.
-constexpr int64_t BLOCK = 16;
+  Buffer(const Buffer &) = delete;
+  Buffer &operator=(const Buffer &) = delete;
+  ~Buffer() { std::free(memory); }
+  T *data() const { return memory; }
 
-struct Whole {};
-struct Part {
-  int64_t size;
+ private:
+  T *memory;
 };
 
-template <int N>
-struct Number {};
-
 template <typename T>
-struct VectorOf {
-  typedef T type __attribute__((vector_size(BLOCK * sizeof(T))));
+struct ValueAndSlope {
+  Vector<T> value, slope;
 };
+
+/// Radial weights as they are given: one row per edge.
 template <typename T>
-using Vector = typename VectorOf<T>::type;
+struct GivenRadial {
+  static constexpr bool HAS_SLOPE = false;    ///< what the gradient of the length needs
+  const T *rows;                              // of the tile's first edge
+  int64_t num_paths, num_channels;
 
-/// Calls body(first channel, number of blocks, Whole or Part) for runs of 4, 2 and 1 blocks:
-/// numbers that the compiler knows, so that the vectors of a run stay in registers.
-template <typename Body>
-inline __attribute__((always_inline)) void each_run(int64_t num_channels, Body body)
-{
-  int64_t c = 0;
-  for (; c + 4 * BLOCK <= num_channels; c += 4 * BLOCK) body(c, Number<4>{}, Whole{});
-  for (; c + 2 * BLOCK <= num_channels; c += 2 * BLOCK) body(c, Number<2>{}, Whole{});
-  for (; c + BLOCK <= num_channels; c += BLOCK) body(c, Number<1>{}, Whole{});
-  if (c < num_channels)
-    body(c, Number<1>{}, Part{num_channels - c});
-}
+  Vector<T> value(int64_t edge, int64_t path, int64_t c) const
+  {
+    return load(rows + (edge * num_paths + path) * num_channels + c);
+  }
 
+  /// The derivative with respect to the edge length is not known here.
+  ValueAndSlope<T> value_and_slope(int64_t edge, int64_t path, int64_t c) const
+  {
+    return {value(edge, path, c), Vector<T>{}};
+  }
+};
+
+/// Radial weights between two knots of a table.
 template <typename T>
-inline Vector<T> load(const T *from, Whole)
-{
-  Vector<T> vector;
-  __builtin_memcpy(&vector, from, sizeof(vector));
-  return vector;
-}
+struct TabulatedRadial {
+  static constexpr bool HAS_SLOPE = true;
+  const T *knot[TILE];
+  T value_weights[TILE][4], slope_weights[TILE][4];
+  int64_t num_paths, num_channels;
 
-template <typename T>
-inline Vector<T> load(const T *from, Part part)
-{
-  Vector<T> vector = {};
-  __builtin_memcpy(&vector, from, part.size * sizeof(T));
-  return vector;
-}
-
-template <typename T>
-inline void store(T *to, const Vector<T> &vector, Whole)
-{
-  __builtin_memcpy(to, &vector, sizeof(vector));
-}
-
-template <typename T>
-inline void store(T *to, const Vector<T> &vector, Part part)
-{
-  __builtin_memcpy(to, &vector, part.size * sizeof(T));
-}
-
-template <typename T>
-inline T sum(const Vector<T> &v)
-{
-  const auto v8 = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
-                  __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-  const auto v4 =
-      __builtin_shufflevector(v8, v8, 0, 1, 2, 3) + __builtin_shufflevector(v8, v8, 4, 5, 6, 7);
-  return (v4[0] + v4[1]) + (v4[2] + v4[3]);
-}
-
-/// Adds the messages of one edge, a run of channels at a time; pointers at the run's first channel.
-template <typename T, int N, typename Size>
-inline void forward_run(Number<N>, Size size, const EdgeTable &table, const T *features,
-                        const T *radial, const T *matrices, T *out)
-{
-  const int64_t num_channels = table.num_channels;
-  for (int64_t p = 0; p < table.num_paths; ++p, radial += num_channels) {
-    const EdgePath &path = table.paths[p];
-    const T *x = features + path.in * num_channels;
-    const T *matrix = matrices + path.matrix;
-    for (int64_t m1 = 0; m1 < path.d1; ++m1, matrix += path.d3, x += num_channels) {
-      Vector<T> weighted[N];
-      for (int k = 0; k < N; ++k)
-        weighted[k] = load(x + k * BLOCK, size) * load(radial + k * BLOCK, size);
-      T *row = out + path.out * num_channels;
-      for (int64_t m3 = 0; m3 < path.d3; ++m3, row += path.stride * num_channels)
-        for (int k = 0; k < N; ++k)
-          store(row + k * BLOCK, load(row + k * BLOCK, size) + matrix[m3] * weighted[k], size);
+  /// Places an edge of length r between its knots.
+  void place(const RadialTable<T> &table, int64_t edge, double r)
+  {
+    const double scaled = r / table.spacing;
+    const bool inside = scaled < static_cast<double>(table.num_intervals);
+    const int64_t k = inside ? static_cast<int64_t>(scaled) : 0;
+    const double t = inside ? scaled - static_cast<double>(k) : 0.0, s = 1.0 - t;
+    knot[edge] = table.knots + k * num_paths * 2 * num_channels;
+    const double value[4] = {(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t),
+                             -t * t * s};
+    const double slope[4] = {-6.0 * t * s, s * (1.0 - 3.0 * t), 6.0 * t * s, t * (3.0 * t - 2.0)};
+    for (int n = 0; n < 4; ++n) {
+      value_weights[edge][n] = inside ? static_cast<T>(value[n]) : T(0);
+      slope_weights[edge][n] = inside ? static_cast<T>(slope[n] / table.spacing) : T(0);
     }
   }
+
+  Vector<T> value(int64_t edge, int64_t path, int64_t c) const
+  {
+    const T *low = knot[edge] + path * 2 * num_channels + c;
+    const T *high = low + num_paths * 2 * num_channels;
+    const T *w = value_weights[edge];
+    return (w[0] * load(low) + w[1] * load(low + num_channels)) +
+           (w[2] * load(high) + w[3] * load(high + num_channels));
+  }
+
+  ValueAndSlope<T> value_and_slope(int64_t edge, int64_t path, int64_t c) const
+  {
+    const T *low = knot[edge] + path * 2 * num_channels + c;
+    const T *high = low + num_paths * 2 * num_channels;
+    const T *w = value_weights[edge], *s = slope_weights[edge];
+    const Vector<T> k0 = load(low), k1 = load(low + num_channels), k2 = load(high),
+                    k3 = load(high + num_channels);
+    return {(w[0] * k0 + w[1] * k1) + (w[2] * k2 + w[3] * k3),
+            (s[0] * k0 + s[1] * k1) + (s[2] * k2 + s[3] * k3)};
+  }
+};
+
+/// The edges at hand: at most TILE of one center.
+template <typename T>
+struct Tile {
+  Tile(const EdgeShape<T> &shape, const EdgeData<T> &data)
+      : shape(shape)
+      , data(data)
+      , memory(2 * shape.num_rows * TILE)
+      , pointers(2 * shape.num_rows)
+      , rows(pointers.data())
+      , grads(rows + shape.num_rows)
+  {
+    for (int64_t k = 0; k < 2 * shape.num_rows; ++k) rows[k] = memory.data() + k * TILE;
+    for (int64_t e = 0; e < TILE; ++e) rows[shape.num_leaves - 1][e] = T(1);
+    tabulated.num_paths = given.num_paths = shape.num_paths;
+    tabulated.num_channels = given.num_channels = shape.num_channels;
+  }
+
+  /// Reads edges and computes their coupling matrices. Lanes beyond `size` repeat the first edge.
+  void take(int64_t first_edge, int64_t size)
+  {
+    first = first_edge;
+    count = size;
+    for (int64_t e = 0; e < TILE; ++e) {
+      const int64_t edge = first + (e < count ? e : 0);
+      if (data.vectors)
+        take_vector(data.vectors + 3 * edge, e);
+      else
+        for (int64_t k = 0; k + 1 < shape.num_leaves; ++k)
+          rows[k][e] = data.harmonics[edge * (shape.num_leaves - 1) + k];
+    }
+    if (data.radial)
+      given.rows = data.radial + first * shape.num_paths * shape.num_channels;
+    run(Number<TILE_VECTORS<T>>{}, shape.values, rows, rows, rows);
+  }
+
+  const T *features(int64_t e) const
+  {
+    return data.features + data.neighbors[first + e] * shape.in_size * shape.num_channels;
+  }
+
+  T *matrix_row(int64_t slot) const { return rows[shape.num_rows - shape.matrix_size + slot]; }
+  T *grad_matrix_row(int64_t slot) const
+  {
+    return grads[shape.num_rows - shape.matrix_size + slot];
+  }
+
+  /// From gradients of matrices and lengths to those of harmonics or vectors.
+  void give_gradients(const T *grad_lengths)
+  {
+    run(Number<TILE_VECTORS<T>>{}, shape.adjoint, grads, grads, rows);
+    for (int64_t e = 0; e < count; ++e) {
+      if (data.grad_vectors)
+        give_vector(data.grad_vectors + 3 * (first + e), grad_lengths[e], e);
+      if (data.grad_harmonics)
+        for (int64_t k = 0; k + 1 < shape.num_leaves; ++k)
+          data.grad_harmonics[(first + e) * (shape.num_leaves - 1) + k] = grads[k][e];
+    }
+  }
+
+  const EdgeShape<T> &shape;
+  const EdgeData<T> &data;
+  int64_t first = 0, count = 0;
+  GivenRadial<T> given{};
+  TabulatedRadial<T> tabulated{};
+
+ private:
+  void take_vector(const double *vector, int64_t e)
+  {
+    const double r =
+        std::sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2]);
+    for (int k = 0; k < 3; ++k) rows[k][e] = static_cast<T>(vector[k] / r);
+    inverse_length[e] = 1.0 / r;
+    tabulated.place(data.table, e, r);
+  }
+
+  /// d/dr and, of what depends on the direction n = vector/r, the part across n.
+  void give_vector(double *gradient, T grad_length, int64_t e) const
+  {
+    double along = 0.0;
+    for (int k = 0; k < 3; ++k) along += double(grads[k][e]) * double(rows[k][e]);
+    for (int k = 0; k < 3; ++k)
+      gradient[k] = (double(grads[k][e]) - along * double(rows[k][e])) * inverse_length[e] +
+                    double(grad_length) * double(rows[k][e]);
+  }
+
+  Buffer<T> memory;
+  Buffer<T *> pointers;
+  T **rows, **grads;
+  double inverse_length[TILE] = {};
+};
+
+/// Calls body(first component, number of components) for pieces that registers hold.
+template <int MOST, typename Body>
+inline __attribute__((always_inline)) void each_piece(int64_t dim, Body body)
+{
+  int64_t m = 0;
+  if constexpr (MOST >= 9)
+    for (; dim - m >= 9; m += 9) body(m, Number<9>{});
+  if constexpr (MOST >= 7)
+    for (; dim - m >= 7; m += 7) body(m, Number<7>{});
+  for (; dim - m >= 5; m += 5) body(m, Number<5>{});
+  for (; dim - m >= 3; m += 3) body(m, Number<3>{});
+  for (; dim - m >= 1; m += 1) body(m, Number<1>{});
 }
 
-template <typename T>
-void forward(const EdgeTable &table, const EdgeForward<T> &data, int64_t center,
-             const int64_t *neighbors, int64_t first, int64_t last, T *matrices)
+/// out[m3] (+)= sum over edges and m1 of matrix[m1, m3] h[m1] R, N vectors of channels from c on.
+template <int D3, int N, typename T, typename Radial>
+void gather(Number<D3>, Number<N>, const Tile<T> &tile, const Radial &radial, int64_t p, int64_t m3,
+            int64_t c, bool add, T *out, int64_t stride)
 {
-  const int64_t num_channels = table.num_channels;
-  T *out = data.out + center * table.out_size * num_channels;
-  for (int64_t k = 0; k < table.out_size * num_channels; ++k) out[k] = T(0);
-  for (int64_t edge = first; edge < last; ++edge) {
-    coupling_matrices(table, data.harmonics + edge * table.harmonics_size, matrices);
-    const T *features = data.features + neighbors[edge] * table.in_size * num_channels;
-    const T *radial = data.radial + edge * table.num_paths * num_channels;
-    each_run(num_channels, [&](int64_t c, auto number, auto size) {
-      forward_run(number, size, table, features + c, radial + c, matrices, out + c);
+  const EdgePath &path = tile.shape.paths[p];
+  const int64_t num_channels = tile.shape.num_channels;
+  Vector<T> sum[D3][N] = {};
+  if (add)
+    for (int m = 0; m < D3; ++m)
+      for (int n = 0; n < N; ++n) sum[m][n] = load(out + m * stride + n * BLOCK<T>);
+  const T *matrices = tile.matrix_row(path.matrix + m3);
+  for (int64_t e = 0; e < tile.count; ++e) {
+    Vector<T> weight[N];
+    for (int n = 0; n < N; ++n) weight[n] = radial.value(e, p, c + n * BLOCK<T>);
+    const T *x = tile.features(e) + path.in * num_channels + c;
+    const T *matrix = matrices + e;
+    for (int64_t m1 = 0; m1 < path.d1; ++m1, x += num_channels, matrix += path.d3 * TILE) {
+      Vector<T> weighted[N];
+      for (int n = 0; n < N; ++n) weighted[n] = load(x + n * BLOCK<T>) * weight[n];
+      for (int m = 0; m < D3; ++m)
+        for (int n = 0; n < N; ++n) sum[m][n] += matrix[m * TILE] * weighted[n];
+    }
+  }
+  for (int m = 0; m < D3; ++m)
+    for (int n = 0; n < N; ++n) store(out + m * stride + n * BLOCK<T>, sum[m][n]);
+}
+
+template <typename T, typename Radial>
+void gather_tile(const Tile<T> &tile, const Radial &radial, int64_t center, bool add)
+{
+  const EdgeShape<T> &shape = tile.shape;
+  for (int64_t p = 0; p < shape.num_paths; ++p) {
+    const EdgePath &path = shape.paths[p];
+    const int64_t stride = shape.num_paths_to[path.z] * shape.num_channels;
+    T *out = tile.data.out[path.z] + center * path.d3 * stride + path.out * shape.num_channels;
+    each_piece<9>(path.d3, [&](int64_t m3, auto components) {
+      // as many vectors as leave registers for the operands
+      constexpr int MOST = components.value <= 5 ? 4 : 2;
+      each_run<T, MOST>(shape.num_channels, [&](int64_t c, auto number) {
+        gather(components, number, tile, radial, p, m3, c, add, out + m3 * stride + c, stride);
+      });
     });
   }
 }
 
-/// What backward_run reads and adds to, at the run's first channel; gradients may be null.
 template <typename T>
-struct BackwardPointers {
-  const T *grad_out, *features, *radial, *matrices;
-  T *grad_features, *grad_radial, *grad_matrices;
+void forward(const EdgeShape<T> &shape, const EdgeData<T> &data, int64_t begin, int64_t end)
+{
+  Tile<T> tile(shape, data);
+  for (int64_t center = begin; center < end; ++center) {
+    int64_t edge = data.offsets[center];
+    const int64_t last = data.offsets[center + 1];
+    bool add = false;
+    do {    // once for a center without edges: its sums are zero
+      if (edge < last)
+        tile.take(edge, last - edge < TILE ? last - edge : TILE);
+      else
+        tile.count = 0;
+      if (data.radial)
+        gather_tile(tile, tile.given, center, add);
+      else
+        gather_tile(tile, tile.tabulated, center, add);
+      add = true;
+      edge += TILE;
+    } while (edge < last);
+  }
+}
+
+/// Which gradients are wanted: of node features, of radial weights or the length, of matrices.
+template <bool FEATURES, bool RADIAL, bool MATRIX>
+struct Wanted {
+  static constexpr bool features = FEATURES, radial = RADIAL, matrix = MATRIX;
 };
 
-/// THROUGH: gradients of features or radial weights are wanted; TO_MATRIX: of the matrices.
-template <bool THROUGH, bool TO_MATRIX, typename T, int N, typename Size>
-inline void backward_run(Number<N>, Size size, const EdgeTable &table, BackwardPointers<T> at)
+/// One edge and one path, or a piece of it.
+template <typename T>
+struct ScatterPath {
+  const T *features, *matrix, *grad_out;
+  int64_t num_channels, matrix_stride, stride;
+  T *grad_features, *grad_radial, *grad_matrix;    ///< grad_matrix: vectors still to be summed
+  Vector<T> *grad_length;
+};
+
+/// D1 components of the features and D3 of the result.
+template <typename Wants, int D1, int D3, typename T, typename Radial>
+inline void scatter(Wants, Number<D1>, Number<D3>, const Radial &radial, int64_t e, int64_t p,
+                    const ScatterPath<T> &at)
 {
-  const int64_t num_channels = table.num_channels;
-  for (int64_t p = 0; p < table.num_paths; ++p) {
-    const EdgePath &path = table.paths[p];
-    const int64_t stride = path.stride * num_channels;
-    Vector<T> radial[N], grad_radial[N];
-    for (int k = 0; k < N; ++k) {
-      radial[k] = load(at.radial + p * num_channels + k * BLOCK, size);
-      grad_radial[k] = Vector<T>{};
-    }
-    for (int64_t m1 = 0; m1 < path.d1; ++m1) {
-      const int64_t slot = path.matrix + m1 * path.d3;
-      const int64_t component = (path.in + m1) * num_channels;
-      const T *gradient = at.grad_out + path.out * num_channels;
-      Vector<T> x[N], weighted[N], back[N];
-      for (int k = 0; k < N; ++k) {
-        x[k] = load(at.features + component + k * BLOCK, size);
-        weighted[k] = x[k] * radial[k];
-        back[k] = Vector<T>{};
+  Vector<T> products[D1][D3] = {};
+  Vector<T> grad_length = {};
+  for (int64_t k = 0; k < at.num_channels; k += BLOCK<T>) {
+    const auto [weight, slope] = radial.value_and_slope(e, p, k);
+    Vector<T> g[D3], grad_weight = {};
+    for (int m = 0; m < D3; ++m) g[m] = load(at.grad_out + m * at.stride + k);
+    for (int m1 = 0; m1 < D1; ++m1) {
+      const Vector<T> x = load(at.features + m1 * at.num_channels + k);
+      if constexpr (Wants::matrix) {
+        const Vector<T> weighted = x * weight;
+        for (int m = 0; m < D3; ++m) products[m1][m] += g[m] * weighted;
       }
-      for (int64_t m3 = 0; m3 < path.d3; ++m3, gradient += stride) {
-        Vector<T> products = {};
-        for (int k = 0; k < N; ++k) {
-          const Vector<T> g = load(gradient + k * BLOCK, size);
-          if constexpr (THROUGH)
-            back[k] += at.matrices[slot + m3] * g;
-          if constexpr (TO_MATRIX)
-            products += g * weighted[k];
-        }
-        if constexpr (TO_MATRIX)
-          at.grad_matrices[slot + m3] += sum<T>(products);
-      }
-      if constexpr (THROUGH) {
-        for (int k = 0; k < N; ++k) grad_radial[k] += back[k] * x[k];
-        if (at.grad_features) {
-          T *row = at.grad_features + component;
-          for (int k = 0; k < N; ++k)
-            store(row + k * BLOCK, load(row + k * BLOCK, size) + back[k] * radial[k], size);
+      if constexpr (Wants::features || Wants::radial) {
+        Vector<T> back = at.matrix[m1 * at.matrix_stride] * g[0];
+        for (int m = 1; m < D3; ++m) back += at.matrix[m1 * at.matrix_stride + m] * g[m];
+        grad_weight += back * x;
+        if constexpr (Wants::features) {
+          T *to = at.grad_features + m1 * at.num_channels + k;
+          store(to, load(to) + back * weight);
         }
       }
     }
-    if (THROUGH && at.grad_radial)
-      for (int k = 0; k < N; ++k)
-        store(at.grad_radial + p * num_channels + k * BLOCK, grad_radial[k], size);
+    if constexpr (Wants::radial) {
+      if constexpr (Radial::HAS_SLOPE)
+        grad_length += grad_weight * slope;
+      else
+        store(at.grad_radial + k, load(at.grad_radial + k) + grad_weight);
+    }
+  }
+  if constexpr (Wants::radial && Radial::HAS_SLOPE)
+    *at.grad_length += grad_length;
+  if constexpr (Wants::matrix)
+    for (int m1 = 0; m1 < D1; ++m1)
+      for (int m = 0; m < D3; ++m)
+        store(at.grad_matrix + (m1 * at.matrix_stride + m) * BLOCK<T>, products[m1][m]);
+}
+
+/// Gradients of one edge: of features in memory, of matrix elements as vectors still to be summed,
+/// followed by that of the length.
+template <typename Wants, typename T, typename Radial>
+void scatter_edge(Wants wanted, const Tile<T> &tile, const Radial &radial, int64_t center,
+                  int64_t e, T *grad_matrices, T *matrix)
+{
+  const EdgeShape<T> &shape = tile.shape;
+  const EdgeData<T> &data = tile.data;
+  const int64_t num_channels = shape.num_channels;
+  const T *features = tile.features(e);
+  T *grad_features = data.grad_features ? data.grad_features + data.neighbors[tile.first + e] *
+                                                                   shape.in_size * num_channels
+                                        : nullptr;
+  for (int64_t k = 0; k < shape.matrix_size; ++k) matrix[k] = tile.matrix_row(k)[e];
+  Vector<T> grad_length = {};
+  for (int64_t p = 0; p < shape.num_paths; ++p) {
+    const EdgePath &path = shape.paths[p];
+    const int64_t stride = shape.num_paths_to[path.z] * num_channels;
+    const T *grad_out = data.grad_out[path.z] + center * path.d3 * stride + path.out * num_channels;
+    T *grad_radial = data.grad_radial ? data.grad_radial +
+                                            ((tile.first + e) * shape.num_paths + p) * num_channels
+                                      : nullptr;
+    for (int64_t c = 0; grad_radial && c < num_channels; c += BLOCK<T>)
+      store(grad_radial + c, Vector<T>{});
+    each_piece<5>(path.d1, [&](int64_t m1, auto of_features) {
+      each_piece<9>(path.d3, [&](int64_t m3, auto of_result) {
+        const int64_t row = (path.in + m1) * num_channels;
+        const int64_t slot = path.matrix + m1 * path.d3 + m3;
+        const ScatterPath<T> at = {features + row,
+                                   matrix + slot,
+                                   grad_out + m3 * stride,
+                                   num_channels,
+                                   path.d3,
+                                   stride,
+                                   grad_features ? grad_features + row : nullptr,
+                                   grad_radial,
+                                   grad_matrices + slot * BLOCK<T>,
+                                   &grad_length};
+        scatter(wanted, of_features, of_result, radial, e, p, at);
+      });
+    });
+  }
+  store(grad_matrices + shape.matrix_size * BLOCK<T>, grad_length);
+}
+
+/// The edges of one center; which gradients are wanted is known to the compiler.
+template <typename Wants, typename T, typename Radial>
+void scatter_center(Wants wanted, Tile<T> &tile, const Radial &radial, int64_t center,
+                    T *grad_matrices, T *matrix)
+{
+  const EdgeShape<T> &shape = tile.shape;
+  const int64_t last = tile.data.offsets[center + 1];
+  for (int64_t edge = tile.data.offsets[center]; edge < last; edge += TILE) {
+    tile.take(edge, last - edge < TILE ? last - edge : TILE);
+    T grad_lengths[TILE];
+    for (int64_t e = 0; e < tile.count; ++e) {
+      scatter_edge(wanted, tile, radial, center, e, grad_matrices, matrix);
+      if constexpr (Wants::matrix)
+        for (int64_t k = 0; k <= shape.matrix_size; k += BLOCK<T>) {
+          T sums[BLOCK<T>];
+          store(sums, row_sums(grad_matrices + k * BLOCK<T>));
+          for (int64_t n = 0; n < BLOCK<T> && k + n < shape.matrix_size; ++n)
+            tile.grad_matrix_row(k + n)[e] = sums[n];
+          if (shape.matrix_size - k < BLOCK<T>)
+            grad_lengths[e] = sums[shape.matrix_size - k];
+        }
+    }
+    if constexpr (Wants::matrix)
+      tile.give_gradients(grad_lengths);
   }
 }
 
-template <typename T>
-T *advanced(T *pointer, int64_t offset)
+template <typename T, typename Radial>
+void backward_of(Tile<T> &tile, const Radial &radial, int64_t begin, int64_t end)
 {
-  return pointer ? pointer + offset : nullptr;
-}
-
-template <typename T>
-void backward(const EdgeTable &table, const EdgeBackward<T> &data, int64_t edge, int64_t center,
-              int64_t neighbor, T *scratch)
-{
-  const int64_t num_channels = table.num_channels;
-  T *matrices = scratch;
-  T *grad_matrices = scratch + table.matrix_size;
-  const bool through = data.grad_features || data.grad_radial;
-  if (through)
-    coupling_matrices(table, data.harmonics + edge * table.harmonics_size, matrices);
-  if (data.grad_harmonics)
-    for (int64_t k = 0; k < table.matrix_size; ++k) grad_matrices[k] = T(0);
-  const int64_t node = neighbor * table.in_size * num_channels;
-  const int64_t row = edge * table.num_paths * num_channels;
-  each_run(num_channels, [&](int64_t c, auto number, auto size) {
-    const BackwardPointers<T> at = {data.grad_out + center * table.out_size * num_channels + c,
-                                    data.features + node + c,
-                                    data.radial + row + c,
-                                    matrices,
-                                    advanced(data.grad_features, node + c),
-                                    advanced(data.grad_radial, row + c),
-                                    grad_matrices};
-    if (through && data.grad_harmonics)
-      backward_run<true, true>(number, size, table, at);
-    else if (through)
-      backward_run<true, false>(number, size, table, at);
+  const EdgeShape<T> &shape = tile.shape;
+  const EdgeData<T> &data = tile.data;
+  // whole vectors of rows, so that sums may read beyond the last one
+  const Buffer<T> grad_matrices((shape.matrix_size + 1 + BLOCK<T>) *BLOCK<T>);
+  const Buffer<T> matrix(shape.matrix_size);
+  const auto run_with = [&](auto wanted) {
+    for (int64_t center = begin; center < end; ++center)
+      scatter_center(wanted, tile, radial, center, grad_matrices.data(), matrix.data());
+  };
+  if constexpr (Radial::HAS_SLOPE) {
+    if (data.grad_features)
+      run_with(Wanted<true, true, true>{});
     else
-      backward_run<false, true>(number, size, table, at);
-  });
-  if (data.grad_harmonics) {
-    T *gradient = data.grad_harmonics + edge * table.harmonics_size;
-    for (int64_t k = 0; k < table.harmonics_size; ++k) gradient[k] = T(0);
-    for (int64_t k = 0; k < table.num_terms; ++k) {
-      const EdgeTerm &term = table.terms[k];
-      gradient[term.component] += static_cast<T>(term.value) * grad_matrices[term.slot];
-    }
+      run_with(Wanted<false, true, true>{});
+  } else {
+    const auto with_matrix = [&](auto features, auto weights) {
+      if (data.grad_harmonics)
+        run_with(Wanted<features.value, weights.value, true>{});
+      else
+        run_with(Wanted<features.value, weights.value, false>{});
+    };
+    if (data.grad_features && data.grad_radial)
+      with_matrix(Number<1>{}, Number<1>{});
+    else if (data.grad_features)
+      with_matrix(Number<1>{}, Number<0>{});
+    else if (data.grad_radial)
+      with_matrix(Number<0>{}, Number<1>{});
+    else
+      with_matrix(Number<0>{}, Number<0>{});
   }
+}
+
+template <typename T>
+void backward(const EdgeShape<T> &shape, const EdgeData<T> &data, int64_t begin, int64_t end)
+{
+  Tile<T> tile(shape, data);
+  if (data.radial)
+    backward_of(tile, tile.given, begin, end);
+  else
+    backward_of(tile, tile.tabulated, begin, end);
 }
 
 }    // namespace
 
-extern const EdgeKernels ICTP_ISA;
-const EdgeKernels ICTP_ISA = {forward<float>, forward<double>, backward<float>, backward<double>};
+extern const EdgeKernelSet ICTP_ISA;
+const EdgeKernelSet ICTP_ISA = {{forward<float>, backward<float>},
+                                {forward<double>, backward<double>}};
 
 }    // namespace ictp

@@ -2,10 +2,10 @@
 #ifndef ICTP_EDGE_KERNELS_H
 #define ICTP_EDGE_KERNELS_H
 
-#include <cstdint>
+#include "ops/polynomial.h"
 
 // The loops of the edge convolution, plain C++ without PyTorch. edge_kernels.cpp is compiled once
-// per instruction set; edge_convolution.cpp picks one at run time.
+// per instruction set; edge_convolution.cpp and table_convolution.cpp pick one at run time.
 
 namespace ictp {
 
@@ -14,57 +14,64 @@ struct EdgePath {
   int64_t in;        ///< first component of the feature irrep, in rows of C
   int64_t d1, d3;    ///< components of feature and result
   int64_t matrix;    ///< first element of its (d1, d3) block among the coupling matrices
-  int64_t out;       ///< first row of C of the result
-  int64_t stride;    ///< rows of C from one component of the result to the next
+  int64_t z;         ///< irrep of the result
+  int64_t out;       ///< its place among the paths to that irrep
 };
 
-/// matrix[slot] += value * harmonics[component], one nonzero coupling coefficient.
-struct EdgeTerm {
-  int64_t slot, component;
-  double value;
-};
-
-/// Shapes and tables shared by all edges.
-struct EdgeTable {
+/// Shapes and tables shared by all edges. The polynomial's rows, one number per edge: leaves,
+/// perhaps harmonics, coupling matrices. Leaves are harmonics and 1, or a direction and 1.
+template <typename T>
+struct EdgeShape {
   const EdgePath *paths;
   int64_t num_paths;
-  const EdgeTerm *terms;
-  int64_t num_terms;
-  int64_t matrix_size;     ///< coupling matrices of one edge, all paths
-  int64_t num_channels;    ///< C
+  const int64_t *num_paths_to;    ///< per irrep of the result
+  const int64_t *dims;            ///< components, per irrep of the result
+  int64_t num_irreps;
+  ProgramView<T> values, adjoint;    ///< adjoint: gradients of harmonics and leaves
+  int64_t num_leaves, num_rows;
+  int64_t matrix_size;     ///< elements of the coupling matrices of one edge: the last rows
+  int64_t num_channels;    ///< C, a multiple of 64 bytes
   int64_t in_size;         ///< components of a node's features
-  int64_t out_size;        ///< rows of C of a center's result
-  int64_t harmonics_size;
 };
 
-/// out[center] = sum over its edges of matrix(Y) (h_neighbor * R). scratch: matrix_size.
+/// Radial weights between knots at equal distances, by cubic Hermite interpolation.
 template <typename T>
-struct EdgeForward {
-  const T *features, *harmonics, *radial;
-  T *out;
+struct RadialTable {
+  const T *knots = nullptr;    ///< (intervals+1, P, 2, C): values, slopes times the spacing
+  int64_t num_intervals = 0;
+  double spacing = 0.0;    ///< [A]; beyond the last knot all is zero
 };
 
-/// Gradients for a given gradient of the result; null where one is not wanted.
+/// Operands, results and gradients; null where one is not wanted. Either harmonics and radial
+/// weights of each edge are given, or its vector and a table.
 template <typename T>
-struct EdgeBackward {
-  const T *grad_out, *features, *harmonics, *radial;
-  T *grad_features, *grad_harmonics, *grad_radial;
+struct EdgeData {
+  const int64_t *neighbors = nullptr, *offsets = nullptr;
+  const T *features = nullptr;
+  const T *harmonics = nullptr;       ///< (E, leaves-1)
+  const T *radial = nullptr;          ///< (E, P*C)
+  const double *vectors = nullptr;    ///< (E, 3) [A]
+  RadialTable<T> table;
+  T *const *out = nullptr;               ///< per irrep (N, d3, P_z*C)
+  const T *const *grad_out = nullptr;    ///< the same
+  T *grad_features = nullptr;            ///< added to; not shared between threads
+  T *grad_harmonics = nullptr, *grad_radial = nullptr;
+  double *grad_vectors = nullptr;
 };
 
-/// One instruction set.
+/// One instruction set; centers begin, ..., end-1.
+template <typename T>
 struct EdgeKernels {
-  void (*forward_float)(const EdgeTable &, const EdgeForward<float> &, int64_t center,
-                        const int64_t *neighbors, int64_t first, int64_t last, float *scratch);
-  void (*forward_double)(const EdgeTable &, const EdgeForward<double> &, int64_t center,
-                         const int64_t *neighbors, int64_t first, int64_t last, double *scratch);
-  /// scratch: 2 * matrix_size
-  void (*backward_float)(const EdgeTable &, const EdgeBackward<float> &, int64_t edge,
-                         int64_t center, int64_t neighbor, float *scratch);
-  void (*backward_double)(const EdgeTable &, const EdgeBackward<double> &, int64_t edge,
-                          int64_t center, int64_t neighbor, double *scratch);
+  using Kernel = void (*)(const EdgeShape<T> &, const EdgeData<T> &, int64_t begin, int64_t end);
+  Kernel forward, backward;
 };
 
-extern const EdgeKernels edge_kernels_baseline, edge_kernels_avx2, edge_kernels_avx512;
+struct EdgeKernelSet {
+  EdgeKernels<float> single;
+  EdgeKernels<double> full;
+};
+
+extern const EdgeKernelSet edge_kernels_baseline, edge_kernels_avx2, edge_kernels_avx512;
 
 }    // namespace ictp
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
 import warnings
@@ -25,6 +26,7 @@ from pyictp.files import atomic_path
 from pyictp.graph import Graph, build_graph
 from pyictp.model import ICTPModel
 from pyictp.native import load_operators
+from pyictp.tabulate import tabulate_radial
 
 SCHEMA_VERSION = 1
 # Largest deviation allowed on the reference structure, relative to the largest force [eV/A] or
@@ -99,6 +101,7 @@ def export_model(
     dtype: str = "float32",
     provenance: Mapping[str, Any] | None = None,
     portable: bool = False,
+    radial: str = "auto",
 ) -> float:
     """Write a model as the file LAMMPS reads, reload and compare; return the deviation found.
 
@@ -108,6 +111,8 @@ def export_model(
         dtype: arithmetic of the file, float32 or float64.
         provenance: what is known of the training, plain values.
         portable: use no compiled operator but the exchange between processes.
+        radial: the radial functions as `network`, as `table` (within 1e-6 of their largest value,
+            much faster), or `auto`: tables in float32.
 
     Returns:
         The largest deviation of node energies [eV] and forces [eV/A] from the float64 model on the
@@ -121,11 +126,20 @@ def export_model(
     )
     graph = reference_graph(model)
     reference = evaluate_graph(exact, graph)
-    rounded = exact.to(getattr(torch, dtype)).eval().requires_grad_(False)
+    rounded = copy.deepcopy(exact).to(getattr(torch, dtype)).eval().requires_grad_(False)
     rounded.use_operators(not portable)
+    tables = []
+    if radial == "table" or (radial == "auto" and dtype == "float32"):
+        tables = tabulate_radial(rounded, exact)
     module = ExportedModule(rounded, dtype, graph, reference)
+    metadata = _metadata(module, provenance or {}) | {
+        "radial_tables": [
+            {"intervals": t.table.num_intervals, "error": t.value_error, "slopes": t.slope_error}
+            for t in tables
+        ]
+    }
     with atomic_path(path) as temporary:
-        _save(module, temporary, _metadata(module, provenance or {}))
+        _save(module, temporary, metadata)
         deviation = check_reference(load_exported(temporary))
         if not deviation <= module.reference_tolerance:
             raise UserError(
@@ -269,6 +283,13 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--portable", action="store_true", help="use plain PyTorch instead of compiled operators"
     )
+    parser.add_argument(
+        "--radial",
+        choices=("auto", "table", "network"),
+        default="auto",
+        help="radial functions as a table (fast, within 1e-6) or as the network (default: table in "
+        "float32, network in float64)",
+    )
     parser.set_defaults(run=run)
     return parser
 
@@ -287,6 +308,7 @@ def run(args: argparse.Namespace) -> int:
         args.dtype,
         payload.get("provenance"),
         args.portable,
+        args.radial,
     )
     size = Path(args.output).stat().st_size / 1e6
     print(

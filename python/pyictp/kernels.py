@@ -143,40 +143,6 @@ def edge_convolution(
     return [torch.cat(paths, dim=2) for paths in stacked]
 
 
-def fused_edge_convolution(
-    features: list[Tensor],
-    harmonics: Tensor,
-    radial: Tensor,
-    neighbor: Tensor,
-    offsets: Tensor,
-    tables: tuple[Tensor, Tensor, Tensor],
-    sizes_z: list[int],
-    dims_z: list[int],
-) -> list[Tensor]:
-    """Return what `edge_convolution` does, by the compiled operator; on the CPU.
-
-    Args:
-        features: as there.
-        harmonics: (E, D); centers may have any numbers of edges.
-        radial: (E, P*C).
-        neighbor: (E,).
-        offsets: (N+1,).
-        tables: paths (P, 6), terms (T, 2) and their coefficients (T,) of the operator.
-        sizes_z: P_z * d3 of each result.
-        dims_z: d3 of each result.
-    """
-    paths, terms, values = tables
-    out = torch.ops.ictp.edge_convolution(
-        torch.cat(features, dim=1), harmonics, radial, neighbor, offsets, paths, terms, values
-    )  # (N, sum over paths of d3, C)
-    num_channels = features[0].size(2)
-    parts = torch.split(out, sizes_z, dim=1)
-    return [
-        part.reshape(part.size(0), dims_z[z], part.size(1) // dims_z[z] * num_channels)
-        for z, part in enumerate(parts)
-    ]
-
-
 def couple_all(x: Tensor, y: Tensor, coupling: Tensor) -> Tensor:
     """Return every product of two irreps to several ranks at once.
 

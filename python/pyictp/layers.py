@@ -7,7 +7,7 @@ Source: arXiv:2405.14253, section 4; spec section 5.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,9 @@ from pyictp import kernels
 from pyictp.cartesian import cartesian_harmonics, harmonics_recursion
 from pyictp.config import ModelConfig
 from pyictp.exact import ExactModule
+from pyictp.polynomial import edge_table
 from pyictp.products import Irrep, Path, coupling, product_paths
-from pyictp.radial import MLP, ScaledLinear
+from pyictp.radial import MLP, RadialTable, ScaledLinear
 
 
 class Harmonics(ExactModule):
@@ -49,10 +50,10 @@ class Harmonics(ExactModule):
 class IrrepLinear(nn.Module):
     """Mix channels, one matrix per irrep: out_l = W_l x_l / sqrt(fan_in)."""
 
-    def __init__(self, num_in: Sequence[int], num_out: int) -> None:
-        """Draw one matrix (num_out, num_in[i]) per irrep."""
+    def __init__(self, num_in: Sequence[int], num_out: int, factor: float = 1.0) -> None:
+        """Draw one matrix (num_out, num_in[i]) per irrep; results are multiplied by `factor`."""
         super().__init__()
-        self.maps = nn.ModuleList(ScaledLinear(n, num_out) for n in num_in)
+        self.maps = nn.ModuleList(ScaledLinear(n, num_out, factor) for n in num_in)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Return one (N, d, num_out) tensor per irrep of features (N, d, num_in)."""
@@ -73,13 +74,21 @@ class SpeciesLinear(nn.Module):
         return kernels.species_linear(x, self.weight.transpose(0, 1) * self.scale, species)
 
 
+class Edges(NamedTuple):
+    """What the layers see of the edges, E of them sorted by center."""
+
+    neighbor: Tensor  # (E,) int64
+    offsets: Tensor  # (N+1,) int64, where the edges of each center begin
+    vectors: Tensor  # (E, 3) float64 [A]
+    harmonics: Tensor  # (E, (l_max_edge+1)^2); empty where operators work from the vectors
+    embedding: Tensor  # (E, B), what the radial functions take; empty where harmonics are
+
+
 class Convolution(ExactModule):
     """Sum of the neighbors' messages: node features (x) harmonics, times radial functions."""
 
     coupling: Tensor
     operator_paths: Tensor
-    operator_terms: Tensor
-    operator_values: Tensor
     fused: Final[bool]
 
     def __init__(self, irreps_in: list[Irrep], l_max_edge: int, odd: bool) -> None:
@@ -91,12 +100,12 @@ class Convolution(ExactModule):
         self.num_paths = [sum(path.z == z for path in paths) for z in range(len(self.irreps))]
         self.path_x: list[int] = [path.x for path in paths]
         self.path_z: list[int] = [path.z for path in paths]
+        self.dims_x: list[int] = [irrep.dim for irrep in irreps_in]
         self.dims_z: list[int] = [irrep.dim for irrep in self.irreps]
-        self.sizes_z: list[int] = [n * d for n, d in zip(self.num_paths, self.dims_z, strict=True)]
         columns = [self._columns(irreps_in[p.x], p.y, self.irreps[p.z], l_max_edge) for p in paths]
         scaled = [c / self.num_paths[p.z] ** 0.5 for c, p in zip(columns, paths, strict=True)]
         self.register_buffer("coupling", torch.cat(scaled, dim=1), persistent=False)
-        self._tabulate_for_operator(irreps_in, paths)
+        self._tabulate_for_operator(paths, l_max_edge)
 
     @staticmethod
     def _columns(x: Irrep, l2: int, z: Irrep, l_max_edge: int) -> Tensor:
@@ -105,86 +114,129 @@ class Convolution(ExactModule):
         table[l2 * l2 : (l2 + 1) ** 2] = coupling(x.rank, l2, z.rank).permute(2, 1, 0).flatten(1)
         return table
 
-    def _tabulate_for_operator(self, irreps_in: list[Irrep], paths: list[Path]) -> None:
-        """Write paths and nonzero coupling coefficients as the compiled operator reads them."""
-        first_in = [sum(irrep.dim for irrep in irreps_in[:x]) for x in range(len(irreps_in))]
-        first_out = [sum(self.sizes_z[:z]) for z in range(len(self.irreps))]
+    def _tabulate_for_operator(self, paths: list[Path], l_max_edge: int) -> None:
+        """Write paths and coupling matrices as the compiled operators read them."""
         rows, slot = [], 0
         for number, path in enumerate(paths):
-            d1, d3 = irreps_in[path.x].dim, self.dims_z[path.z]
-            out = first_out[path.z] + number - self.path_z.index(path.z)
-            rows.append([first_in[path.x], d1, d3, slot, out, self.num_paths[path.z]])
+            d1, d3 = self.dims_x[path.x], self.dims_z[path.z]
+            first_in = sum(self.dims_x[: path.x])
+            rows.append([first_in, d1, d3, slot, path.z, number - self.path_z.index(path.z)])
             slot += d1 * d3
-        terms = self.coupling.t().nonzero()  # (slot, component of the harmonics)
         self.register_buffer("operator_paths", torch.tensor(rows), persistent=False)
-        self.register_buffer("operator_terms", terms, persistent=False)
-        values = self.coupling.t()[terms[:, 0], terms[:, 1]]
-        self.register_buffer("operator_values", values, persistent=False)
+        for name, directions in (("harmonics", False), ("vectors", True)):
+            table = edge_table(self.coupling, l_max_edge, directions)
+            for part, tensor in table._asdict().items():
+                self.register_buffer(f"{name}_{part}", tensor, persistent=False)
 
     def forward(
-        self,
-        features: list[Tensor],
-        harmonics: Tensor,
-        radial: Tensor,
-        neighbor: Tensor,
-        offsets: Tensor,
+        self, features: Tensor, radial: Tensor, source: Tensor, edges: Edges
     ) -> list[Tensor]:
-        """Return one (N, d3, P_z*C) tensor per irrep; arguments as `kernels.edge_convolution`."""
+        """Return the sum over neighbors of the messages, paths stacked on channels.
+
+        Args:
+            features: (rows, D, C), the irreps side by side.
+            radial: (E, P*C) radial weights, path-major.
+            source: (E,) the row of features of each edge's neighbor.
+            edges: as many to every center, unless operators are used.
+
+        Returns:
+            One (N, d3, P_z*C) tensor per irrep.
+        """
         if self.fused and not radial.is_cuda:
-            tables = (self.operator_paths, self.operator_terms, self.operator_values)
-            return kernels.fused_edge_convolution(
-                features, harmonics, radial, neighbor, offsets, tables, self.sizes_z, self.dims_z
+            return torch.ops.ictp.edge_convolution(
+                features,
+                edges.harmonics,
+                radial,
+                source,
+                edges.offsets,
+                self.operator_paths,
+                self.harmonics_offsets,
+                self.harmonics_terms,
+                self.harmonics_values,
             )
         return kernels.edge_convolution(
-            features,
-            harmonics,
+            torch.split(features, self.dims_x, dim=1),
+            edges.harmonics,
             radial,
-            neighbor,
-            offsets,
-            self.coupling.to(harmonics.dtype),
+            source,
+            edges.offsets,
+            self.coupling.to(features.dtype),
             self.path_x,
             self.path_z,
             self.dims_z,
+        )
+
+    def from_vectors(
+        self, features: Tensor, table: Tensor, r_cut: float, source: Tensor, edges: Edges
+    ) -> list[Tensor]:
+        """Return what `forward` does, of tabulated radial functions; nothing is kept per edge.
+
+        Args:
+            features: (rows, D, C).
+            table: the knots of a `RadialTable`.
+            r_cut: cutoff radius [A], the last knot.
+            source: (E,) the row of features of each edge's neighbor.
+            edges: harmonics and embedding are not read.
+        """
+        return torch.ops.ictp.table_convolution(
+            features,
+            edges.vectors,
+            table,
+            r_cut,
+            source,
+            edges.offsets,
+            self.operator_paths,
+            self.vectors_offsets,
+            self.vectors_terms,
+            self.vectors_values,
         )
 
 
 class Interaction(nn.Module):
     """Node features -> A: mix channels, exchange ghosts, convolve, mix channels and paths."""
 
+    fused: Final[bool]
+    tabulated: Final[bool]
+
     def __init__(self, config: ModelConfig, irreps_in: list[Irrep], first: bool) -> None:
         """Build the radial network and the maps; in the first layer ghosts' features are known."""
         super().__init__()
         channels = config.num_channels
+        self.fused = kernels.operators_available()
+        self.tabulated = False
         self.needs_exchange = not first
-        self.dims: list[int] = [irrep.dim for irrep in irreps_in]
+        self.r_cut = config.r_cut
+        self.num_channels = channels
+        self.num_components = sum(irrep.dim for irrep in irreps_in)
         self.linear_in = IrrepLinear([channels] * len(irreps_in), channels)
         self.convolution = Convolution(irreps_in, config.l_max_edge, config.odd_products)
         self.irreps = self.convolution.irreps
         num_paths = self.convolution.num_paths
         self.radial = MLP([config.num_radial, *config.radial_hidden, sum(num_paths) * channels])
-        self.linear_out = IrrepLinear([n * channels for n in num_paths], config.product_channels)
-        self.normalisation = 1.0 / (config.avg_num_neighbors or 1.0)
+        self.linear_out = IrrepLinear(
+            [n * channels for n in num_paths],
+            config.product_channels,
+            factor=1.0 / (config.avg_num_neighbors or 1.0),
+        )
 
     def forward(
-        self,
-        features: list[Tensor],
-        harmonics: Tensor,
-        embedding: Tensor,
-        neighbor: Tensor,
-        offsets: Tensor,
-        num_nodes: int,
+        self, features: list[Tensor], source: Tensor, edges: Edges, num_nodes: int
     ) -> list[Tensor]:
-        """Return A, one (N, d, C') tensor per irrep."""
-        features = self.linear_in(features)
+        """Return A, one (N, d, C') tensor per irrep, of features (rows, d, C)."""
+        packed = torch.cat(self.linear_in(features), dim=1)
         if self.needs_exchange:
-            features = self._exchange(features, num_nodes)
-        messages = self.convolution(features, harmonics, self.radial(embedding), neighbor, offsets)
-        return [a * self.normalisation for a in self.linear_out(messages)]
+            packed = kernels.exchange(packed.flatten(1), num_nodes).view(
+                num_nodes, self.num_components, self.num_channels
+            )
+        if self.tabulated and self.fused and not packed.is_cuda:
+            messages = self.convolution.from_vectors(
+                packed, self.radial.knots, self.r_cut, source, edges
+            )
+        else:
+            messages = self.convolution(packed, self.radial(edges.embedding), source, edges)
+        return self.linear_out(messages)
 
-    def _exchange(self, features: list[Tensor], num_nodes: int) -> list[Tensor]:
-        """Return the features of local nodes and ghosts, in one communication."""
-        packed = torch.cat([h.flatten(1) for h in features], dim=1)
-        packed = kernels.exchange(packed, num_nodes)
-        channels = features[0].size(2)
-        parts = torch.split(packed, [d * channels for d in self.dims], dim=1)
-        return [part.view(part.size(0), self.dims[i], channels) for i, part in enumerate(parts)]
+    def tabulate(self, table: RadialTable) -> None:
+        """Put a table in the place of the radial network."""
+        self.radial = table
+        self.tabulated = True

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pyictp import kernels
 from pyictp.config import ModelConfig
 from pyictp.exact import ExactModule
-from pyictp.layers import Harmonics, Interaction, IrrepLinear, SpeciesLinear
+from pyictp.layers import Edges, Harmonics, Interaction, IrrepLinear, SpeciesLinear
 from pyictp.product_basis import ProductBasis
 from pyictp.products import Irrep
 from pyictp.radial import MLP, RadialEmbedding, ScaledLinear
@@ -43,20 +43,29 @@ class Layer(nn.Module):
 
     def forward(
         self,
+        own: list[Tensor],
         features: list[Tensor],
+        source: Tensor,
         species: Tensor,
-        harmonics: Tensor,
-        embedding: Tensor,
-        neighbor: Tensor,
-        offsets: Tensor,
+        edges: Edges,
         num_nodes: int,
     ) -> list[Tensor]:
-        """Return the features of the local nodes, (N, d, C) per irrep; true scalars first."""
-        a = self.interaction(features, harmonics, embedding, neighbor, offsets, num_nodes)
-        updated = self.linear(self.product(a, species))
+        """Return the features of the local nodes, (N, d, C) per irrep; true scalars first.
+
+        Args:
+            own: (N, d, C) features of the local nodes before this layer.
+            features: (rows, d, C), what neighbors have: the same, or one row per species.
+            source: (E,) the row (after the exchange of ghosts) of each edge's neighbor.
+            species: (N,) of the local nodes.
+            edges: see there.
+            num_nodes: local nodes and ghosts.
+        """
+        updated = self.linear(
+            self.product(self.interaction(features, source, edges, num_nodes), species)
+        )
         for i, skip in enumerate(self.skip):
-            old = features[self.skip_source[i]][: species.size(0)]
-            updated[self.skip_target[i]] = updated[self.skip_target[i]] + skip(old, species)
+            target = self.skip_target[i]
+            updated[target] = updated[target] + skip(own[self.skip_source[i]], species)
         return updated
 
 
@@ -70,6 +79,7 @@ class ICTPModel(ExactModule):
     shift: Tensor
     e0: Tensor
     fused: Final[bool]
+    tabulated: Final[bool]
 
     def __init__(self, config: ModelConfig) -> None:
         """Draw a model from torch's current random state; unit scale, no shift.
@@ -81,6 +91,7 @@ class ICTPModel(ExactModule):
         self.config = config
         self.r_cut = config.r_cut
         self.fused = kernels.operators_available()
+        self.tabulated = False
         num_species = len(config.elements)
         if num_species == 0:
             raise ValueError(
@@ -114,24 +125,33 @@ class ICTPModel(ExactModule):
         Returns:
             (N,) float64 [eV].
         """
-        vectors = edge_vectors.to(self.node_embedding.dtype)
+        edges = self.edges(edge_index, edge_vectors, num_local)
+        local_species = species[:num_local]
+        element_scalars = self.node_embedding.t() * self.node_embedding.size(1) ** -0.5
+        # before the first layer features depend on the species alone
+        features = [element_scalars.unsqueeze(1)]  # (S, 1, C)
+        own = [element_scalars.index_select(0, local_species).unsqueeze(1)]  # (N, 1, C)
+        source = species.index_select(0, edges.neighbor)
+        energies = torch.zeros(num_local, dtype=torch.float64, device=species.device)
+        for layer in self.layers:
+            own = layer(own, features, source, local_species, edges, species.size(0))
+            features, source = own, edges.neighbor
+            energies = energies + layer.readout(own[0]).view(num_local).to(torch.float64)
+        scale = self.scale.index_select(0, local_species)
+        return scale * energies + self.shift.index_select(0, local_species)
+
+    def edges(self, edge_index: Tensor, edge_vectors: Tensor, num_local: int) -> Edges:
+        """Return what the layers see of the edges; arguments as in `forward`."""
         neighbor, offsets = edge_index[1], kernels.row_offsets(edge_index[0], num_local)
+        if self.tabulated and self.fused and not edge_vectors.is_cuda:
+            empty = edge_vectors.new_empty(0)
+            return Edges(neighbor, offsets, edge_vectors, empty, empty)
+        vectors = edge_vectors.to(self.node_embedding.dtype)
         if vectors.is_cuda or not self.fused:
             neighbor, vectors, offsets = kernels.pad_edges(neighbor, vectors, offsets, self.r_cut)
         lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
         harmonics = self.harmonics(vectors / lengths.unsqueeze(1))
-        embedding = self.radial_embedding(lengths)
-        local_species = species[:num_local]
-        element_scalars = self.node_embedding.t() * self.node_embedding.size(1) ** -0.5
-        features = [element_scalars.index_select(0, species).unsqueeze(1)]  # (num_nodes, 1, C)
-        energies = torch.zeros(num_local, dtype=torch.float64, device=species.device)
-        for layer in self.layers:
-            features = layer(
-                features, local_species, harmonics, embedding, neighbor, offsets, species.size(0)
-            )
-            energies = energies + layer.readout(features[0]).view(num_local).to(torch.float64)
-        scale = self.scale.index_select(0, local_species)
-        return scale * energies + self.shift.index_select(0, local_species)
+        return Edges(neighbor, offsets, edge_vectors, harmonics, self.radial_embedding(lengths))
 
     def use_operators(self, fused: bool) -> Self:
         """Choose between compiled operators (the default where they are) and plain torch."""

@@ -8,12 +8,15 @@ multiplying by A.
 Source: arXiv:2405.14253, section 4; spec section 5.
 """
 
+from typing import Final
+
 import torch
 from torch import Tensor, nn
 
 from pyictp import kernels
 from pyictp.config import ModelConfig
 from pyictp.exact import ExactModule
+from pyictp.polynomial import product_table
 from pyictp.products import Irrep, coupling, product_paths
 
 
@@ -176,10 +179,15 @@ class PowerStep(nn.Module):
         self.direct = direct
 
 
-class ProductBasis(nn.Module):
+class ProductBasis(ExactModule):
     """A -> basis: all powers of A up to the correlation order."""
 
     last_target: list[int]
+    offsets: Tensor
+    terms: Tensor
+    values: Tensor
+    fused: Final[bool]
+    coupled: Final[bool]
 
     def __init__(self, config: ModelConfig, irreps_a: list[Irrep], l_max_out: int) -> None:
         """Tabulate paths and draw weights for ranks 0 to l_max_out of the result."""
@@ -204,9 +212,28 @@ class ProductBasis(nn.Module):
                     LastPower(z, powers[-1], irreps[-2], irreps_a, num_paths[-2], weights)
                 )
                 self.last_target.append(self.irreps.index(irrep))
+        self.fused = kernels.operators_available()
+        self.coupled = config.coupled_product
+        self.dims: list[int] = [irrep.dim for irrep in self.irreps]
+        if not self.coupled:
+            table = product_table(irreps_a, powers, self.irreps, path_sums_first)
+            for name, tensor in table._asdict().items():
+                self.register_buffer(name, tensor, persistent=False)
+
+    def packed_weights(self) -> Tensor:
+        """Return all path weights, (S, rows, C'): power after power, irreps, paths."""
+        weights = [part.weight for part in self.first.weights]
+        for step in self.steps:
+            weights.extend([part.weight for part in step.direct.weights])
+        weights.extend([last.weights.weight for last in self.last])
+        return torch.cat(weights, dim=2).transpose(1, 2)
 
     def forward(self, a: list[Tensor], species: Tensor) -> list[Tensor]:
         """Return one (N, d, C') tensor per irrep of A (N, d, C') and species (N,)."""
+        if self.fused and not self.coupled and not a[0].is_cuda:
+            return torch.ops.ictp.product_basis(
+                a, self.packed_weights(), species, self.offsets, self.terms, self.values, self.dims
+            )
         components = [
             t.transpose(0, 1).contiguous() for t in a
         ]  # (d, N, C'): one matrix product per coupling

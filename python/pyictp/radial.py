@@ -55,6 +55,52 @@ class RadialEmbedding(ExactModule):
         return self.prefactor * torch.sin(self.frequencies.to(r.dtype) * r) / r * cutoff
 
 
+class EdgeLengths(nn.Module):
+    """Stands for the embedding in a model whose radial functions are tabulated: the length."""
+
+    def forward(self, edge_lengths: Tensor) -> Tensor:
+        """Return (..., 1) of edge lengths (...,) [A]."""
+        return edge_lengths.unsqueeze(-1)
+
+
+class RadialTable(nn.Module):
+    """Radial functions between knots at equal distances, by cubic Hermite interpolation."""
+
+    knots: Tensor
+
+    def __init__(self, values: Tensor, slopes: Tensor, r_cut: float, num_channels: int) -> None:
+        """Tabulate P functions of C channels each.
+
+        Args:
+            values: (knots, P*C) at 0, ..., r_cut.
+            slopes: (knots, P*C) derivatives [1/A].
+            r_cut: cutoff radius [A].
+            num_channels: C; stored with zeros to a multiple of 16, which the operators want.
+        """
+        super().__init__()
+        self.r_cut = r_cut
+        self.num_channels = num_channels
+        self.num_intervals = values.shape[0] - 1
+        self.spacing = r_cut / self.num_intervals
+        pair = torch.stack([values, slopes * self.spacing], dim=1)  # (knots, 2, P*C)
+        pair = pair.unflatten(2, (-1, num_channels)).transpose(1, 2)  # (knots, P, 2, C)
+        padded = nn.functional.pad(pair, (0, -num_channels % 16)).contiguous()
+        self.register_buffer("knots", padded)
+
+    def forward(self, edge_lengths: Tensor) -> Tensor:
+        """Return (E, P*C) of edge lengths (E, 1) [A]; zero from r_cut on."""
+        scaled = edge_lengths.flatten().div(self.spacing)
+        index = scaled.detach().floor().long().clamp(0, self.num_intervals - 1)
+        t = (scaled - index).clamp(0.0, 1.0).unsqueeze(1)
+        s = 1.0 - t
+        weights = torch.cat(
+            [(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t), -t * t * s], dim=1
+        )  # (E, 4)
+        rows = torch.cat([self.knots[index], self.knots[index + 1]], dim=2)  # (E, P, 4, C)
+        mixed = torch.matmul(weights.view(-1, 1, 1, 4), rows[..., : self.num_channels])
+        return mixed.flatten(1)
+
+
 class MLP(nn.Module):
     """Multilayer perceptron without biases: x -> W x / sqrt(fan_in), scaled SiLU between layers."""
 
@@ -82,11 +128,11 @@ class MLP(nn.Module):
 class ScaledLinear(nn.Module):
     """Linear map of the last axis with unit-variance weights: x -> W x / sqrt(fan_in)."""
 
-    def __init__(self, num_in: int, num_out: int) -> None:
-        """Draw normal weights (num_out, num_in)."""
+    def __init__(self, num_in: int, num_out: int, factor: float = 1.0) -> None:
+        """Draw normal weights (num_out, num_in); results are multiplied by `factor`."""
         super().__init__()
         self.weight = nn.Parameter(torch.randn(num_out, num_in))
-        self.scale = num_in**-0.5
+        self.scale = factor * num_in**-0.5
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., num_out) of x (..., num_in)."""

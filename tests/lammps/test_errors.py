@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 from deck import Deck, pair_lines, run, run_here, run_processes, write_deck
 from pyictp.native import plugin_path
 from structures import STRUCTURES
-from toys import MessageToy, PairToy, export_toy
+from toys import MessageToy, PairToy
 
 pytestmark = pytest.mark.lammps
 ATOM = STRUCTURES["lone atom"]
@@ -39,6 +40,8 @@ def test_settings(style, text, export, tmp_path):
         ("* *", "expected * * model.pt and an element (or NULL) for each atom type"),
         ("1 1 {} Ta V W", "Pair_coeff must start with * * for pair style ictp"),
         ("* * {} Ta V", "expected 3 elements (or NULL), one for each atom type, got 2"),
+        ("* * {} Ta V ta", "element ta of atom type 3 is not in the model, which knows Ta V W"),
+        ("* * {} Ta V W W", "expected 3 elements (or NULL), one for each atom type, got 4"),
         ("* * {} Ta V Xe", "element Xe of atom type 3 is not in the model, which knows Ta V W"),
         ("* * missing.pt Ta V W", "model 'missing.pt': file not found or not readable"),
     ],
@@ -46,48 +49,6 @@ def test_settings(style, text, export, tmp_path):
 def test_coeff(coeff, text, export, tmp_path):
     lines = ["pair_style ictp device cpu", f"pair_coeff {coeff.format(export(PairToy))}"]
     assert_refused(tmp_path, Deck(lines), text)
-
-
-def test_not_a_model(tmp_path):
-    path = tmp_path / "notes.pt"
-    path.write_text("not a zip archive")
-    assert_refused(tmp_path, Deck(pair_lines(path)), f"model '{path}': not an exported model (")
-
-
-def test_torchscript_of_something_else(tmp_path):
-    path = tmp_path / "linear.pt"
-    torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))
-    text = f"model '{path}': a TorchScript file without schema_version, so not an exported"
-    assert_refused(tmp_path, Deck(pair_lines(path)), text)
-
-
-def test_checkpoint_or_folder(tmp_path):
-    path = tmp_path / "best.pt"
-    torch.save({"format": "ictp-checkpoint", "weights": torch.zeros(3)}, path)
-    text = f"model '{path}': is a checkpoint of a training: export it with `ictp export`"
-    assert_refused(tmp_path, Deck(pair_lines(path)), text)
-    text = f"model '{tmp_path}': is a folder: export the model of a training with `ictp export`"
-    assert_refused(tmp_path, Deck(pair_lines(tmp_path)), text)
-
-
-def test_failure_inside_the_model(tmp_path):
-    path = export_toy(tmp_path / "small.pt", PairToy(), strength=torch.zeros(1, 1).double())
-    text = f"model '{path}': index 1 is out of bounds for dimension 1 with size 1"
-    assert_refused(tmp_path, Deck(pair_lines(path)), text)
-
-
-def test_newer_schema(tmp_path):
-    path = export_toy(tmp_path / "new.pt", PairToy(), schema_version=2)
-    text = f"model '{path}': has schema 2, this build reads 1: export it again with `ictp export`"
-    assert_refused(tmp_path, Deck(pair_lines(path)), text)
-
-
-def test_self_check(tmp_path):
-    toy = PairToy()
-    toy.reference_forces += 1e-3
-    path = export_toy(tmp_path / "wrong.pt", toy)
-    text = "on cpu: forces [eV/A] differ by 0.001, allowed is 1e-08"
-    assert_refused(tmp_path, Deck(pair_lines(path)), text)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
@@ -101,6 +62,8 @@ def test_cuda_asked_for_but_absent(export, tmp_path):
     [
         (["newton off"], "Pair style ictp requires newton pair on"),
         (["units lj"], "Pair style ictp requires units metal or real, got lj"),
+        (["units si"], "Pair style ictp requires units metal or real, got si"),
+        (["newton off on"], "Pair style ictp requires newton pair on"),
         (["atom_modify id no"], "Pair style ictp requires atom IDs"),
     ],
 )
@@ -147,10 +110,19 @@ def test_two_atoms_with_one_id(export, tmp_path):
         run_here(path, tmp_path / "log")
 
 
-@pytest.mark.mpi
-def test_an_error_ends_all_processes(tmp_path):
-    deck = Deck(pair_lines(tmp_path / "absent.pt"), processes=2)
-    assert_refused(tmp_path, deck, "absent.pt': file not found or not readable")
+def test_null_needs_another_style(export, tmp_path):
+    assert_refused(
+        tmp_path, Deck(pair_lines(export(PairToy), "Ta NULL W")), "All pair coeffs are not set"
+    )
+
+
+def test_a_cell_too_small_for_tiled_communication(export, tmp_path):
+    # brick serves any cell and any domain; tiled asks for one cutoff per cell and says so itself
+    structure = STRUCTURES["cell below the cutoff"]
+    deck = Deck(pair_lines(export(PairToy)), setup=["comm_style tiled"])
+    text = "Communication cutoff for comm_style tiled cannot exceed periodic box length"
+    with pytest.raises(RuntimeError, match=text):
+        run(tmp_path, structure, replace(deck, processes=2))
 
 
 @pytest.mark.mpi

@@ -80,6 +80,17 @@ def test_pair_given_to_another_style(style, export, tmp_path):
     assert text.format(1, 1) not in log
 
 
+def test_null_atoms_cannot_become_elements_between_two_lists(export, tmp_path):
+    pair = ["pair_style hybrid/overlay ictp device cpu zero 4.0"]
+    pair += [f"pair_coeff * * ictp {export(MessageToy)} Ta NULL W", "pair_coeff * * zero"]
+    atom = int(np.flatnonzero(STRUCTURES["bulk"].types == 2)[0]) + 1
+    change = [f"set atom {atom} type 1", "run 1 pre no"]
+    text = f"atom {atom} changed from type 2 to 1 between two neighbor lists, but the list has no"
+    with pytest.raises(RuntimeError, match=text):
+        run(tmp_path, STRUCTURES["bulk"], Deck(pair, run=["run 1", *change]))
+    run(tmp_path, STRUCTURES["bulk"], Deck(pair, run=["run 1", change[0], "run 1"]))
+
+
 @pytest.mark.parametrize("elements", ["Ta V W", "Ta NULL W"])
 def test_types_changed_between_two_lists(elements, export, tmp_path):
     pair = ["pair_style hybrid/overlay ictp device cpu zero 4.0"]

@@ -104,6 +104,67 @@ class MessageToy(_Toy):
         return self.e0[species[:num_local]] + features.to(torch.float64).mean(1)
 
 
+class BoundToy(_Toy):
+    """E_i = e0 + sum_j 2 A s^6 - sqrt(1 + sum_j s^3) with s = 1 - r^2/r_cut^2.
+
+    Repulsion of pairs against an attraction by many bodies: crystals have a minimum.
+    """
+
+    def __init__(self, r_cut: float = 3.6, dtype: str = "float64") -> None:
+        super().__init__(r_cut, 1, dtype)
+        self.fill_reference()
+
+    def forward(
+        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
+    ) -> Tensor:
+        center, neighbor = edge_index[0], edge_index[1]
+        switch = 1.0 - (edge_vectors * edge_vectors).sum(1) / (self.r_cut * self.r_cut)
+        density = torch.zeros(num_local, dtype=torch.float64, device=switch.device)
+        density = density.index_add(0, center, switch**3)
+        pair = 2.0 * self.strength[species[center], species[neighbor]] * switch**6
+        energies = self.e0[species[:num_local]] - torch.sqrt(1.0 + density)
+        return energies.index_add(0, center, pair)
+
+
+class FragileToy(MessageToy):
+    """A MessageToy that fails in some way where two atoms are closer than 0.7 A.
+
+    failure: "raise 0" or "raise 2": an exception before the exchange of that layer; "energy" or
+    "gradient": values that are no numbers.
+    """
+
+    failure = ""  # while the base class computes the reference structure
+
+    def __init__(self, failure: str, num_layers: int = 3) -> None:
+        super().__init__(num_layers=num_layers)
+        self.failure = failure
+        self.fill_reference()
+
+    def forward(
+        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
+    ) -> Tensor:
+        center, neighbor = edge_index[0], edge_index[1]
+        excess = (edge_vectors * edge_vectors).sum(1) - 0.49
+        switch = (1.0 - (edge_vectors * edge_vectors).sum(1) / (self.r_cut * self.r_cut)) ** 3
+        features = self.embedding[species]
+        for layer in range(self.num_layers):
+            if self.failure == "raise " + str(layer) and bool((excess < 0).any()):
+                raise RuntimeError("atoms closer than 0.7 A")
+            if layer > 0:
+                features = torch.ops.ictp.exchange(features, species.size(0))
+            total = torch.zeros(num_local, self.width, dtype=torch.float64)
+            total = total.index_add(0, center, switch.unsqueeze(1) * features[neighbor])
+            features = torch.tanh(0.3 * total + features[:num_local])
+        energies = self.e0[species[:num_local]] + features.mean(1)
+        root = torch.sqrt(excess)
+        if self.failure == "energy":
+            energies = energies.index_add(0, center, switch * root)
+        if self.failure == "gradient":  # autograd multiplies the unused branch's NaN by 0
+            safe = torch.where(excess > 0, root, torch.zeros_like(root))
+            energies = energies.index_add(0, center, switch * safe)
+        return energies
+
+
 def export_toy(path: Path, toy: _Toy, **changes: object) -> Path:
     """Write a toy to a file, with attributes changed (to make a file that must be refused)."""
     scripted = torch.jit.script(toy)

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "pair_ictp.h"
+
+#include "ictp_processes.h"
+#include "ictp_tally.h"
+#include "pair_ictp_impl.h"
+
+#include "atom.h"
+#include "comm.h"
+#include "error.h"
+#include "neigh_list.h"
+#include "neighbor.h"
+#include "update.h"
+
+#include <algorithm>
+#include <exception>
+#include <stdexcept>
+#include <string>
+
+using namespace LAMMPS_NS;
+
+/* ----------------------------------------------------------------------
+   one step: whatever happens to one process, all make the same calls and end with the same error
+------------------------------------------------------------------------- */
+
+void PairICTP::compute(int eflag, int vflag)
+{
+  ev_init(eflag, vflag);
+  if (!impl->initialized)
+    error->all(FLERR, "Pair style ictp: the model was read after the last setup, use run pre yes");
+
+  std::string failure = build_graph();
+  if (failure.empty())
+    failure = evaluate();
+  else
+    sit_out();
+  if (failure.empty())
+    failure = ictp::describe_non_finite(impl->builder->graph(), impl->result, impl->tags.data());
+  if (comm->nprocs > 1)
+    failure = ictp::common_failure(failure, world);
+  if (!failure.empty())
+    error->all(FLERR, "Pair style ictp, step {}: {}", update->ntimestep, failure);
+
+  const double start = ictp::now();
+  tally();
+  impl->scatter_seconds += ictp::now() - start;
+}
+
+std::string PairICTP::build_graph()
+{
+  const double start = ictp::now();
+  const int num_atoms = atom->nlocal + atom->nghost;
+  const bool same_list = neighbor->ago != 0 && impl->list_builds == neighbor->ncalls &&
+                         impl->list_step == neighbor->lastcall;
+  const bool same_types =
+      std::equal(impl->types.begin(), impl->types.end(), atom->type, atom->type + num_atoms);
+  try {
+    if (same_list && !same_types)
+      check_changed_types();
+    if (!same_list || !same_types) {
+      impl->tags.assign(atom->tag, atom->tag + num_atoms);
+      impl->types.assign(atom->type, atom->type + num_atoms);
+      impl->model_types = impl->types;
+      remove_excluded_atoms();
+      impl->builder->rebuild(
+          {atom->nlocal, atom->nghost, impl->model_types.data(), impl->tags.data()},
+          {list->inum, list->ilist, list->numneigh, list->firstneigh, NEIGHMASK});
+      impl->list_builds = neighbor->ncalls;
+      impl->list_step = neighbor->lastcall;
+    }
+    impl->builder->update(atom->x ? atom->x[0] : nullptr);
+  } catch (const std::exception &problem) {
+    impl->list_builds = -1;
+    return problem.what();
+  }
+  impl->graph_seconds += ictp::now() - start;
+  return "";
+}
+
+/* ----------------------------------------------------------------------
+   under hybrid the list lacks the pairs of types that other styles have: it cannot follow a change
+   to a type with more of the model's pairs, or fewer of them
+------------------------------------------------------------------------- */
+
+void PairICTP::check_changed_types() const
+{
+  if (!list->ijskip)
+    return;
+  const size_t num_atoms = std::min<size_t>(impl->types.size(), atom->nlocal + atom->nghost);
+  for (size_t i = 0; i < num_atoms; ++i) {
+    const int before = impl->types[i], after = atom->type[i];
+    if (before == after || map[after] < 0)
+      continue;
+    for (int other = 1; other <= atom->ntypes; ++other)
+      if (map[other] >= 0 && list->ijskip[before][other] != list->ijskip[after][other])
+        throw std::runtime_error(
+            "atom " + std::to_string(atom->tag[i]) + " changed from type " +
+            std::to_string(before) + " to " + std::to_string(after) +
+            " between two neighbor lists, but the list has no pairs for that (NULL in pair_coeff, "
+            "or pairs of another style): use run pre yes, or give both types an element");
+  }
+}
+
+/* ----------------------------------------------------------------------
+   neigh_modify exclude group X all takes an atom out of every pair: it is not there and has no
+   energy. Fix gcmc counts on this when it tries how the system is without an atom.
+------------------------------------------------------------------------- */
+
+void PairICTP::remove_excluded_atoms()
+{
+  for (int m = 0; m < neighbor->nex_group; ++m) {
+    int bits = 0;
+    if (neighbor->ex2_group[m] == 0)    // 0 is the group "all"
+      bits |= neighbor->ex1_bit[m];
+    if (neighbor->ex1_group[m] == 0)
+      bits |= neighbor->ex2_bit[m];
+    if (bits)
+      for (size_t i = 0; i < impl->model_types.size(); ++i)
+        if (atom->mask[i] & bits)
+          impl->model_types[i] = 0;
+  }
+}
+
+std::string PairICTP::evaluate()
+{
+  const ictp::Graph &graph = impl->builder->graph();
+  impl->halo.attach(graph, atom->nlocal + atom->nghost);
+  ++impl->num_evaluations;
+  try {
+    impl->result = impl->model->evaluate(graph, comm->nprocs > 1 ? &impl->halo : nullptr);
+  } catch (const ictp::LostProcess &problem) {
+    error->one(FLERR, "Pair style ictp, step {}: {}", update->ntimestep, problem.what());
+  } catch (const std::exception &problem) {
+    return problem.what();
+  }
+  return "";
+}
+
+/* ----------------------------------------------------------------------
+   no graph here: let the other processes reach the end of the step
+------------------------------------------------------------------------- */
+
+void PairICTP::sit_out()
+{
+  static const ictp::Graph NOTHING;
+  if (comm->nprocs == 1)
+    return;
+  impl->halo.attach(NOTHING, atom->nlocal + atom->nghost);
+  try {
+    impl->model->sit_out(&impl->halo);
+  } catch (const std::exception &problem) {
+    error->one(FLERR, "Pair style ictp, step {}: {}", update->ntimestep, problem.what());
+  }
+}
+
+void PairICTP::tally()
+{
+  const ictp::Graph &graph = impl->builder->graph();
+  const double unit = impl->energy_unit;
+  ictp::add_forces(graph, impl->result, unit, atom->f);
+  if (eflag_either)
+    ictp::add_energies(graph, impl->result, unit, eflag_global ? &eng_vdwl : nullptr,
+                       eflag_atom ? eatom : nullptr);
+  if (vflag_either)
+    ictp::add_virial(graph, impl->result, unit, vflag_global ? virial : nullptr,
+                     vflag_atom ? vatom : nullptr, cvflag_atom ? cvatom : nullptr);
+  if (impl->keep_energies) {
+    impl->energies.assign(atom->nlocal, 0.0);
+    ictp::add_energies(graph, impl->result, unit, nullptr, impl->energies.data());
+  }
+}
+
+/* ----------------------------------------------------------------------
+   features between processes: LAMMPS asks, the halo answers
+------------------------------------------------------------------------- */
+
+int PairICTP::pack_forward_comm(int n, int *atoms, double *buf, int /*pbc_flag*/, int * /*pbc*/)
+{
+  return impl->halo.pack(n, atoms, buf);
+}
+
+void PairICTP::unpack_forward_comm(int n, int first, double *buf)
+{
+  impl->halo.unpack(n, first, buf);
+}
+
+int PairICTP::pack_reverse_comm(int n, int first, double *buf)
+{
+  return impl->halo.pack(n, first, buf);
+}
+
+void PairICTP::unpack_reverse_comm(int n, int *atoms, double *buf)
+{
+  impl->halo.add(n, atoms, buf);
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#ifndef LMP_PAIR_ICTP_IMPL_H
+#define LMP_PAIR_ICTP_IMPL_H
+
+#include "pair_ictp.h"
+
+#include "ictp_graph.h"
+#include "ictp_halo.h"
+#include "ictp_model.h"
+
+#include <string>
+#include <vector>
+
+/// What PairICTP holds; shared by its source files, unseen by LAMMPS.
+struct LAMMPS_NS::PairICTP::Impl {
+  Impl(Pair *pair, Comm *&comm)
+      : halo(pair, comm)
+  {
+  }
+
+  std::string device = "auto";
+  std::unique_ptr<ictp::Model> model;
+  std::unique_ptr<ictp::GraphBuilder> builder;
+  ictp::LammpsHalo halo;
+  ictp::Evaluation result;
+  double r_cut = 0.0;
+  double energy_unit = 1.0;    // eV in the units of the run
+  bool initialized = false;    // LAMMPS has set itself up for this model
+
+  bigint list_builds = -1, list_step = -1;    // the neighbor list that the builder has read
+  std::vector<int64_t> tags;
+  std::vector<int> types;    // fix atom/swap, fix sgcmc or set may change them between two lists
+  std::vector<int> model_types;    // the same, 0 for an atom that is excluded from every pair
+
+  bool keep_energies = false;      // someone has asked for per-atom energies
+  int energy_flag = 0;             // what fix pair sets to ask for them; they are kept anyway
+  std::vector<double> energies;    // (nlocal)
+
+  int num_evaluations = 0;
+  double graph_seconds = 0.0, scatter_seconds = 0.0;
+};
+
+#endif

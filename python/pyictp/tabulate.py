@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""Radial networks to tables: what they yield depends on an edge's length alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pyictp.errors import UserError
+from pyictp.model import ICTPModel
+from pyictp.radial import EdgeLengths, RadialTable
+
+VALUE_TOLERANCE = 1e-6  # largest error of a value, relative to the largest value
+SLOPE_TOLERANCE = 1e-5  # the same of slopes
+INTERVALS = tuple(base << k for k in range(5, 13) for base in (2, 3))  # 64, 96, 128, 192, ...
+NEAR_ZERO = 1e-5  # [A] where the values at zero are taken: there sin(k r)/r is 0/0
+
+
+class Tabulated(NamedTuple):
+    """A table and how far it is from the network."""
+
+    table: RadialTable
+    value_error: float  # relative to the largest value
+    slope_error: float  # relative to the largest slope
+
+
+def tabulate_radial(model: ICTPModel, exact: ICTPModel) -> list[Tabulated]:
+    """Put tables in the place of the radial networks of a model.
+
+    Args:
+        model: changed; tables get its dtype.
+        exact: the same model in float64, which the tables are made from.
+
+    Returns:
+        Per layer, the table and its errors.
+
+    Raises:
+        UserError: no table reaches the tolerances.
+    """
+    found = []
+    for layer, exact_layer in zip(model.layers, exact.layers, strict=True):
+        network = nn.Sequential(exact.radial_embedding, exact_layer.interaction.radial)
+        found.append(fit_table(network, model.config.r_cut, model.config.num_channels))
+        layer.interaction.tabulate(found[-1].table.to(model.node_embedding.dtype))
+    model.radial_embedding = EdgeLengths()
+    model.tabulated = True
+    return found
+
+
+def fit_table(radial: Callable[[Tensor], Tensor], r_cut: float, num_channels: int) -> Tabulated:
+    """Return the smallest table of a float64 function (n,) -> (n, P*C) within the tolerances."""
+    for intervals in INTERVALS:
+        values, slopes = _sample(
+            radial, torch.linspace(0.0, r_cut, intervals + 1, dtype=torch.float64)
+        )
+        slopes[0] = 0.0  # Bessel functions are even, and the cutoff begins with r^p
+        table = RadialTable(values, slopes, r_cut, num_channels)
+        between = (torch.arange(5 * intervals).double() + 0.5) * (r_cut / (5 * intervals))
+        errors = [
+            ((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-300)).item()
+            for ours, theirs in zip(
+                _sample(lambda r, table=table: table(r.unsqueeze(1)), between),
+                _sample(radial, between),
+                strict=True,
+            )
+        ]
+        if errors[0] <= VALUE_TOLERANCE and errors[1] <= SLOPE_TOLERANCE:
+            return Tabulated(table, *errors)
+    raise UserError(
+        f"a table of {INTERVALS[-1]} intervals misses the radial functions by {errors[0]:.1e} "
+        f"(slopes {errors[1]:.1e}) of their largest value, allowed are {VALUE_TOLERANCE:.0e} "
+        f"({SLOPE_TOLERANCE:.0e}): export with --radial network"
+    )
+
+
+def _sample(function: Callable[[Tensor], Tensor], r: Tensor) -> tuple[Tensor, Tensor]:
+    """Return values and derivatives, (n, P*C), at distances r (n,) [A]."""
+    r = r.clamp_min(NEAR_ZERO)
+    with torch.enable_grad():
+        r.requires_grad_(True)
+        # forward-mode differentiation by two reverse ones: d/dr of every output at once
+        values = function(r)
+        dummy = torch.ones_like(values, requires_grad=True)
+        (row_sums,) = torch.autograd.grad(values, r, dummy, create_graph=True)
+        (slopes,) = torch.autograd.grad(row_sums.sum(), dummy)
+    return values.detach(), slopes.detach()

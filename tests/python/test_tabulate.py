@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""Tabulated radial functions, and the convolution that reads them."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
+from pyictp.derivatives import evaluate_graph
+from pyictp.errors import UserError
+from pyictp.graph import build_graph
+from pyictp.layers import Edges
+from pyictp.radial import RadialTable
+from pyictp.tabulate import INTERVALS, fit_table, tabulate_radial
+from torch import Tensor
+
+
+def gaussian(r: Tensor) -> Tensor:
+    """Return two functions of two channels that vanish at 3 A."""
+    envelope = (1 - (r / 3.0) ** 2).clamp_min(0) ** 3
+    return torch.stack([envelope * torch.cos(k * r) for k in range(4)], dim=1)
+
+
+def test_a_table_is_as_exact_as_it_says() -> None:
+    found = fit_table(gaussian, 3.0, 2)
+    r = torch.linspace(0.01, 3.2, 3001, dtype=torch.float64).requires_grad_()
+    values, expected = found.table(r.unsqueeze(1)), gaussian(r)
+    assert 0 < (values - expected).abs().max() / expected.abs().max() < 1.05 * found.value_error
+    (slope,) = torch.autograd.grad(values[:, 3].sum(), r)
+    (exact,) = torch.autograd.grad(expected[:, 3].sum(), r)
+    assert (slope - exact).abs().max() / exact.abs().max() < 1e-5
+    assert values[r > 3.0].abs().max() == 0.0
+
+
+def test_a_cubic_is_interpolated_exactly() -> None:
+    def cubic(r: Tensor) -> Tensor:
+        return torch.stack([(r - 2.0) ** 3, r**2 - 4.0], dim=1)
+
+    knots = torch.linspace(0.0, 2.0, 9, dtype=torch.float64)
+    slopes = torch.stack([3 * (knots - 2.0) ** 2, 2 * knots], dim=1)
+    table = RadialTable(cubic(knots), slopes, 2.0, 1)
+    r = torch.linspace(0.0, 1.999, 50, dtype=torch.float64)
+    torch.testing.assert_close(table(r.unsqueeze(1)), cubic(r), atol=1e-14, rtol=0)
+
+
+def test_the_number_of_knots_follows_from_the_error() -> None:
+    found = fit_table(gaussian, 3.0, 2)
+    place = INTERVALS.index(found.table.num_intervals)
+    assert place > 0, "the check never refused a table"
+    with pytest.raises(UserError, match="export with --radial network"):
+        fit_table(lambda r: (50000 * r).sin().unsqueeze(1), 3.0, 1)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("channels", [16, 21])
+def test_operator_and_plain_torch_agree(
+    variant: str, channels: int, dtype: torch.dtype, threads: int
+) -> None:
+    assert torch.get_num_threads() == threads
+    exact = make_model(variant, num_channels=channels, num_product_channels=None)
+    model = copy.deepcopy(exact).to(dtype)
+    tabulate_radial(model, exact)
+    # centers with more neighbors than a tile of the operator has, an isolated atom, none at all
+    positions, species = make_cluster(40)
+    positions[3] += 50.0
+    graphs = [cluster_graph(positions, species), cluster_graph(*make_cluster(1))]
+    for graph in graphs:
+        fused = evaluate_graph(model.use_operators(True), graph)
+        plain = evaluate_graph(model.use_operators(False), graph)
+        scale = max(1.0, plain.forces.abs().max().item())
+        limit = 1e-10 if dtype == torch.float64 else 1e-4
+        for x, y in (
+            (fused.node_energies, plain.node_energies),
+            (fused.forces, plain.forces),
+            (fused.virials, plain.virials),
+        ):
+            torch.testing.assert_close(x / scale, y / scale, atol=limit, rtol=limit)
+
+
+def test_a_tabulated_model_is_the_model(dtype: torch.dtype) -> None:
+    exact = make_model()
+    model = copy.deepcopy(exact).to(dtype)
+    tabulate_radial(model, exact)
+    graph = cluster_graph(*make_cluster())
+    found, expected = evaluate_graph(model, graph), evaluate_graph(exact, graph)
+    scale = expected.forces.abs().max()
+    assert (found.forces - expected.forces).abs().max() < 1e-5 * scale
+    assert (found.node_energies - expected.node_energies).abs().max() < 1e-5
+
+
+def test_forces_are_derivatives_of_the_tabulated_energy() -> None:
+    exact = make_model()
+    model = copy.deepcopy(exact)
+    tabulate_radial(model, exact)
+    positions, species = make_cluster()
+    forces = evaluate_graph(model, cluster_graph(positions, species)).forces
+    step = 1e-5
+    for atom, axis in ((0, 0), (3, 1), (6, 2)):
+        energies = []
+        for sign in (1, -1):
+            moved = positions.clone()
+            moved[atom, axis] += sign * step
+            energies.append(evaluate_graph(model, cluster_graph(moved, species)).energies[0])
+        slope = (energies[0] - energies[1]) / (2 * step)
+        assert abs(slope + forces[atom, axis]) < 1e-7 * forces.abs().max()
+
+
+def test_table_convolution_passes_gradcheck() -> None:
+    exact = make_model()
+    model = copy.deepcopy(exact)
+    tabulate_radial(model, exact)
+    positions, species = make_cluster(5)
+    graph = build_graph(positions.numpy(), torch.zeros(3, 3).numpy(), False, species, 3.0)
+    interaction = model.layers[1].interaction
+    edges = model.edges(graph.edge_index, graph.edge_vectors, 5)
+    features = torch.randn(5, 4, 4, dtype=torch.float64).requires_grad_()
+
+    def compute(features: Tensor, vectors: Tensor) -> tuple[Tensor, ...]:
+        moved = Edges(*edges)._replace(vectors=vectors)
+        return tuple(
+            interaction.convolution.from_vectors(
+                features, interaction.radial.knots, 3.0, edges.neighbor, moved
+            )
+        )
+
+    vectors = graph.edge_vectors.clone().requires_grad_()
+    assert torch.autograd.gradcheck(compute, (features, vectors), fast_mode=True)
+
+
+def test_a_second_derivative_is_refused_not_wrong() -> None:
+    exact = make_model()
+    model = copy.deepcopy(exact)
+    tabulate_radial(model, exact)
+    with pytest.raises(RuntimeError, match="has one derivative: for more, use the trained model"):
+        evaluate_graph(model, cluster_graph(*make_cluster()), training=True)
