@@ -27,6 +27,7 @@ DECK = f"""
 units metal
 atom_style atomic
 read_data structure.data
+replicate {{replicate}}
 pair_style ictp device {{device}}
 pair_coeff * * {{model}} {{elements}}
 velocity all create 300 5
@@ -68,10 +69,25 @@ class LammpsRun:
         atoms: Atoms,
         processes: int = 1,
         device: str = "cpu",
+        replicate: tuple[int, int, int] = (1, 1, 1),
+        launch: str = "",
     ) -> None:
-        """Take what to run; `folder` is for files and must be this run's own."""
+        """Take what to run.
+
+        Args:
+            folder: for files; must be this run's own, on a disk that all processes see.
+            model: the exported file.
+            elements: one per atom type.
+            atoms: the structure.
+            processes: how many to start.
+            device: as for pair_style ictp.
+            replicate: LAMMPS repeats the structure so many times along each edge.
+            launch: command that starts n processes, such as `srun -n {n}`; none is mpiexec for
+                several processes, nothing for one.
+        """
         self.folder, self.model, self.elements = folder, model, elements
         self.atoms, self.processes, self.device = atoms, processes, device
+        self.replicate, self.launch = replicate, launch
         self.steps = REBUILD
         self.seconds = 0.0  # per step, of the last run
         self.busy = 0.0  # processor time / wall time, of the last run
@@ -83,8 +99,7 @@ class LammpsRun:
         Processor seconds are the mean over processes; the first run is the warm-up.
         """
         self._run(self.atoms, REBUILD, self.steps)
-        output = (self.folder / "screen.txt").read_text()
-        self.phases = re.findall(r"pair ictp: (\d+ evaluations.*)", output)[-1]
+        self.phases = re.findall(r"pair ictp: (\d+ evaluations.*)", self.output())[-1]
         return self.seconds, self.seconds * self.busy
 
     def choose_steps(self, target: float) -> None:
@@ -98,8 +113,16 @@ class LammpsRun:
 
         The highest resident memory of each process is read while it runs; sum over processes.
         """
-        peaks = [self._run(atoms, 1, 1, watch=True) for atoms in (tiny, large)]
+        peaks = [self.peak_memory(atoms) for atoms in (tiny, large)]
         return (peaks[1] - peaks[0]) / (len(large) - len(tiny))
+
+    def peak_memory(self, atoms: Atoms) -> float:
+        """Return the sum over processes of the highest resident memory with these atoms [kB]."""
+        return self._run(atoms, 1, 1, watch=True)
+
+    def output(self) -> str:
+        """Return what LAMMPS printed in the last call."""
+        return (self.folder / "screen.txt").read_text()
 
     def _run(self, atoms: Atoms, warm_up: int, steps: int, watch: bool = False) -> float:
         """Run LAMMPS; return the peak of memory [kB] if watched."""
@@ -107,7 +130,12 @@ class LammpsRun:
         write_data(atoms, self.elements, self.folder / "structure.data")
         elements = " ".join(self.elements)
         deck = DECK.format(
-            device=self.device, model=self.model, elements=elements, warm_up=warm_up, steps=steps
+            device=self.device,
+            model=self.model,
+            elements=elements,
+            replicate=" ".join(map(str, self.replicate)),
+            warm_up=warm_up,
+            steps=steps,
         )
         (self.folder / "in.lmp").write_text(deck)
         with (self.folder / "screen.txt").open("w") as screen:
@@ -121,7 +149,7 @@ class LammpsRun:
             )
             peak = self._watch(process) if watch else 0.0
             process.wait()
-        output = (self.folder / "screen.txt").read_text()
+        output = self.output()
         times = re.findall(r"Loop time of (\S+) on", output)
         if process.returncode or len(times) != 2:
             errors = [line for line in output.splitlines() if "ERROR" in line] or ["no message"]
@@ -131,6 +159,8 @@ class LammpsRun:
         return peak
 
     def _launcher(self) -> list[str]:
+        if self.launch:
+            return self.launch.format(n=self.processes).split()
         return [program("mpiexec"), "-n", str(self.processes)] if self.processes > 1 else []
 
     def _watch(self, process: subprocess.Popen[bytes]) -> float:

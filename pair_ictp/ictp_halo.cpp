@@ -25,69 +25,85 @@ static void add_row(Halo::Scalar scalar, void *sum, const void *values, size_t b
     add_values<double>(sum, values, bytes);
 }
 
-void LammpsHalo::attach(const Graph &current, int atoms)
+void LammpsHalo::attach(const Graph &graph, int num_atoms)
 {
-  graph = &current;
-  num_atoms = atoms;
+  row_of_atom.assign(num_atoms, -1);
+  for (int64_t node = 0; node < graph.num_nodes; ++node) row_of_atom[graph.node_atoms[node]] = node;
+  num_spare = 0;
+  for (int64_t &row : row_of_atom)
+    if (row < 0)
+      row = -1 - static_cast<int64_t>(num_spare++);
 }
 
-size_t LammpsHalo::begin_slice(size_t offset, size_t row_bytes)
+void LammpsHalo::begin(std::byte *features, size_t bytes)
 {
-  const size_t bytes = std::min(SLICE_BYTES, row_bytes - offset);
-  width = static_cast<int>((bytes + sizeof(double) - 1) / sizeof(double));
-  const size_t size = static_cast<size_t>(num_atoms) * width;
-  if (slots.size() < size)
-    slots.resize(size);
-  return bytes;
+  rows = features;
+  row_bytes = bytes;
+  const size_t size = num_spare * COMM_WIDTH;
+  if (spare.size() < size)
+    spare.resize(size);
 }
 
-void LammpsHalo::forward(std::byte *rows, size_t row_bytes)
+void LammpsHalo::begin_slice(size_t start)
 {
-  for (size_t offset = 0; offset < row_bytes; offset += SLICE_BYTES) {
-    const size_t bytes = begin_slice(offset, row_bytes);
-    for (int64_t node = 0; node < graph->num_local; ++node)
-      memcpy(slot(graph->node_atoms[node]), rows + node * row_bytes + offset, bytes);
+  offset = start;
+  slice_bytes = std::min(SLICE_BYTES, row_bytes - offset);
+  width = static_cast<int>((slice_bytes + sizeof(double) - 1) / sizeof(double));
+}
+
+std::byte *LammpsHalo::slice(int atom)
+{
+  const int64_t row = row_of_atom[atom];
+  if (row >= 0)
+    return rows + row * row_bytes + offset;
+  return reinterpret_cast<std::byte *>(spare.data()) + (-1 - row) * SLICE_BYTES;
+}
+
+void LammpsHalo::forward(std::byte *features, size_t bytes)
+{
+  begin(features, bytes);
+  for (size_t start = 0; start < row_bytes; start += SLICE_BYTES) {
+    begin_slice(start);
     comm->forward_comm(pair, width);
-    for (int64_t node = graph->num_local; node < graph->num_nodes; ++node)
-      memcpy(rows + node * row_bytes + offset, slot(graph->node_atoms[node]), bytes);
   }
 }
 
-void LammpsHalo::reverse(std::byte *rows, size_t row_bytes, Scalar type)
+void LammpsHalo::reverse(std::byte *gradients, size_t bytes, Scalar type)
 {
   scalar = type;
-  for (size_t offset = 0; offset < row_bytes; offset += SLICE_BYTES) {
-    const size_t bytes = begin_slice(offset, row_bytes);
-    std::fill_n(slots.begin(), static_cast<size_t>(num_atoms) * width, 0.0);
-    for (int64_t node = graph->num_local; node < graph->num_nodes; ++node)
-      memcpy(slot(graph->node_atoms[node]), rows + node * row_bytes + offset, bytes);
+  begin(gradients, bytes);
+  for (size_t start = 0; start < row_bytes; start += SLICE_BYTES) {
+    begin_slice(start);
+    std::fill_n(spare.begin(), num_spare * COMM_WIDTH, 0.0);
     comm->reverse_comm(pair, width);
-    for (int64_t node = 0; node < graph->num_local; ++node)
-      add_row(scalar, rows + node * row_bytes + offset, slot(graph->node_atoms[node]), bytes);
   }
 }
 
-int LammpsHalo::pack(int num, const int *atoms, double *buffer) const
+int LammpsHalo::pack(int num, const int *atoms, double *buffer)
 {
-  for (int i = 0; i < num; ++i) memcpy(buffer + i * width, slot(atoms[i]), width * sizeof(double));
+  for (int i = 0; i < num; ++i) memcpy(buffer + i * width, slice(atoms[i]), slice_bytes);
   return num * width;
 }
 
 void LammpsHalo::unpack(int num, int first, const double *buffer)
 {
-  std::copy_n(buffer, static_cast<size_t>(num) * width, slot(first));
+  for (int i = 0; i < num; ++i) memcpy(slice(first + i), buffer + i * width, slice_bytes);
 }
 
-int LammpsHalo::pack(int num, int first, double *buffer) const
+int LammpsHalo::pack(int num, int first, double *buffer)
 {
-  std::copy_n(slot(first), static_cast<size_t>(num) * width, buffer);
+  for (int i = 0; i < num; ++i) memcpy(buffer + i * width, slice(first + i), slice_bytes);
   return num * width;
 }
 
 void LammpsHalo::add(int num, const int *atoms, const double *buffer)
 {
-  for (int i = 0; i < num; ++i)
-    add_row(scalar, slot(atoms[i]), buffer + i * width, width * sizeof(double));
+  for (int i = 0; i < num; ++i) add_row(scalar, slice(atoms[i]), buffer + i * width, slice_bytes);
+}
+
+size_t LammpsHalo::memory_bytes() const
+{
+  return row_of_atom.capacity() * sizeof(int64_t) + spare.capacity() * sizeof(double);
 }
 
 }    // namespace ictp

@@ -12,12 +12,13 @@
 namespace ictp {
 
 /// Node features between processes, by LAMMPS' own forward and reverse communication of a pair
-/// style.
+/// style, straight from and to the rows of the model's tensors.
 class LammpsHalo : public Halo {
  public:
   /// Doubles per atom in one message. Fixed, because pair_style hybrid sizes LAMMPS' buffers before
-  /// the model file is read; wider features travel in several slices.
-  static constexpr int COMM_WIDTH = 64;
+  /// the model file is read; wider features travel in several slices. 1 kB: 64 channels of ranks 0
+  /// and 1 in float32 are one slice.
+  static constexpr int COMM_WIDTH = 128;
 
   /// comm by reference: the command comm_style exchanges the object.
   LammpsHalo(LAMMPS_NS::Pair *pair, LAMMPS_NS::Comm *&comm)
@@ -26,34 +27,40 @@ class LammpsHalo : public Halo {
   {
   }
 
-  /// The graph and the atoms (owned and ghost) of the evaluation to come.
-  void attach(const Graph &current, int num_atoms);
+  /// The graph and the atoms (owned and ghost) of the evaluations to come; call when either is
+  /// rebuilt.
+  void attach(const Graph &graph, int num_atoms);
 
   void forward(std::byte *rows, size_t row_bytes) override;
   void reverse(std::byte *rows, size_t row_bytes, Scalar type) override;
 
   // what LAMMPS' four callbacks do; they return the number of doubles
-  int pack(int num, const int *atoms, double *buffer) const;
+  int pack(int num, const int *atoms, double *buffer);
   void unpack(int num, int first, const double *buffer);
-  int pack(int num, int first, double *buffer) const;
+  int pack(int num, int first, double *buffer);
   void add(int num, const int *atoms, const double *buffer);
 
-  size_t memory_bytes() const { return slots.capacity() * sizeof(double); }
+  size_t memory_bytes() const;
 
  private:
-  size_t begin_slice(size_t offset, size_t row_bytes);
-  double *slot(int atom) { return slots.data() + static_cast<size_t>(atom) * width; }
-  const double *slot(int atom) const { return slots.data() + static_cast<size_t>(atom) * width; }
+  void begin(std::byte *rows, size_t row_bytes);
+  void begin_slice(size_t offset);
+  /// Where the current slice of an atom's features lies.
+  std::byte *slice(int atom);
 
   LAMMPS_NS::Pair *pair;
   LAMMPS_NS::Comm *&comm;
-  const Graph *graph = nullptr;
-  int num_atoms = 0;
+  std::vector<int64_t> row_of_atom;    // of `rows`, or -1 - row of `spare`
+  size_t num_spare = 0;
+  // One slice for each atom that stands for no node: further images of one atom, atoms the model
+  // leaves alone. What they hold may be relayed to the next process.
+  std::vector<double> spare;
+
+  // the transfer under way
+  std::byte *rows = nullptr;
+  size_t row_bytes = 0, offset = 0, slice_bytes = 0;
+  int width = 0;    // doubles of a slice
   Scalar scalar = Scalar::FLOAT64;
-  int width = 0;    // doubles of a row in the current slice
-  // One slice of features, a row for each of LAMMPS' atoms, owned or ghost, node or not: a ghost
-  // may be relayed to the next process.
-  std::vector<double> slots;
 };
 
 }    // namespace ictp

@@ -34,16 +34,18 @@ void PairICTP::compute(int eflag, int vflag)
     failure = evaluate();
   else
     sit_out();
+  const double evaluated = ictp::now();
   if (failure.empty())
     failure = ictp::describe_non_finite(impl->builder->graph(), impl->result, impl->tags.data());
+  const double checked = ictp::now();
   if (comm->nprocs > 1)
     failure = ictp::common_failure(failure, world);
   if (!failure.empty())
     error->all(FLERR, "Pair style ictp, step {}: {}", update->ntimestep, failure);
-
-  const double start = ictp::now();
+  const double agreed = ictp::now();
   tally();
-  impl->scatter_seconds += ictp::now() - start;
+  impl->scatter_seconds += checked - evaluated + ictp::now() - agreed;
+  impl->model->timings().exchange += agreed - checked;    // it waits for the slowest process
 }
 
 std::string PairICTP::build_graph()
@@ -65,6 +67,8 @@ std::string PairICTP::build_graph()
       impl->builder->rebuild(
           {atom->nlocal, atom->nghost, impl->model_types.data(), impl->tags.data()},
           {list->inum, list->ilist, list->numneigh, list->firstneigh, NEIGHMASK});
+      if (comm->nprocs > 1)
+        impl->halo.attach(impl->builder->graph(), num_atoms);
       impl->list_builds = neighbor->ncalls;
       impl->list_step = neighbor->lastcall;
     }
@@ -124,7 +128,6 @@ void PairICTP::remove_excluded_atoms()
 std::string PairICTP::evaluate()
 {
   const ictp::Graph &graph = impl->builder->graph();
-  impl->halo.attach(graph, atom->nlocal + atom->nghost);
   ++impl->num_evaluations;
   try {
     impl->result = impl->model->evaluate(graph, comm->nprocs > 1 ? &impl->halo : nullptr);

@@ -16,6 +16,8 @@ from pyictp.radial import EdgeLengths, RadialTable
 VALUE_TOLERANCE = 1e-6  # largest error of a value, relative to the largest value
 SLOPE_TOLERANCE = 1e-5  # the same of slopes
 INTERVALS = tuple(base << k for k in range(5, 13) for base in (2, 3))  # 64, 96, 128, 192, ...
+# Where between two knots cubic Hermite interpolation is worst: values at 1/2, slopes at the others.
+WORST = (0.5 - 12**-0.5, 0.5, 0.5 + 12**-0.5)
 NEAR_ZERO = 1e-5  # [A] where the values at zero are taken: there sin(k r)/r is 0/0
 
 
@@ -58,7 +60,8 @@ def fit_table(radial: Callable[[Tensor], Tensor], r_cut: float, num_channels: in
         )
         slopes[0] = 0.0  # Bessel functions are even, and the cutoff begins with r^p
         table = RadialTable(values, slopes, r_cut, num_channels)
-        between = (torch.arange(5 * intervals).double() + 0.5) * (r_cut / (5 * intervals))
+        knots = torch.arange(intervals, dtype=torch.float64).unsqueeze(1)
+        between = (knots + torch.tensor(WORST, dtype=torch.float64)).flatten() * table.spacing
         errors = [
             ((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-300)).item()
             for ours, theirs in zip(

@@ -92,7 +92,8 @@ def test_convolution_refuses(changes, text):
         "radial": torch.ones(2, 1),
         "neighbors": torch.zeros(2, dtype=torch.int64),
         "offsets": torch.tensor([0, 2]),
-        "paths": torch.tensor([[0, 1, 1, 0, 0, 1]]),
+        "paths": torch.tensor([[0, 1, 1, 0, 0, 0]]),
+        "rows": torch.tensor([0, 1]),
         "terms": torch.zeros(1, 2, dtype=torch.int64),
         "values": torch.ones(1, dtype=torch.float64),
     }

@@ -100,8 +100,8 @@ def test_number_of_layers(num_layers, export, tmp_path):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 2e-5)])
 def test_features_wider_than_a_message(dtype, tolerance, export, tmp_path):
-    # 131 is odd (float32 leaves half a double over) and needs two or three slices of 64 doubles
-    pair = pair_lines(export(MessageToy, num_layers=2, width=131, dtype=dtype))
+    # 259 is odd (float32 leaves half a double over) and needs two or three slices of 128 doubles
+    pair = pair_lines(export(MessageToy, num_layers=2, width=259, dtype=dtype))
     limits = {name: tolerance for name in ("node_energies", "forces", "positions")}
     limits["virial"] = 50 * tolerance
     compare(tmp_path, STRUCTURES["bulk"], Deck(pair, processes=2), limits)

@@ -27,10 +27,10 @@ def test_a_table_is_as_exact_as_it_says() -> None:
     found = fit_table(gaussian, 3.0, 2)
     r = torch.linspace(0.01, 3.2, 3001, dtype=torch.float64).requires_grad_()
     values, expected = found.table(r.unsqueeze(1)), gaussian(r)
-    assert 0 < (values - expected).abs().max() / expected.abs().max() < 1.05 * found.value_error
+    assert 0 < (values - expected).abs().max() / expected.abs().max() < 1.02 * found.value_error
     (slope,) = torch.autograd.grad(values[:, 3].sum(), r)
     (exact,) = torch.autograd.grad(expected[:, 3].sum(), r)
-    assert (slope - exact).abs().max() / exact.abs().max() < 1e-5
+    assert (slope - exact).abs().max() / exact.abs().max() < 1.02 * found.slope_error <= 1.02e-5
     assert values[r > 3.0].abs().max() == 0.0
 
 

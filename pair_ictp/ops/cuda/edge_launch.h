@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+#ifndef ICTP_CUDA_EDGE_LAUNCH_H
+#define ICTP_CUDA_EDGE_LAUNCH_H
+
+#include "ops/edge_kernels.h"
+
+#include <cuda_runtime_api.h>
+
+// What starts the edge convolution on a GPU: plain pointers to its memory, no PyTorch.
+
+namespace ictp {
+
+/// Irreps that pointers in kernel arguments have room for: ranks 0 to 7, true and pseudo.
+constexpr int MOST_IRREPS = 16;
+
+/// A polynomial for several threads: rows of one level need only rows of those before.
+template <typename T>
+struct LevelProgram {
+  ProgramView<T> program;
+  const int32_t *levels;    ///< (num_levels+1) the first target of each, and the end
+  int32_t num_levels;
+};
+
+/// Tables shared by all edges; rows as in EdgeShape, leaves are a direction and 1.
+template <typename T>
+struct DeviceEdgeShape {
+  const EdgePath *paths;
+  LevelProgram<T> values, adjoint;
+  int32_t num_paths, num_leaves, num_rows, matrix_size;
+};
+
+/// Operands, results and gradients.
+template <typename T>
+struct DeviceEdgeData {
+  const int64_t *neighbors, *offsets;
+  int64_t num_centers;
+  int32_t num_channels;      ///< C, any number
+  int32_t table_channels;    ///< those of the table: C or more
+  int32_t in_size;           ///< components of a node's features
+  const T *features;
+  const double *vectors;
+  RadialTable<T> table;
+  int32_t num_paths_to[MOST_IRREPS];
+  T *out[MOST_IRREPS];               ///< per irrep (N, d3, P_z*C)
+  const T *grad_out[MOST_IRREPS];    ///< the same
+  T *grad_features;                  ///< added to; null: not wanted
+  double *grad_vectors;
+};
+
+/// cudaErrorMemoryAllocation: not even one edge's tables fit into the memory of a block.
+template <typename T>
+cudaError_t launch_edge_forward(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
+                                cudaStream_t stream);
+
+template <typename T>
+cudaError_t launch_edge_backward(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
+                                 cudaStream_t stream);
+
+}    // namespace ictp
+
+#endif

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+#ifndef ICTP_CUDA_EDGE_TILE_H
+#define ICTP_CUDA_EDGE_TILE_H
+
+#include "ops/cuda/edge_launch.h"
+#include "ops/cuda/launch.h"
+#include "ops/cuda/polynomial_device.h"
+
+// Only for .cu files: the edges of one center that a block has at hand, in its shared memory.
+// What is one number per edge (harmonics, coupling matrices) is computed with edges across lanes,
+// what is one number per channel with channels across lanes.
+
+namespace ictp {
+
+constexpr int MOST_WARPS = 8;
+
+template <int N>
+struct Number {
+  static constexpr int value = N;
+};
+
+/// Arrays of `size` elements per row, one per edge; a power of two up to a warp.
+template <typename T>
+struct EdgeTile {
+  int size;
+  double *inverse_length;
+  int64_t *node;        ///< the neighbor
+  T *rows;              ///< of the polynomial
+  T *value_weights;     ///< 4 of the knots' numbers for the radial weight
+  T *slope_weights;     ///< 4 for its derivative
+  T *grads;             ///< gradients of the rows
+  T *grad_lengths;      ///< one row per path
+  int32_t *interval;    ///< the lower knot
+
+  static std::size_t bytes_per_edge(const DeviceEdgeShape<T> &shape, bool gradients)
+  {
+    const int rows = shape.num_rows + 8 + (gradients ? shape.num_rows + shape.num_paths : 0);
+    return sizeof(double) + sizeof(int64_t) + rows * sizeof(T) + sizeof(int32_t);
+  }
+
+  /// Largest alignment first; forward has no gradients and never touches them.
+  __device__ EdgeTile(const DeviceEdgeShape<T> &shape, int size, bool gradients)
+      : size(size)
+      , inverse_length(shared_memory())
+      , node(reinterpret_cast<int64_t *>(inverse_length + size))
+      , rows(reinterpret_cast<T *>(node + size))
+      , value_weights(rows + shape.num_rows * size)
+      , slope_weights(value_weights + 4 * size)
+      , grads(slope_weights + 4 * size)
+      , grad_lengths(grads + (gradients ? shape.num_rows * size : 0))
+      , interval(reinterpret_cast<int32_t *>(grad_lengths + (gradients ? shape.num_paths * size : 0)))
+  {
+  }
+};
+
+/// Edges that a block takes together; 0 if its memory is too small for one.
+template <typename T>
+int tile_size(const DeviceEdgeShape<T> &shape, bool gradients)
+{
+  constexpr int FEW = 8;    // fewer edges leave most threads idle: better ask for more memory
+  const std::size_t per_edge = EdgeTile<T>::bytes_per_edge(shape, gradients);
+  for (int size = WARP; size >= FEW; size /= 2)
+    if (size * per_edge <= USUAL_SHARED_BYTES)
+      return size;
+  for (int size = FEW; size > 0; size /= 2)
+    if (size * per_edge <= most_shared_bytes())
+      return size;
+  return 0;
+}
+
+/// The direction of an edge, and its place between two knots.
+template <typename T>
+__device__ void read_edge(const EdgeTile<T> &tile, const DeviceEdgeData<T> &data, int64_t edge,
+                          int e)
+{
+  const double *vector = data.vectors + 3 * edge;
+  const double r = sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2]);
+  for (int k = 0; k < 3; ++k) tile.rows[k * tile.size + e] = static_cast<T>(vector[k] / r);
+  tile.rows[3 * tile.size + e] = T(1);
+  tile.inverse_length[e] = 1.0 / r;
+  tile.node[e] = data.neighbors[edge];
+  const double scaled = r / data.table.spacing;
+  const bool inside = scaled < static_cast<double>(data.table.num_intervals);
+  const int32_t k = inside ? static_cast<int32_t>(scaled) : 0;
+  const double t = inside ? scaled - k : 0.0, s = 1.0 - t;
+  tile.interval[e] = k;
+  const double value[4] = {(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t), -t * t * s};
+  const double slope[4] = {-6.0 * t * s, s * (1.0 - 3.0 * t), 6.0 * t * s, t * (3.0 * t - 2.0)};
+  for (int n = 0; n < 4; ++n) {
+    tile.value_weights[n * tile.size + e] = inside ? static_cast<T>(value[n]) : T(0);
+    tile.slope_weights[n * tile.size + e] =
+        inside ? static_cast<T>(slope[n] / data.table.spacing) : T(0);
+  }
+}
+
+/// Runs a program for all edges of the tile, all threads of the block together.
+template <typename T>
+__device__ void run_levels(const LevelProgram<T> &levels, T *out, const T *left, const T *right,
+                           int size)
+{
+  const int e = threadIdx.x % size, first = threadIdx.x / size, step = blockDim.x / size;
+  for (int32_t level = 0; level < levels.num_levels; ++level) {
+    for (int32_t k = levels.levels[level] + first; k < levels.levels[level + 1]; k += step)
+      out[levels.program.targets[k] * size + e] =
+          sum_terms(levels.program, k, left + e, right + e, size);
+    __syncthreads();
+  }
+}
+
+/// Reads `count` edges and computes their coupling matrices. Lanes beyond repeat the first edge, so
+/// that they compute with valid numbers.
+template <typename T>
+__device__ void take_edges(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
+                           const EdgeTile<T> &tile, int64_t first, int count)
+{
+  __syncthreads();    // the edges before are no longer read
+  for (int e = threadIdx.x; e < tile.size; e += blockDim.x)
+    read_edge(tile, data, first + (e < count ? e : 0), e);
+  __syncthreads();
+  run_levels(shape.values, tile.rows, tile.rows, tile.rows, tile.size);
+}
+
+/// Where the coupling matrix of a path begins, among rows or their gradients.
+template <typename T>
+__device__ inline T *matrix_rows(const DeviceEdgeShape<T> &shape, const EdgeTile<T> &tile, T *rows,
+                                 int64_t slot)
+{
+  return rows + (shape.num_rows - shape.matrix_size + slot) * tile.size;
+}
+
+/// The channels of one lane: N at a distance of a warp. Those beyond the last one repeat it.
+template <int N>
+struct LaneChannels {
+  int at[N];
+  bool valid[N];
+
+  __device__ LaneChannels(int first, int num_channels)
+  {
+    for (int n = 0; n < N; ++n) {
+      const int c = first + static_cast<int>(threadIdx.x) % WARP + n * WARP;
+      valid[n] = c < num_channels;
+      at[n] = valid[n] ? c : num_channels - 1;
+    }
+  }
+};
+
+/// The four numbers of the two knots around an edge, times four weights.
+template <typename T>
+__device__ inline T interpolate(const T *weights, int stride, const T (&knots)[4])
+{
+  return (weights[0] * knots[0] + weights[stride] * knots[1]) +
+         (weights[2 * stride] * knots[2] + weights[3 * stride] * knots[3]);
+}
+
+template <typename T>
+__device__ inline void read_knots(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
+                                  int64_t interval, int path, int channel, T (&knots)[4])
+{
+  const int64_t row = data.table_channels;
+  const T *low = data.table.knots + (interval * shape.num_paths + path) * 2 * row + channel;
+  const T *high = low + shape.num_paths * 2 * row;
+  knots[0] = low[0];
+  knots[1] = low[row];
+  knots[2] = high[0];
+  knots[3] = high[row];
+}
+
+/// Calls body(first component, number of components) for pieces that registers hold.
+template <typename Body>
+__device__ inline void each_piece(int dim, Body body)
+{
+  int m = 0;
+  for (; dim - m >= 9; m += 9) body(m, Number<9>{});
+  for (; dim - m >= 7; m += 7) body(m, Number<7>{});
+  for (; dim - m >= 5; m += 5) body(m, Number<5>{});
+  for (; dim - m >= 3; m += 3) body(m, Number<3>{});
+  for (; dim - m >= 1; m += 1) body(m, Number<1>{});
+}
+
+}    // namespace ictp
+
+#endif
