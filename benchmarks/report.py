@@ -110,10 +110,10 @@ def training_table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def write(path: Path, report: dict[str, Any]) -> None:
-    """Write the report with numbers of four digits."""
+def write(path: Path, report: dict[str, Any], notes: dict[str, str] = NOTES) -> None:
+    """Write the report with numbers of four digits, and what they mean."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_rounded({**report, "notes": NOTES}), indent=1) + "\n")
+    path.write_text(json.dumps(_rounded({**report, "notes": notes}), indent=1) + "\n")
 
 
 def _rounded(value: Any) -> Any:

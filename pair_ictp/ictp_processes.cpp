@@ -57,7 +57,7 @@ std::string describe_phases(const std::vector<Phase> &phases, int num_evaluation
                   1e3 * sum / num_processes / num_evaluations, 1e3 * slowest / num_evaluations);
     text += part;
   }
-  return text + "\n";
+  return text;
 }
 
 }    // namespace ictp

@@ -217,8 +217,8 @@ void PairICTP::finish()
                                                   {"scatter", impl->scatter_seconds}},
                                                  impl->num_evaluations, world);
   if (comm->me == 0)
-    utils::logmesg(lmp, text);
-  impl->num_evaluations = 0;
+    utils::logmesg(lmp, "{}, neighbor lists read {}\n", text, impl->num_lists);
+  impl->num_evaluations = impl->num_lists = 0;
   impl->graph_seconds = impl->scatter_seconds = 0.0;
   impl->model->timings() = ictp::ModelTimings();
 }

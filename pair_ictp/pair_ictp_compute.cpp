@@ -69,6 +69,7 @@ std::string PairICTP::build_graph()
           {list->inum, list->ilist, list->numneigh, list->firstneigh, NEIGHMASK});
       if (comm->nprocs > 1)
         impl->halo.attach(impl->builder->graph(), num_atoms);
+      ++impl->num_lists;
       impl->list_builds = neighbor->ncalls;
       impl->list_step = neighbor->lastcall;
     }

@@ -36,7 +36,7 @@ struct LAMMPS_NS::PairICTP::Impl {
   int energy_flag = 0;             // what fix pair sets to ask for them; they are kept anyway
   std::vector<double> energies;    // (nlocal)
 
-  int num_evaluations = 0;
+  int num_evaluations = 0, num_lists = 0;    // since the last end of a run
   double graph_seconds = 0.0, scatter_seconds = 0.0;
 };
 

@@ -1,201 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "ops/edge_kernels.h"
 
-#include "ops/polynomial_kernels.h"
-
-#include <cmath>
-#include <cstdlib>
+#include "ops/edge_tile.h"
 
 // Compiled once per instruction set (ICTP_ISA names it); nothing but the compiler's vectoriser.
-// Edges of one center are taken TILE at a time: what is one number per edge (harmonics, coupling
-// matrices) is computed for all of them at once, what is one number per channel edge by edge.
 
 namespace ictp {
 namespace {
-
-constexpr int64_t TILE = 16;
-
-template <typename T>
-constexpr int TILE_VECTORS = TILE / BLOCK<T>;
-
-template <typename T>
-class Buffer {
- public:
-  explicit Buffer(uint64_t size)
-      : memory(static_cast<T *>(std::aligned_alloc(64, (size * sizeof(T) / 64 + 1) * 64)))
-  {
-    for (uint64_t k = 0; k < size; ++k) memory[k] = T(0);
-  }
-
-  Buffer(const Buffer &) = delete;
-  Buffer &operator=(const Buffer &) = delete;
-  ~Buffer() { std::free(memory); }
-  T *data() const { return memory; }
-
- private:
-  T *memory;
-};
-
-template <typename T>
-struct ValueAndSlope {
-  Vector<T> value, slope;
-};
-
-/// Radial weights as they are given: one row per edge.
-template <typename T>
-struct GivenRadial {
-  static constexpr bool HAS_SLOPE = false;    ///< what the gradient of the length needs
-  const T *rows;                              // of the tile's first edge
-  int64_t num_paths, num_channels;
-
-  Vector<T> value(int64_t edge, int64_t path, int64_t c) const
-  {
-    return load(rows + (edge * num_paths + path) * num_channels + c);
-  }
-
-  /// The derivative with respect to the edge length is not known here.
-  ValueAndSlope<T> value_and_slope(int64_t edge, int64_t path, int64_t c) const
-  {
-    return {value(edge, path, c), Vector<T>{}};
-  }
-};
-
-/// Radial weights between two knots of a table.
-template <typename T>
-struct TabulatedRadial {
-  static constexpr bool HAS_SLOPE = true;
-  const T *knot[TILE];
-  T value_weights[TILE][4], slope_weights[TILE][4];
-  int64_t num_paths, num_channels;
-
-  /// Places an edge of length r between its knots.
-  void place(const RadialTable<T> &table, int64_t edge, double r)
-  {
-    const double scaled = r / table.spacing;
-    const bool inside = scaled < static_cast<double>(table.num_intervals);
-    const int64_t k = inside ? static_cast<int64_t>(scaled) : 0;
-    const double t = inside ? scaled - static_cast<double>(k) : 0.0, s = 1.0 - t;
-    knot[edge] = table.knots + k * num_paths * 2 * num_channels;
-    const double value[4] = {(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t),
-                             -t * t * s};
-    const double slope[4] = {-6.0 * t * s, s * (1.0 - 3.0 * t), 6.0 * t * s, t * (3.0 * t - 2.0)};
-    for (int n = 0; n < 4; ++n) {
-      value_weights[edge][n] = inside ? static_cast<T>(value[n]) : T(0);
-      slope_weights[edge][n] = inside ? static_cast<T>(slope[n] / table.spacing) : T(0);
-    }
-  }
-
-  Vector<T> value(int64_t edge, int64_t path, int64_t c) const
-  {
-    const T *low = knot[edge] + path * 2 * num_channels + c;
-    const T *high = low + num_paths * 2 * num_channels;
-    const T *w = value_weights[edge];
-    return (w[0] * load(low) + w[1] * load(low + num_channels)) +
-           (w[2] * load(high) + w[3] * load(high + num_channels));
-  }
-
-  ValueAndSlope<T> value_and_slope(int64_t edge, int64_t path, int64_t c) const
-  {
-    const T *low = knot[edge] + path * 2 * num_channels + c;
-    const T *high = low + num_paths * 2 * num_channels;
-    const T *w = value_weights[edge], *s = slope_weights[edge];
-    const Vector<T> k0 = load(low), k1 = load(low + num_channels), k2 = load(high),
-                    k3 = load(high + num_channels);
-    return {(w[0] * k0 + w[1] * k1) + (w[2] * k2 + w[3] * k3),
-            (s[0] * k0 + s[1] * k1) + (s[2] * k2 + s[3] * k3)};
-  }
-};
-
-/// The edges at hand: at most TILE of one center.
-template <typename T>
-struct Tile {
-  Tile(const EdgeShape<T> &shape, const EdgeData<T> &data)
-      : shape(shape)
-      , data(data)
-      , memory(2 * shape.num_rows * TILE)
-      , pointers(2 * shape.num_rows)
-      , rows(pointers.data())
-      , grads(rows + shape.num_rows)
-  {
-    for (int64_t k = 0; k < 2 * shape.num_rows; ++k) rows[k] = memory.data() + k * TILE;
-    for (int64_t e = 0; e < TILE; ++e) rows[shape.num_leaves - 1][e] = T(1);
-    tabulated.num_paths = given.num_paths = shape.num_paths;
-    tabulated.num_channels = given.num_channels = shape.num_channels;
-  }
-
-  /// Reads edges and computes their coupling matrices. Lanes beyond `size` repeat the first edge.
-  void take(int64_t first_edge, int64_t size)
-  {
-    first = first_edge;
-    count = size;
-    for (int64_t e = 0; e < TILE; ++e) {
-      const int64_t edge = first + (e < count ? e : 0);
-      if (data.vectors)
-        take_vector(data.vectors + 3 * edge, e);
-      else
-        for (int64_t k = 0; k + 1 < shape.num_leaves; ++k)
-          rows[k][e] = data.harmonics[edge * (shape.num_leaves - 1) + k];
-    }
-    if (data.radial)
-      given.rows = data.radial + first * shape.num_paths * shape.num_channels;
-    run(Number<TILE_VECTORS<T>>{}, shape.values, rows, rows, rows);
-  }
-
-  const T *features(int64_t e) const
-  {
-    return data.features + data.neighbors[first + e] * shape.in_size * shape.num_channels;
-  }
-
-  T *matrix_row(int64_t slot) const { return rows[shape.num_rows - shape.matrix_size + slot]; }
-  T *grad_matrix_row(int64_t slot) const
-  {
-    return grads[shape.num_rows - shape.matrix_size + slot];
-  }
-
-  /// From gradients of matrices and lengths to those of harmonics or vectors.
-  void give_gradients(const T *grad_lengths)
-  {
-    run(Number<TILE_VECTORS<T>>{}, shape.adjoint, grads, grads, rows);
-    for (int64_t e = 0; e < count; ++e) {
-      if (data.grad_vectors)
-        give_vector(data.grad_vectors + 3 * (first + e), grad_lengths[e], e);
-      if (data.grad_harmonics)
-        for (int64_t k = 0; k + 1 < shape.num_leaves; ++k)
-          data.grad_harmonics[(first + e) * (shape.num_leaves - 1) + k] = grads[k][e];
-    }
-  }
-
-  const EdgeShape<T> &shape;
-  const EdgeData<T> &data;
-  int64_t first = 0, count = 0;
-  GivenRadial<T> given{};
-  TabulatedRadial<T> tabulated{};
-
- private:
-  void take_vector(const double *vector, int64_t e)
-  {
-    const double r =
-        std::sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2]);
-    for (int k = 0; k < 3; ++k) rows[k][e] = static_cast<T>(vector[k] / r);
-    inverse_length[e] = 1.0 / r;
-    tabulated.place(data.table, e, r);
-  }
-
-  /// d/dr and, of what depends on the direction n = vector/r, the part across n.
-  void give_vector(double *gradient, T grad_length, int64_t e) const
-  {
-    double along = 0.0;
-    for (int k = 0; k < 3; ++k) along += double(grads[k][e]) * double(rows[k][e]);
-    for (int k = 0; k < 3; ++k)
-      gradient[k] = (double(grads[k][e]) - along * double(rows[k][e])) * inverse_length[e] +
-                    double(grad_length) * double(rows[k][e]);
-  }
-
-  Buffer<T> memory;
-  Buffer<T *> pointers;
-  T **rows, **grads;
-  double inverse_length[TILE] = {};
-};
 
 /// Calls body(first component, number of components) for pieces that registers hold.
 template <int MOST, typename Body>
@@ -341,7 +152,7 @@ inline void scatter(Wants, Number<D1>, Number<D3>, const Radial &radial, int64_t
 /// followed by that of the length.
 template <typename Wants, typename T, typename Radial>
 void scatter_edge(Wants wanted, const Tile<T> &tile, const Radial &radial, int64_t center,
-                  int64_t e, T *grad_matrices, T *matrix)
+                  int64_t e, T *grad_matrices)
 {
   const EdgeShape<T> &shape = tile.shape;
   const EdgeData<T> &data = tile.data;
@@ -350,7 +161,7 @@ void scatter_edge(Wants wanted, const Tile<T> &tile, const Radial &radial, int64
   T *grad_features = data.grad_features ? data.grad_features + data.neighbors[tile.first + e] *
                                                                    shape.in_size * num_channels
                                         : nullptr;
-  for (int64_t k = 0; k < shape.matrix_size; ++k) matrix[k] = tile.matrix_row(k)[e];
+  const T *matrix = tile.of_edge(e);
   Vector<T> grad_length = {};
   for (int64_t p = 0; p < shape.num_paths; ++p) {
     const EdgePath &path = shape.paths[p];
@@ -382,30 +193,27 @@ void scatter_edge(Wants wanted, const Tile<T> &tile, const Radial &radial, int64
   store(grad_matrices + shape.matrix_size * BLOCK<T>, grad_length);
 }
 
-/// The edges of one center; which gradients are wanted is known to the compiler.
+/// The edges of one center.
 template <typename Wants, typename T, typename Radial>
 void scatter_center(Wants wanted, Tile<T> &tile, const Radial &radial, int64_t center,
-                    T *grad_matrices, T *matrix)
+                    T *grad_matrices)
 {
-  const EdgeShape<T> &shape = tile.shape;
   const int64_t last = tile.data.offsets[center + 1];
   for (int64_t edge = tile.data.offsets[center]; edge < last; edge += TILE) {
     tile.take(edge, last - edge < TILE ? last - edge : TILE);
-    T grad_lengths[TILE];
+    tile.sort_by_edge();
     for (int64_t e = 0; e < tile.count; ++e) {
-      scatter_edge(wanted, tile, radial, center, e, grad_matrices, matrix);
+      scatter_edge(wanted, tile, radial, center, e, grad_matrices);
       if constexpr (Wants::matrix)
-        for (int64_t k = 0; k <= shape.matrix_size; k += BLOCK<T>) {
-          T sums[BLOCK<T>];
-          store(sums, row_sums(grad_matrices + k * BLOCK<T>));
-          for (int64_t n = 0; n < BLOCK<T> && k + n < shape.matrix_size; ++n)
-            tile.grad_matrix_row(k + n)[e] = sums[n];
-          if (shape.matrix_size - k < BLOCK<T>)
-            grad_lengths[e] = sums[shape.matrix_size - k];
+        for (int64_t k = 0; k <= tile.shape.matrix_size; k += BLOCK<T>) {
+          Vector<T> block[BLOCK<T>];
+          for (int64_t n = 0; n < BLOCK<T>; ++n)
+            block[n] = load(grad_matrices + (k + n) * BLOCK<T>);
+          store(tile.of_edge(e) + k, row_sums<T>(block));
         }
     }
     if constexpr (Wants::matrix)
-      tile.give_gradients(grad_lengths);
+      tile.give_gradients();
   }
 }
 
@@ -416,10 +224,9 @@ void backward_of(Tile<T> &tile, const Radial &radial, int64_t begin, int64_t end
   const EdgeData<T> &data = tile.data;
   // whole vectors of rows, so that sums may read beyond the last one
   const Buffer<T> grad_matrices((shape.matrix_size + 1 + BLOCK<T>) *BLOCK<T>);
-  const Buffer<T> matrix(shape.matrix_size);
   const auto run_with = [&](auto wanted) {
     for (int64_t center = begin; center < end; ++center)
-      scatter_center(wanted, tile, radial, center, grad_matrices.data(), matrix.data());
+      scatter_center(wanted, tile, radial, center, grad_matrices.data());
   };
   if constexpr (Radial::HAS_SLOPE) {
     if (data.grad_features)

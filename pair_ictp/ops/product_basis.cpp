@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: MIT
-#include "ops/instruction_set.h"
-#include "ops/product_kernels.h"
-#include "ops/program.h"
+#include "ops/cuda/devices.h"
+#include "ops/cuda/dispatch.h"
+#include "ops/product_problem.h"
 
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include <numeric>
-
-// The product basis on the CPU: a polynomial of A and the path weights, channel by channel. Its
-// gradient is the adjoint polynomial; the gradient of that gradient, which training needs, is both
+// The product basis: a polynomial of A and the path weights, channel by channel. Its gradient is
+// the adjoint polynomial; the gradient of that gradient, which training needs, is both
 // differentiated along a direction.
 
 namespace ictp {
@@ -20,54 +16,6 @@ namespace {
 using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-template <typename T>
-const ProductKernels<T> &kernels()
-{
-#if defined(__x86_64__)
-  static const ProductKernelSet &set =
-      best_of(product_kernels_baseline, &product_kernels_avx2, &product_kernels_avx512);
-#else
-  static const ProductKernelSet &set = product_kernels_baseline;
-#endif
-  if constexpr (std::is_same_v<T, float>)
-    return set.single;
-  else
-    return set.full;
-}
-
-/// What does not take part in derivatives.
-struct Polynomial {
-  Tensor species, offsets, terms, values;
-  std::vector<int64_t> dims;    ///< components of each irrep of the result
-
-  int64_t num_results() const { return std::accumulate(dims.begin(), dims.end(), int64_t{0}); }
-};
-
-/// The rows of tensors (N, d, C), one irrep after the other; undefined tensors have none.
-template <typename T>
-std::vector<NodeRow<T>> node_rows(const variable_list &tensors, const std::vector<int64_t> &dims)
-{
-  std::vector<NodeRow<T>> rows;
-  for (size_t k = 0; k < dims.size(); ++k)
-    for (int64_t m = 0; m < dims[k]; ++m) {
-      if (!tensors[k].defined()) {
-        rows.push_back({});
-        continue;
-      }
-      const int64_t num_channels = tensors[k].size(2);
-      rows.push_back({const_cast<T *>(tensors[k].template const_data_ptr<T>()) + m * num_channels,
-                      dims[k] * num_channels});
-    }
-  return rows;
-}
-
-std::vector<int64_t> dims_of(const variable_list &tensors)
-{
-  std::vector<int64_t> dims;
-  for (const Tensor &tensor : tensors) dims.push_back(tensor.size(1));
-  return dims;
-}
 
 variable_list empty_like_all(const variable_list &tensors)
 {
@@ -84,64 +32,16 @@ variable_list contiguous(variable_list tensors)
   return tensors;
 }
 
-constexpr int64_t GRAIN = 16;    // nodes per task
-
-/// The polynomial with the memory of its tables, for one type of numbers.
-template <typename T>
-struct Call {
-  Program<T> values, adjoint;
-  ProductShape<T> shape{};
-  ProductData<T> data;
-  std::vector<std::vector<NodeRow<T>>> memory;
-
-  Call(const variable_list &a, const Tensor &weights, const Polynomial &polynomial,
-       bool weights_wanted)
-  {
-    shape.num_a = 0;
-    for (const Tensor &tensor : a) shape.num_a += tensor.size(1);
-    shape.num_weights = weights.size(1);
-    shape.num_channels = weights.size(2);
-    const int64_t num_leaves = shape.num_a + shape.num_weights;
-    const int64_t num_targets = polynomial.offsets.size(0) - 1;
-    values = Program<T>(num_leaves, num_targets, polynomial.offsets.const_data_ptr<int64_t>(),
-                        polynomial.terms.const_data_ptr<int64_t>(),
-                        polynomial.values.const_data_ptr<double>());
-    shape.num_rows = num_leaves + num_targets;
-    shape.num_results = polynomial.num_results();
-    adjoint = values.adjoint(num_leaves, shape.num_rows - shape.num_results, [&](int64_t leaf) {
-      return leaf < shape.num_a || weights_wanted;
-    });
-    shape.values = values.view();
-    shape.adjoint = adjoint.view();
-    data.num_nodes = a[0].size(0);
-    data.species = polynomial.species.const_data_ptr<int64_t>();
-    data.a = rows(a, dims_of(a));
-    data.weights = weights.const_data_ptr<T>();
-  }
-
-  const NodeRow<T> *rows(const variable_list &tensors, const std::vector<int64_t> &dims)
-  {
-    memory.push_back(node_rows<T>(tensors, dims));
-    return memory.back().data();
-  }
-
-  /// Threads share the nodes; each sums gradients of the weights of its own, in a fixed order.
-  void run(typename ProductKernels<T>::Kernel kernel, const Tensor &grad_weights = Tensor())
-  {
-    const int64_t num_nodes = data.num_nodes;
-    Tensor sums;
-    if (grad_weights.defined())
-      sums = at::zeros({at::get_num_threads(), grad_weights.numel()}, grad_weights.options());
-    at::parallel_for(0, num_nodes, GRAIN, [&](int64_t begin, int64_t end) {
-      ProductData<T> part = data;
-      if (sums.defined())
-        part.grad_weights = sums.template data_ptr<T>() + at::get_thread_num() * sums.size(1);
-      kernel(shape, part, begin, end);
-    });
-    if (sums.defined())
-      grad_weights.copy_(sums.sum(0).view(grad_weights.sizes()));
-  }
-};
+ProductOperands on_gpu(const variable_list &a, const Tensor &weights, const Polynomial &polynomial)
+{
+  return {a,
+          weights,
+          polynomial.species,
+          polynomial.offsets,
+          polynomial.terms,
+          polynomial.values,
+          polynomial.dims};
+}
 
 /// Calls body with a number of the tensors' type.
 template <typename Body>
@@ -156,11 +56,16 @@ variable_list forward_kernel(const variable_list &a, const Tensor &weights,
   variable_list results;
   for (const int64_t dim : polynomial.dims)
     results.push_back(at::empty({a[0].size(0), dim, weights.size(2)}, weights.options()));
+  if constexpr (HAS_CUDA)
+    if (weights.is_cuda()) {
+      cuda_product_forward(on_gpu(a, weights, polynomial), results);
+      return results;
+    }
   with_type_of(weights, [&](auto zero) {
     using T = decltype(zero);
-    Call<T> call(a, weights, polynomial, false);
+    ProductProblem<T> call(a, weights, polynomial, false);
     call.data.results = call.rows(results, polynomial.dims);
-    call.run(kernels<T>().forward);
+    call.run(product_kernels<T>().forward);
   });
   return results;
 }
@@ -171,13 +76,19 @@ variable_list backward_kernel(const variable_list &grads, const variable_list &a
                               bool weights_wanted)
 {
   variable_list found = empty_like_all(a);
-  const Tensor grad_weights = weights_wanted ? at::empty_like(weights) : Tensor();
+  const Tensor grad_weights = weights_wanted ? at::zeros_like(weights) : Tensor();
+  if constexpr (HAS_CUDA)
+    if (weights.is_cuda()) {
+      cuda_product_backward(on_gpu(a, weights, polynomial), grads, found, grad_weights);
+      found.push_back(grad_weights);
+      return found;
+    }
   with_type_of(weights, [&](auto zero) {
     using T = decltype(zero);
-    Call<T> call(a, weights, polynomial, weights_wanted);
+    ProductProblem<T> call(a, weights, polynomial, weights_wanted);
     call.data.grad_results = call.rows(grads, polynomial.dims);
     call.data.grad_a = call.rows(found, dims_of(a));
-    call.run(kernels<T>().backward, grad_weights);
+    call.run(product_kernels<T>().backward, grad_weights);
   });
   found.push_back(grad_weights);
   return found;
@@ -191,21 +102,27 @@ variable_list tangent_kernel(const variable_list &moves, const variable_list &gr
   const variable_list along_a(moves.begin(), moves.begin() + static_cast<int64_t>(a.size()));
   const Tensor &along_weights = moves.back();
   const variable_list of_grads = empty_like_all(grads), of_a = empty_like_all(a);
-  const Tensor of_weights = weights_wanted ? at::empty_like(weights) : Tensor();
+  const Tensor of_weights = weights_wanted ? at::zeros_like(weights) : Tensor();
+  variable_list found = of_grads;
+  found.insert(found.end(), of_a.begin(), of_a.end());
+  found.push_back(of_weights);
+  if constexpr (HAS_CUDA)
+    if (weights.is_cuda()) {
+      cuda_product_tangent(on_gpu(a, weights, polynomial), moves, grads, of_grads, of_a,
+                           of_weights);
+      return found;
+    }
   with_type_of(weights, [&](auto zero) {
     using T = decltype(zero);
-    Call<T> call(a, weights, polynomial, weights_wanted);
+    ProductProblem<T> call(a, weights, polynomial, weights_wanted);
     call.data.a_tangent = call.rows(along_a, dims_of(a));
     call.data.weights_tangent = along_weights.defined() ? along_weights.const_data_ptr<T>()
                                                         : nullptr;
     call.data.grad_results = call.rows(grads, polynomial.dims);
     call.data.results = call.rows(of_grads, polynomial.dims);
     call.data.grad_a = call.rows(of_a, dims_of(a));
-    call.run(kernels<T>().tangent, of_weights);
+    call.run(product_kernels<T>().tangent, of_weights);
   });
-  variable_list found = of_grads;
-  found.insert(found.end(), of_a.begin(), of_a.end());
-  found.push_back(of_weights);
   return found;
 }
 
@@ -299,12 +216,19 @@ void check(at::TensorList a, const Tensor &weights, const Tensor &species)
       a.size(), " tensors and weights ", weights.sizes());
   for (const Tensor &tensor : a)
     TORCH_CHECK(tensor.dim() == 3 && tensor.size(0) == species.size(0) &&
-                    tensor.size(2) == weights.size(2) && tensor.is_cpu() &&
+                    tensor.size(2) == weights.size(2) && tensor.device() == weights.device() &&
                     tensor.scalar_type() == weights.scalar_type(),
                 "ictp::product_basis: expected (", species.size(0), ", d, ", weights.size(2),
-                ") on the CPU in the type of the weights, got ", tensor.sizes());
+                ") on the ", weights.is_cpu() ? "CPU" : "GPU", " in the type of the weights, got ",
+                tensor.sizes());
+  TORCH_CHECK(serves(weights) && species.device() == weights.device(),
+              "ictp::product_basis: expected ", HAS_CUDA ? "CPU or CUDA" : "CPU",
+              ", all on one device, got weights on ", weights.device(), " and species on ",
+              species.device());
   TORCH_CHECK(weights.scalar_type() == at::kFloat || weights.scalar_type() == at::kDouble,
               "ictp::product_basis: expected float32 or float64");
+  if (!weights.is_cpu())    // looking at the species would wait for the GPU; the model's embedding
+    return;                 // checks them there
   TORCH_CHECK(species.numel() == 0 || species.max().item<int64_t>() < weights.size(0),
               "ictp::product_basis: species beyond the ", weights.size(0), " of the weights");
 }
@@ -317,7 +241,8 @@ variable_list product_basis(at::TensorList a, const Tensor &weights, const Tenso
   const Polynomial polynomial{species.contiguous(), offsets, terms, values, std::move(dims)};
   const int64_t num_channels = weights.size(2);
   const int64_t block = 64 / weights.element_size();
-  const int64_t missing = (block - num_channels % block) % block;
+  // kernels on a GPU take channels in any number
+  const int64_t missing = weights.is_cpu() ? (block - num_channels % block) % block : 0;
   const auto padded = [&](const Tensor &tensor) {
     return missing ? at::constant_pad_nd(tensor, {0, missing}) : tensor.contiguous();
   };

@@ -11,7 +11,7 @@ namespace ictp {
 namespace {
 
 /// Vectors of channels taken together: the rows of one node then stay in the first-level cache.
-constexpr int MOST = 2;
+constexpr int MOST = 4;
 
 /// Memory for `num_rows` rows of one run, and pointers to the rows of one node.
 template <typename T>

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
+#include "ops/cuda/devices.h"
+#include "ops/cuda/dispatch.h"
 #include "ops/edge_problem.h"
 
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-// The edge convolution of edge vectors and tabulated radial functions, on the CPU: what an exported
-// model uses. Nothing is stored per edge but the gradient of its vector.
+// The edge convolution of edge vectors and tabulated radial functions: what an exported model uses.
+// Nothing is stored per edge but the gradient of its vector.
 
 namespace ictp {
 namespace {
@@ -27,6 +29,13 @@ void set_operands(EdgeProblem<T> &problem, const Tensor &features, const Tensor 
                         r_cut / static_cast<double>(num_intervals)};
 }
 
+TableOperands on_gpu(const Tensor &features, const Tensor &vectors, const Tensor &table,
+                     const EdgeIndices &at_, double r_cut)
+{
+  return {features,    vectors,   table,    r_cut,     at_.neighbors,
+          at_.offsets, at_.paths, at_.rows, at_.terms, at_.values};
+}
+
 struct TableConvolution : public torch::autograd::Function<TableConvolution> {
   static variable_list forward(AutogradContext *context, const Tensor &features,
                                const Tensor &vectors, const Tensor &table, const EdgeIndices &at_,
@@ -35,6 +44,9 @@ struct TableConvolution : public torch::autograd::Function<TableConvolution> {
     context->save_for_backward({features, vectors, table, at_.neighbors, at_.offsets, at_.paths,
                                 at_.rows, at_.terms, at_.values});
     context->saved_data["r_cut"] = r_cut;
+    if constexpr (HAS_CUDA)
+      if (features.is_cuda())
+        return cuda_table_forward(on_gpu(features, vectors, table, at_, r_cut));
     variable_list results;
     with_type_of(features, [&](auto zero) {
       EdgeProblem<decltype(zero)> problem(at_, NUM_LEAVES, features.size(1), features.size(2));
@@ -52,13 +64,22 @@ struct TableConvolution : public torch::autograd::Function<TableConvolution> {
     const variable_list s = context->get_saved_variables();
     const Tensor &features = s[0], &vectors = s[1], &table = s[2];
     const EdgeIndices at_ = {s[3], s[4], s[5], s[6], s[7], s[8]};
+    const double r_cut = context->saved_data["r_cut"].toDouble();
     for (Tensor &grad : grads) grad = grad.contiguous();
     const Tensor grad_features = context->needs_input_grad(0) ? at::empty_like(features) : Tensor();
     const Tensor grad_vectors = at::empty_like(vectors);
+    if constexpr (HAS_CUDA)
+      if (features.is_cuda()) {
+        if (grad_features.defined())
+          grad_features.zero_();
+        cuda_table_backward(grads, on_gpu(features, vectors, table, at_, r_cut), grad_features,
+                            grad_vectors);
+        return {grad_features, grad_vectors, Tensor(), Tensor(), Tensor()};
+      }
     with_type_of(features, [&](auto zero) {
       using T = decltype(zero);
       EdgeProblem<T> problem(at_, NUM_LEAVES, features.size(1), features.size(2));
-      set_operands(problem, features, vectors, table, context->saved_data["r_cut"].toDouble());
+      set_operands(problem, features, vectors, table, r_cut);
       problem.data.grad_vectors = grad_vectors.data_ptr<double>();
       problem.backward(grads, grad_features);
     });
@@ -81,19 +102,26 @@ variable_list table_convolution(const Tensor &features, const Tensor &vectors, c
                   vectors.size(1) == 3,
               "ictp::table_convolution: expected float64 vectors (", num_edges, ", 3), got ",
               vectors.sizes());
-  const int64_t missing = missing_channels(features, num_channels);
+  const bool on_cpu = features.is_cpu();    // kernels on a GPU take channels in any number
+  const int64_t missing = on_cpu ? missing_channels(features, num_channels) : 0;
   TORCH_CHECK(features.scalar_type() == table.scalar_type() && table.size(0) > 1 &&
                   table.size(1) == paths.size(0) && table.size(3) >= num_channels + missing &&
-                  missing_channels(table, table.size(3)) == 0 &&
+                  (!on_cpu || missing_channels(table, table.size(3)) == 0) &&
                   (table.scalar_type() == at::kFloat || table.scalar_type() == at::kDouble),
               "ictp::table_convolution: features ", features.sizes(), " do not fit the table ",
               table.sizes());
-  TORCH_CHECK(features.is_cpu() && vectors.is_cpu() && table.is_cpu(),
-              "ictp::table_convolution: expected CPU, got ", features.device());
-  TORCH_CHECK(at_.offsets.size(0) > 0 &&
-                  at_.offsets.const_data_ptr<int64_t>()[at_.offsets.size(0) - 1] == num_edges,
-              "ictp::table_convolution: expected offsets (centers+1) that end with ", num_edges);
-  const int64_t extra = table.size(3) - num_channels;
+  TORCH_CHECK(serves(features), "ictp::table_convolution: expected ",
+              HAS_CUDA ? "CPU or CUDA" : "CPU", ", got ", features.device());
+  for (const Tensor &tensor : {vectors, table, at_.neighbors, at_.offsets})
+    TORCH_CHECK(tensor.device() == features.device(),
+                "ictp::table_convolution: expected all operands on ", features.device(), ", got ",
+                tensor.device());
+  // on a GPU the last offset is not looked at: that would wait for it
+  TORCH_CHECK(
+      at_.offsets.size(0) > 0 &&
+          (!on_cpu || at_.offsets.const_data_ptr<int64_t>()[at_.offsets.size(0) - 1] == num_edges),
+      "ictp::table_convolution: expected offsets (centers+1) that end with ", num_edges);
+  const int64_t extra = on_cpu ? table.size(3) - num_channels : 0;
   const Tensor wide = extra ? at::constant_pad_nd(features, {0, extra}) : features.contiguous();
   variable_list results =
       TableConvolution::apply(wide, vectors.contiguous(), table.contiguous(), at_, r_cut);

@@ -3,6 +3,7 @@
 #define ICTP_VECTORS_H
 
 #include <cstdint>
+#include <utility>
 
 // Vectors of 64 bytes, which the compiler cuts to the machine's width. Only for files compiled once
 // per instruction set: everything is in an anonymous namespace, so that the linker cannot mix them.
@@ -53,73 +54,76 @@ inline __attribute__((always_inline)) void each_run(int64_t num_channels, Body b
   for (; c < num_channels; c += BLOCK<T>) body(c, Number<1>{});
 }
 
-/// Sums of two vectors, pairwise: the first half of the result stems from a, the second from b.
-inline __attribute__((always_inline)) Vector<float> fold(const Vector<float> &a,
-                                                         const Vector<float> &b, Number<8>)
+template <typename T, int... I>
+inline __attribute__((always_inline)) Vector<T> shuffled(const Vector<T> &a, const Vector<T> &b,
+                                                         std::integer_sequence<int, I...>)
 {
-  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
-         __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30,
-                                 31);
+  return __builtin_shufflevector(a, b, I...);
 }
 
-inline __attribute__((always_inline)) Vector<float> fold(const Vector<float> &a,
-                                                         const Vector<float> &b, Number<4>)
-{
-  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
-         __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-}
-
-inline __attribute__((always_inline)) Vector<float> fold(const Vector<float> &a,
-                                                         const Vector<float> &b, Number<2>)
-{
-  return __builtin_shufflevector(a, b, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29) +
-         __builtin_shufflevector(a, b, 2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31);
-}
-
-inline __attribute__((always_inline)) Vector<float> fold(const Vector<float> &a,
-                                                         const Vector<float> &b, Number<1>)
-{
-  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +
-         __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-}
-
-inline __attribute__((always_inline)) Vector<double> fold(const Vector<double> &a,
-                                                          const Vector<double> &b, Number<4>)
-{
-  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11) +
-         __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
-}
-
-inline __attribute__((always_inline)) Vector<double> fold(const Vector<double> &a,
-                                                          const Vector<double> &b, Number<2>)
-{
-  return __builtin_shufflevector(a, b, 0, 1, 4, 5, 8, 9, 12, 13) +
-         __builtin_shufflevector(a, b, 2, 3, 6, 7, 10, 11, 14, 15);
-}
-
-inline __attribute__((always_inline)) Vector<double> fold(const Vector<double> &a,
-                                                          const Vector<double> &b, Number<1>)
-{
-  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) +
-         __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-}
-
-/// sums[k] = sum of the elements of row k, for BLOCK rows one after the other: a tree of shuffles
-/// that halves the number of vectors at each step.
 template <typename T>
-inline __attribute__((always_inline)) Vector<T> row_sums(const T *rows)
+using Lanes = std::make_integer_sequence<int, BLOCK<T>>;
+
+/// Where lane k of a sum of neighboring groups of WIDTH lanes stems from: the first half of the
+/// result from a, the second from b; the groups `offset` lanes on.
+template <int WIDTH, int... K>
+constexpr auto fold_lanes(std::integer_sequence<int, K...>, Number<0>)
 {
-  Vector<T> level[BLOCK<T>];
-  for (int64_t k = 0; k < BLOCK<T>; ++k) level[k] = load(rows + k * BLOCK<T>);
-  const auto halve = [&](auto count, auto width) {
-    for (int k = 0; k < count.value; ++k) level[k] = fold(level[2 * k], level[2 * k + 1], width);
-  };
-  if constexpr (BLOCK<T> == 16)
-    halve(Number<8>{}, Number<8>{});
-  halve(Number<4>{}, Number<4>{});
-  halve(Number<2>{}, Number<2>{});
-  halve(Number<1>{}, Number<1>{});
-  return level[0];
+  constexpr int SIZE = sizeof...(K), HALF = SIZE / 2;
+  return std::integer_sequence<int,
+                               (K / HALF * SIZE + K % HALF / WIDTH * 2 * WIDTH + K % WIDTH)...>{};
+}
+
+template <int WIDTH, int... K>
+constexpr auto fold_lanes(std::integer_sequence<int, K...>, Number<1>)
+{
+  constexpr int SIZE = sizeof...(K), HALF = SIZE / 2;
+  return std::integer_sequence<int, (K / HALF * SIZE + K % HALF / WIDTH * 2 * WIDTH + K % WIDTH +
+                                     WIDTH)...>{};
+}
+
+/// The sums of the elements of BLOCK rows that lie one after the other: a tree of shuffles that
+/// halves the number of vectors at each step.
+template <typename T, int WIDTH = BLOCK<T> / 2>
+inline __attribute__((always_inline)) Vector<T> row_sums(Vector<T> (&rows)[BLOCK<T>])
+{
+  if constexpr (WIDTH == 0) {
+    return rows[0];
+  } else {
+    for (int k = 0; k < WIDTH; ++k) {
+      const Vector<T> a = rows[2 * k], b = rows[2 * k + 1];
+      rows[k] = shuffled<T>(a, b, fold_lanes<WIDTH>(Lanes<T>{}, Number<0>{})) +
+                shuffled<T>(a, b, fold_lanes<WIDTH>(Lanes<T>{}, Number<1>{}));
+    }
+    return row_sums<T, WIDTH / 2>(rows);
+  }
+}
+
+template <int WIDTH, int... K>
+constexpr auto upper_lanes(std::integer_sequence<int, K...>)
+{
+  return std::integer_sequence<int, (K & WIDTH ? int(sizeof...(K)) + (K ^ WIDTH) : K)...>{};
+}
+
+template <int WIDTH, int... K>
+constexpr auto lower_lanes(std::integer_sequence<int, K...>)
+{
+  return std::integer_sequence<int, (K & WIDTH ? int(sizeof...(K)) + K : (K ^ WIDTH))...>{};
+}
+
+/// Rows to columns: swaps the blocks off the diagonal, of half the size at each step.
+template <typename T, int WIDTH = BLOCK<T> / 2>
+inline __attribute__((always_inline)) void transpose(Vector<T> (&rows)[BLOCK<T>])
+{
+  if constexpr (WIDTH > 0) {
+    for (int k = 0; k < BLOCK<T>; ++k)
+      if ((k & WIDTH) == 0) {
+        const Vector<T> a = rows[k], b = rows[k | WIDTH];
+        rows[k] = shuffled<T>(a, b, upper_lanes<WIDTH>(Lanes<T>{}));
+        rows[k | WIDTH] = shuffled<T>(a, b, lower_lanes<WIDTH>(Lanes<T>{}));
+      }
+    transpose<T, WIDTH / 2>(rows);
+  }
 }
 
 }    // namespace

@@ -143,7 +143,7 @@ class ICTPModel(ExactModule):
     def edges(self, edge_index: Tensor, edge_vectors: Tensor, num_local: int) -> Edges:
         """Return what the layers see of the edges; arguments as in `forward`."""
         neighbor, offsets = edge_index[1], kernels.row_offsets(edge_index[0], num_local)
-        if self.tabulated and self.fused and not edge_vectors.is_cuda:
+        if self.tabulated and self.fused and torch.ops.ictp.serves(edge_vectors):
             empty = edge_vectors.new_empty(0)
             return Edges(neighbor, offsets, edge_vectors, empty, empty)
         vectors = edge_vectors.to(self.node_embedding.dtype)

@@ -230,7 +230,7 @@ class ProductBasis(ExactModule):
 
     def forward(self, a: list[Tensor], species: Tensor) -> list[Tensor]:
         """Return one (N, d, C') tensor per irrep of A (N, d, C') and species (N,)."""
-        if self.fused and not self.coupled and not a[0].is_cuda:
+        if self.fused and not self.coupled and torch.ops.ictp.serves(a[0]):
             return torch.ops.ictp.product_basis(
                 a, self.packed_weights(), species, self.offsets, self.terms, self.values, self.dims
             )

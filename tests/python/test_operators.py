@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
@@ -187,3 +192,38 @@ def test_a_model_is_the_same_with_and_without_operators(variant: str) -> None:
             assert a is None or not a.any()
         else:
             torch.testing.assert_close(a, b, atol=1e-10, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["baseline", "avx2", "avx512"])
+def test_every_instruction_set_computes_the_same(name: str) -> None:
+    script = """
+import copy, torch
+from model_toys import cluster_graph, make_cluster, make_model
+from pyictp.derivatives import evaluate_graph
+from pyictp.tabulate import tabulate_radial
+graph = cluster_graph(*make_cluster(20))
+for dtype, limit in ((torch.float64, 1e-11), (torch.float32, 1e-4)):
+    exact = make_model(num_channels=21)
+    model = copy.deepcopy(exact).to(dtype)
+    for _ in range(2):  # radial functions given, then tabulated
+        a = evaluate_graph(model.use_operators(True), graph, training=not model.tabulated)
+        b = evaluate_graph(model.use_operators(False), graph, training=not model.tabulated)
+        scale = b.forces.abs().max()
+        assert (a.forces - b.forces).abs().max() < limit * scale
+        if not model.tabulated:
+            weights = list(model.parameters())
+            x, y = (torch.autograd.grad(p.forces.square().sum(), weights, allow_unused=True)
+                    for p in (a, b))
+            for u, v in zip(x, y):
+                if v is not None:
+                    assert (u - v).abs().max() <= 10 * limit * max(1.0, v.abs().max())
+            tabulate_radial(model, exact)
+"""
+    environment = os.environ | {
+        "ICTP_INSTRUCTION_SET": name,
+        "PYTHONPATH": str(Path(__file__).parent),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

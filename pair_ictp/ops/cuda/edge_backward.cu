@@ -12,34 +12,40 @@
 namespace ictp {
 namespace {
 
-constexpr int power_of_two(int least)
+/// The first power of two from `least` on.
+__host__ __device__ constexpr int power_of_two(int least)
 {
   int power = 1;
   while (power < least) power *= 2;
   return power;
 }
 
+/// One step: each lane hands over half of 2*HALF sums and keeps the other; on to the next.
+template <int HALF, int COUNT, typename T>
+__device__ inline void halve_sums(T (&numbers)[COUNT], int &index)
+{
+  if constexpr (HALF > 0) {
+    constexpr int DISTANCE = WARP * HALF / COUNT;
+    const bool upper = (threadIdx.x & DISTANCE) != 0;
+    for (int k = 0; k < HALF; ++k) {
+      const T kept = upper ? numbers[k + HALF] : numbers[k];
+      const T given = upper ? numbers[k] : numbers[k + HALF];
+      numbers[k] = kept + __shfl_xor_sync(ALL_LANES, given, DISTANCE);
+    }
+    index += upper ? HALF : 0;
+    halve_sums<HALF / 2>(numbers, index);
+  }
+}
+
 /// Sums each of COUNT (a power of two) numbers over a warp, which takes little more than COUNT
-/// shuffles: with each, a lane hands over half of its sums and keeps the other. Returns one of the
-/// sums and sets `index` to its number; all 32/COUNT neighboring lanes have the same.
+/// shuffles. Returns one of the sums and sets `index` to its number; all 32/COUNT neighboring lanes
+/// have the same.
 template <int COUNT, typename T>
-__device__ T sum_over_warp(T (&numbers)[COUNT], int &index)
+__device__ inline T sum_over_warp(T (&numbers)[COUNT], int &index)
 {
   index = 0;
-  int distance = WARP / 2;
-#pragma unroll
-  for (int half = COUNT / 2; half > 0; half /= 2) {
-    const bool upper = (threadIdx.x & distance) != 0;
-#pragma unroll
-    for (int k = 0; k < half; ++k) {
-      const T kept = upper ? numbers[k + half] : numbers[k];
-      const T given = upper ? numbers[k] : numbers[k + half];
-      numbers[k] = kept + __shfl_xor_sync(ALL_LANES, given, distance);
-    }
-    index += upper ? half : 0;
-    distance /= 2;
-  }
-  for (; distance > 0; distance /= 2)
+  halve_sums<COUNT / 2>(numbers, index);
+  for (int distance = WARP / COUNT / 2; distance > 0; distance /= 2)
     numbers[0] += __shfl_xor_sync(ALL_LANES, numbers[0], distance);
   return numbers[0];
 }
@@ -61,6 +67,7 @@ __device__ void scatter(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T>
   for (int m = 0; m < D3; ++m)
     for (int n = 0; n < N; ++n)
       g[m][n] = channels.valid[n] ? grad_out[m * stride + channels.at[n]] : T(0);
+#pragma unroll 1
   for (int e = 0; e < count; ++e) {
     T weight[N], slope[N];
     for (int n = 0; n < N; ++n) {
@@ -70,6 +77,7 @@ __device__ void scatter(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T>
       slope[n] = interpolate(tile.slope_weights + e, tile.size, knots);
     }
     const int64_t node_row = tile.node[e] * data.in_size + path.in;
+#pragma unroll 1
     for (int m1 = 0; m1 < path.d1; ++m1) {
       const int64_t slot = path.matrix + m1 * path.d3 + m3;
       const int64_t row = (node_row + m1) * data.num_channels;
@@ -134,7 +142,7 @@ __device__ void give_vector(const DeviceEdgeShape<T> &shape, const DeviceEdgeDat
 }
 
 template <int N, bool FEATURES, typename T>
-__global__ void __launch_bounds__(MOST_WARPS * WARP)
+__global__ void __launch_bounds__(MOST_WARPS *WARP, sizeof(T) == 4 ? 3 : 2)
     backward_kernel(const DeviceEdgeShape<T> shape, const DeviceEdgeData<T> data, int size)
 {
   const EdgeTile<T> tile(shape, size, true);

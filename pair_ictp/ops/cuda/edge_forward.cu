@@ -23,6 +23,7 @@ __device__ void gather(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> 
   for (int m = 0; m < D3; ++m)
     for (int n = 0; n < N; ++n) sum[m][n] = add ? out[m * stride + channels.at[n]] : T(0);
   const T *matrices = matrix_rows(shape, tile, tile.rows, path.matrix + m3);
+#pragma unroll 1
   for (int e = 0; e < count; ++e) {
     T weight[N];
     for (int n = 0; n < N; ++n) {
@@ -32,6 +33,7 @@ __device__ void gather(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> 
     }
     const T *x = data.features + (tile.node[e] * data.in_size + path.in) * data.num_channels;
     const T *matrix = matrices + e;
+#pragma unroll 1
     for (int m1 = 0; m1 < path.d1; ++m1) {
       T weighted[N];
       for (int n = 0; n < N; ++n) weighted[n] = x[channels.at[n]] * weight[n];
@@ -65,7 +67,7 @@ __device__ void gather_tile(const DeviceEdgeShape<T> &shape, const DeviceEdgeDat
 }
 
 template <int N, typename T>
-__global__ void __launch_bounds__(MOST_WARPS * WARP)
+__global__ void __launch_bounds__(MOST_WARPS *WARP, sizeof(T) == 4 ? 3 : 2)
     forward_kernel(const DeviceEdgeShape<T> shape, const DeviceEdgeData<T> data, int size)
 {
   const EdgeTile<T> tile(shape, size, false);

@@ -48,7 +48,8 @@ struct EdgeTile {
       , slope_weights(value_weights + 4 * size)
       , grads(slope_weights + 4 * size)
       , grad_lengths(grads + (gradients ? shape.num_rows * size : 0))
-      , interval(reinterpret_cast<int32_t *>(grad_lengths + (gradients ? shape.num_paths * size : 0)))
+      , interval(
+            reinterpret_cast<int32_t *>(grad_lengths + (gradients ? shape.num_paths * size : 0)))
   {
   }
 };
@@ -88,8 +89,8 @@ __device__ void read_edge(const EdgeTile<T> &tile, const DeviceEdgeData<T> &data
   const double slope[4] = {-6.0 * t * s, s * (1.0 - 3.0 * t), 6.0 * t * s, t * (3.0 * t - 2.0)};
   for (int n = 0; n < 4; ++n) {
     tile.value_weights[n * tile.size + e] = inside ? static_cast<T>(value[n]) : T(0);
-    tile.slope_weights[n * tile.size + e] =
-        inside ? static_cast<T>(slope[n] / data.table.spacing) : T(0);
+    tile.slope_weights[n * tile.size + e] = inside ? static_cast<T>(slope[n] / data.table.spacing)
+                                                   : T(0);
   }
 }
 

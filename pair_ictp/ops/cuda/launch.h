@@ -52,10 +52,9 @@ cudaError_t launch(void (*kernel)(Parameters...), int64_t num_blocks, int num_th
   if (num_blocks == 0)
     return cudaSuccess;
   if (shared_bytes > USUAL_SHARED_BYTES) {
-    const cudaError_t status =
-        cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(shared_bytes));
+    const cudaError_t status = cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
+                                                    cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                    static_cast<int>(shared_bytes));
     if (status != cudaSuccess)
       return status;
   }

@@ -42,8 +42,8 @@ __device__ inline Dual<T> sum_terms_and_tangent(const ProgramView<T> &program, i
     const Term<T> term = program.terms[n];
     const T x = left[term.left * stride], y = right[term.right * stride];
     sum.value += term.value * x * y;
-    sum.tangent += term.value * (left_tangent[term.left * stride] * y +
-                                 x * right_tangent[term.right * stride]);
+    sum.tangent += term.value *
+                   (left_tangent[term.left * stride] * y + x * right_tangent[term.right * stride]);
   }
   return sum;
 }

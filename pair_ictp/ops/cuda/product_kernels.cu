@@ -133,8 +133,7 @@ __device__ void tangent(const Lane<T> &lane, T *values, int stride)
   lane.load_leaves(lane.data.a_tangent, lane.data.weights_tangent, moves, stride);
   const ProgramView<T> &program = lane.shape.values, &adjoint = lane.shape.adjoint;
   for (int64_t k = 0; k < program.num_targets; ++k) {
-    const Dual<T> sum =
-        sum_terms_and_tangent(program, k, values, moves, values, moves, stride);
+    const Dual<T> sum = sum_terms_and_tangent(program, k, values, moves, values, moves, stride);
     const int row = program.targets[k], result = row - lane.first_result();
     if (result < 0) {
       values[row * stride] = sum.value;
@@ -146,8 +145,7 @@ __device__ void tangent(const Lane<T> &lane, T *values, int stride)
   lane.load_grads(grads, stride);
   for (int k = lane.first_result(); k < lane.shape.num_rows; ++k) grad_moves[k * stride] = T(0);
   for (int64_t k = 0; k < adjoint.num_targets; ++k) {
-    const Dual<T> sum =
-        sum_terms_and_tangent(adjoint, k, grads, grad_moves, values, moves, stride);
+    const Dual<T> sum = sum_terms_and_tangent(adjoint, k, grads, grad_moves, values, moves, stride);
     const int row = adjoint.targets[k];
     if (row < lane.num_leaves()) {
       lane.give_leaf(row, sum.tangent);

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#ifndef ICTP_CUDA_DISPATCH_H
+#define ICTP_CUDA_DISPATCH_H
+
+#include <ATen/ATen.h>
+
+#include <vector>
+
+// The operators' kernels on a GPU as functions of tensors; defined in builds with ICTP_CUDA.
+
+namespace ictp {
+
+/// Operands of table_convolution, contiguous; channels in any number.
+struct TableOperands {
+  at::Tensor features, vectors, table;
+  double r_cut;
+  at::Tensor neighbors, offsets;            ///< (E), (N+1)
+  at::Tensor paths, rows, terms, values;    ///< the polynomial, on any device
+};
+
+std::vector<at::Tensor> cuda_table_forward(const TableOperands &x);
+
+/// Fills the gradient of vectors and, if defined and zero, of features.
+void cuda_table_backward(const std::vector<at::Tensor> &grads, const TableOperands &x,
+                         const at::Tensor &grad_features, const at::Tensor &grad_vectors);
+
+/// Operands of product_basis, contiguous; channels in any number.
+struct ProductOperands {
+  std::vector<at::Tensor> a;
+  at::Tensor weights, species;
+  at::Tensor offsets, terms, values;    ///< the polynomial, on any device
+  std::vector<int64_t> dims;            ///< components of each irrep of the result
+};
+
+/// Fills the results.
+void cuda_product_forward(const ProductOperands &x, const std::vector<at::Tensor> &results);
+
+/// Fills the gradients of A and, if defined and zero, of the weights.
+void cuda_product_backward(const ProductOperands &x, const std::vector<at::Tensor> &grads,
+                           const std::vector<at::Tensor> &grad_a, const at::Tensor &grad_weights);
+
+/// Fills the gradients of <moves, gradients> with respect to grads, A and, if defined and zero, the
+/// weights. Moves: of A and the weights, undefined where zero.
+void cuda_product_tangent(const ProductOperands &x, const std::vector<at::Tensor> &moves,
+                          const std::vector<at::Tensor> &grads,
+                          const std::vector<at::Tensor> &of_grads,
+                          const std::vector<at::Tensor> &of_a, const at::Tensor &of_weights);
+
+}    // namespace ictp
+
+#endif

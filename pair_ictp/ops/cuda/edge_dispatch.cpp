@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+#include "ops/cuda/dispatch.h"
+#include "ops/cuda/edge_launch.h"
+#include "ops/cuda/status.h"
+#include "ops/cuda/table_cache.h"
+
+#include <c10/core/DeviceGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+// table_convolution on a GPU: tensors to the pointers that kernels take.
+
+namespace ictp {
+namespace {
+
+using at::Tensor;
+
+constexpr int64_t NUM_LEAVES = 4;    // direction and 1
+
+/// Where a new level begins: at the first target that needs a row of the level before it ends.
+template <typename T>
+std::vector<int32_t> levels_of(const ProgramView<T> &program, int64_t num_rows, bool rows_right)
+{
+  std::vector<int32_t> levels{0};
+  std::vector<bool> pending(num_rows, false);    // rows of the level at hand
+  for (int64_t k = 0; k < program.num_targets; ++k) {
+    bool needed = false;
+    for (int32_t n = program.offsets[k]; n < program.offsets[k + 1]; ++n) {
+      const Term<T> &term = program.terms[n];
+      needed = needed || pending[term.left] || (rows_right && pending[term.right]);
+    }
+    if (needed) {
+      levels.push_back(static_cast<int32_t>(k));
+      pending.assign(num_rows, false);
+    }
+    pending[program.targets[k]] = true;
+  }
+  levels.push_back(static_cast<int32_t>(program.num_targets));
+  return levels;
+}
+
+template <typename T>
+class DeviceLevels {
+ public:
+  /// rows_right: the right factors, too, are rows that the program computes.
+  DeviceLevels(const ProgramView<T> &host, int64_t num_rows, bool rows_right,
+               const at::Device &device)
+      : program(host, device)
+  {
+    const std::vector<int32_t> found = levels_of(host, num_rows, rows_right);
+    num_levels = static_cast<int32_t>(found.size()) - 1;
+    levels = upload(found.data(), static_cast<int64_t>(found.size()), device);
+  }
+
+  LevelProgram<T> view() const { return {program.view(), pointer<int32_t>(levels), num_levels}; }
+
+ private:
+  DeviceProgram<T> program;
+  int32_t num_levels;
+  Tensor levels;
+};
+
+std::vector<EdgePath> read_paths(const Tensor &table)
+{
+  const Tensor host = on_cpu(table);
+  const auto row = host.accessor<int64_t, 2>();
+  std::vector<EdgePath> paths;
+  for (int64_t p = 0; p < host.size(0); ++p)
+    paths.push_back({row[p][0], row[p][1], row[p][2], row[p][3], row[p][4], row[p][5]});
+  return paths;
+}
+
+/// All that is the same in every call of one convolution of a model.
+template <typename T>
+struct EdgeTables {
+  std::vector<int64_t> num_paths_to, dims;    ///< per irrep of the result
+  Tensor paths;
+  std::vector<DeviceLevels<T>> programs;    ///< values, adjoint
+  DeviceEdgeShape<T> shape{};
+
+  EdgeTables(const TableOperands &x, const at::Device &device)
+  {
+    const std::vector<EdgePath> host_paths = read_paths(x.paths);
+    for (const EdgePath &path : host_paths) {
+      num_paths_to.resize(path.z + 1);    // ascending
+      dims.resize(path.z + 1);
+      ++num_paths_to[path.z];
+      dims[path.z] = path.d3;
+      shape.matrix_size += static_cast<int32_t>(path.d1 * path.d3);
+    }
+    paths = upload(host_paths.data(), static_cast<int64_t>(host_paths.size()), device);
+    const Tensor rows = on_cpu(x.rows), terms = on_cpu(x.terms), values = on_cpu(x.values);
+    const int64_t num_targets = rows.size(0) - 1, num_rows = NUM_LEAVES + num_targets;
+    const Program<T> program(NUM_LEAVES, num_targets, rows.const_data_ptr<int64_t>(),
+                             terms.const_data_ptr<int64_t>(), values.const_data_ptr<double>());
+    const Program<T> adjoint =
+        program.adjoint(NUM_LEAVES, num_rows - shape.matrix_size, [](int64_t leaf) {
+          return leaf + 1 < NUM_LEAVES;
+        });
+    programs.emplace_back(program.view(), num_rows, true, device);
+    programs.emplace_back(adjoint.view(), num_rows, false, device);
+    shape.num_paths = static_cast<int32_t>(host_paths.size());
+    shape.num_leaves = NUM_LEAVES;
+    shape.num_rows = static_cast<int32_t>(num_rows);
+    shape.paths = pointer<EdgePath>(paths);
+    shape.values = programs[0].view();
+    shape.adjoint = programs[1].view();
+  }
+};
+
+template <typename T>
+std::shared_ptr<const EdgeTables<T>> tables_of(const TableOperands &x)
+{
+  // never destroyed: at the end of a process CUDA may be gone before
+  static auto &cache = *new TableCache<EdgeTables<T>>;
+  const at::Device device = x.features.device();
+  const auto tables = cache.find({x.paths, x.rows, x.terms, x.values}, {device.index()}, [&] {
+    return EdgeTables<T>(x, device);
+  });
+  TORCH_CHECK(tables->dims.size() <= MOST_IRREPS, "ictp::table_convolution: expected at most ",
+              MOST_IRREPS, " irreps of the result on a GPU, got ", tables->dims.size());
+  return tables;
+}
+
+template <typename T>
+DeviceEdgeData<T> data_of(const TableOperands &x, const EdgeTables<T> &tables)
+{
+  DeviceEdgeData<T> data{};
+  data.neighbors = x.neighbors.const_data_ptr<int64_t>();
+  data.offsets = x.offsets.const_data_ptr<int64_t>();
+  data.num_centers = x.offsets.size(0) - 1;
+  data.num_channels = static_cast<int32_t>(x.features.size(2));
+  data.table_channels = static_cast<int32_t>(x.table.size(3));
+  data.in_size = static_cast<int32_t>(x.features.size(1));
+  data.features = x.features.const_data_ptr<T>();
+  data.vectors = x.vectors.const_data_ptr<double>();
+  const int64_t num_intervals = x.table.size(0) - 1;
+  data.table = {x.table.const_data_ptr<T>(), num_intervals,
+                x.r_cut / static_cast<double>(num_intervals)};
+  for (size_t z = 0; z < tables.dims.size(); ++z)
+    data.num_paths_to[z] = static_cast<int32_t>(tables.num_paths_to[z]);
+  return data;
+}
+
+template <typename T>
+std::vector<Tensor> forward(const TableOperands &x)
+{
+  const auto tables = tables_of<T>(x);
+  DeviceEdgeData<T> data = data_of(x, *tables);
+  std::vector<Tensor> results;
+  for (size_t z = 0; z < tables->dims.size(); ++z) {
+    results.push_back(
+        at::empty({data.num_centers, tables->dims[z], tables->num_paths_to[z] * data.num_channels},
+                  x.features.options()));
+    data.out[z] = results.back().data_ptr<T>();
+  }
+  check_started(
+      launch_edge_forward(tables->shape, data, c10::cuda::getCurrentCUDAStream().stream()),
+      "table_convolution");
+  return results;
+}
+
+template <typename T>
+void backward(const std::vector<Tensor> &grads, const TableOperands &x, const Tensor &grad_features,
+              const Tensor &grad_vectors)
+{
+  const auto tables = tables_of<T>(x);
+  DeviceEdgeData<T> data = data_of(x, *tables);
+  for (size_t z = 0; z < tables->dims.size(); ++z) data.grad_out[z] = grads[z].const_data_ptr<T>();
+  data.grad_features = grad_features.defined() ? grad_features.data_ptr<T>() : nullptr;
+  data.grad_vectors = grad_vectors.data_ptr<double>();
+  check_started(
+      launch_edge_backward(tables->shape, data, c10::cuda::getCurrentCUDAStream().stream()),
+      "table_convolution (gradient)");
+}
+
+}    // namespace
+
+std::vector<Tensor> cuda_table_forward(const TableOperands &x)
+{
+  const c10::DeviceGuard guard(x.features.device());
+  return x.features.scalar_type() == at::kFloat ? forward<float>(x) : forward<double>(x);
+}
+
+void cuda_table_backward(const std::vector<Tensor> &grads, const TableOperands &x,
+                         const Tensor &grad_features, const Tensor &grad_vectors)
+{
+  const c10::DeviceGuard guard(x.features.device());
+  if (x.features.scalar_type() == at::kFloat)
+    backward<float>(grads, x, grad_features, grad_vectors);
+  else
+    backward<double>(grads, x, grad_features, grad_vectors);
+}
+
+}    // namespace ictp

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+#include "ops/cuda/dispatch.h"
+#include "ops/cuda/product_launch.h"
+#include "ops/cuda/status.h"
+#include "ops/cuda/table_cache.h"
+
+#include <c10/core/DeviceGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <numeric>
+
+// product_basis on a GPU: tensors to the pointers that kernels take.
+
+namespace ictp {
+namespace {
+
+using at::Tensor;
+using Tensors = std::vector<Tensor>;
+
+int64_t num_a_of(const ProductOperands &x)
+{
+  int64_t num_a = 0;
+  for (const Tensor &tensor : x.a) num_a += tensor.size(1);
+  return num_a;
+}
+
+/// The polynomial of one product basis.
+template <typename T>
+struct ProductTables {
+  std::vector<DeviceProgram<T>> programs;    ///< values, adjoint
+  DeviceProductShape<T> shape{};
+
+  ProductTables(const ProductOperands &x, bool weights_wanted, const at::Device &device)
+  {
+    shape.num_a = static_cast<int32_t>(num_a_of(x));
+    shape.num_weights = static_cast<int32_t>(x.weights.size(1));
+    shape.num_results = std::accumulate(x.dims.begin(), x.dims.end(), int32_t{0});
+    const Tensor offsets = on_cpu(x.offsets), terms = on_cpu(x.terms), values = on_cpu(x.values);
+    const int64_t num_leaves = shape.num_a + shape.num_weights;
+    const int64_t num_targets = offsets.size(0) - 1;
+    shape.num_rows = static_cast<int32_t>(num_leaves + num_targets);
+    const Program<T> program(num_leaves, num_targets, offsets.const_data_ptr<int64_t>(),
+                             terms.const_data_ptr<int64_t>(), values.const_data_ptr<double>());
+    const Program<T> adjoint =
+        program.adjoint(num_leaves, shape.num_rows - shape.num_results, [&](int64_t leaf) {
+          return leaf < shape.num_a || weights_wanted;
+        });
+    programs.emplace_back(program.view(), device);
+    programs.emplace_back(adjoint.view(), device);
+    shape.values = programs[0].view();
+    shape.adjoint = programs[1].view();
+  }
+};
+
+template <typename T>
+std::shared_ptr<const ProductTables<T>> tables_of(const ProductOperands &x, bool weights_wanted)
+{
+  // never destroyed: at the end of a process CUDA may be gone before
+  static auto &cache = *new TableCache<ProductTables<T>>;
+  const at::Device device = x.weights.device();
+  return cache.find({x.offsets, x.terms, x.values},
+                    {device.index(), weights_wanted, x.weights.size(1), num_a_of(x)}, [&] {
+                      return ProductTables<T>(x, weights_wanted, device);
+                    });
+}
+
+/// Pointers to tensors (N, d, C), null for undefined ones.
+template <typename T>
+NodeTensors<T> pointers(const Tensors &tensors, const std::vector<int64_t> &dims)
+{
+  TORCH_CHECK(dims.size() <= MOST_TENSORS, "ictp::product_basis: expected at most ", MOST_TENSORS,
+              " irreps on a GPU, got ", dims.size());
+  NodeTensors<T> found{};
+  found.count = static_cast<int32_t>(dims.size());
+  for (size_t k = 0; k < dims.size(); ++k) {
+    found.dim[k] = static_cast<int32_t>(dims[k]);
+    if (tensors[k].defined())
+      found.data[k] = static_cast<T *>(const_cast<void *>(tensors[k].const_data_ptr()));
+  }
+  return found;
+}
+
+template <typename T>
+struct Call {
+  std::shared_ptr<const ProductTables<T>> tables;
+  std::vector<int64_t> dims_a;
+  DeviceProductData<T> data{};
+
+  Call(const ProductOperands &x, const Tensor &grad_weights)
+      : tables(tables_of<T>(x, grad_weights.defined()))
+  {
+    for (const Tensor &tensor : x.a) dims_a.push_back(tensor.size(1));
+    data.num_nodes = x.species.size(0);
+    data.num_channels = x.weights.size(2);
+    data.species = x.species.const_data_ptr<int64_t>();
+    data.a = pointers<const T>(x.a, dims_a);
+    data.weights = x.weights.const_data_ptr<T>();
+    data.grad_weights = grad_weights.defined() ? grad_weights.data_ptr<T>() : nullptr;
+  }
+
+  void run(ProductKernel kernel, const at::TensorOptions &options) const
+  {
+    const ProductPlan plan = plan_product(kernel, tables->shape, data);
+    const Tensor scratch = plan.scratch > 0 ? at::empty({plan.scratch}, options) : Tensor();
+    check_started(launch_product(kernel, plan, tables->shape, data,
+                                 scratch.defined() ? scratch.data_ptr<T>() : nullptr,
+                                 c10::cuda::getCurrentCUDAStream().stream()),
+                  "product_basis");
+  }
+};
+
+template <typename Body>
+void with_type_of(const Tensor &tensor, Body body)
+{
+  const c10::DeviceGuard guard(tensor.device());
+  tensor.scalar_type() == at::kFloat ? body(0.0F) : body(0.0);
+}
+
+}    // namespace
+
+void cuda_product_forward(const ProductOperands &x, const Tensors &results)
+{
+  with_type_of(x.weights, [&](auto zero) {
+    using T = decltype(zero);
+    Call<T> call(x, Tensor());
+    call.data.results = pointers<T>(results, x.dims);
+    call.run(ProductKernel::FORWARD, x.weights.options());
+  });
+}
+
+void cuda_product_backward(const ProductOperands &x, const Tensors &grads, const Tensors &grad_a,
+                           const Tensor &grad_weights)
+{
+  with_type_of(x.weights, [&](auto zero) {
+    using T = decltype(zero);
+    Call<T> call(x, grad_weights);
+    call.data.grad_results = pointers<const T>(grads, x.dims);
+    call.data.grad_a = pointers<T>(grad_a, call.dims_a);
+    call.run(ProductKernel::BACKWARD, x.weights.options());
+  });
+}
+
+void cuda_product_tangent(const ProductOperands &x, const Tensors &moves, const Tensors &grads,
+                          const Tensors &of_grads, const Tensors &of_a, const Tensor &of_weights)
+{
+  with_type_of(x.weights, [&](auto zero) {
+    using T = decltype(zero);
+    Call<T> call(x, of_weights);
+    call.data.a_tangent = pointers<const T>(moves, call.dims_a);
+    if (moves.back().defined())
+      call.data.weights_tangent = moves.back().const_data_ptr<T>();
+    call.data.grad_results = pointers<const T>(grads, x.dims);
+    call.data.results = pointers<T>(of_grads, x.dims);
+    call.data.grad_a = pointers<T>(of_a, call.dims_a);
+    call.run(ProductKernel::TANGENT, x.weights.options());
+  });
+}
+
+}    // namespace ictp

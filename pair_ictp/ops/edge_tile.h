@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+#ifndef ICTP_EDGE_TILE_H
+#define ICTP_EDGE_TILE_H
+
+#include "ops/edge_kernels.h"
+#include "ops/polynomial_kernels.h"
+
+#include <cmath>
+#include <cstdlib>
+
+// Only for files compiled once per instruction set. Edges of one center are taken TILE at a time:
+// what is one number per edge (harmonics, coupling matrices) is computed for all of them at once.
+
+namespace ictp {
+namespace {
+
+constexpr int64_t TILE = 16;
+
+template <typename T>
+class Buffer {
+ public:
+  explicit Buffer(uint64_t size)
+      : memory(static_cast<T *>(std::aligned_alloc(64, (size * sizeof(T) / 64 + 1) * 64)))
+  {
+    for (uint64_t k = 0; k < size; ++k) memory[k] = T(0);
+  }
+
+  Buffer(const Buffer &) = delete;
+  Buffer &operator=(const Buffer &) = delete;
+  ~Buffer() { std::free(memory); }
+  T *data() const { return memory; }
+
+ private:
+  T *memory;
+};
+
+template <typename T>
+struct ValueAndSlope {
+  Vector<T> value, slope;
+};
+
+/// Radial weights as they are given: one row per edge.
+template <typename T>
+struct GivenRadial {
+  static constexpr bool HAS_SLOPE = false;    ///< what the gradient of the length needs
+  const T *rows;                              // of the tile's first edge
+  int64_t num_paths, num_channels;
+
+  Vector<T> value(int64_t edge, int64_t path, int64_t c) const
+  {
+    return load(rows + (edge * num_paths + path) * num_channels + c);
+  }
+
+  /// The derivative with respect to the edge length is not known here.
+  ValueAndSlope<T> value_and_slope(int64_t edge, int64_t path, int64_t c) const
+  {
+    return {value(edge, path, c), Vector<T>{}};
+  }
+};
+
+/// Radial weights between two knots of a table.
+template <typename T>
+struct TabulatedRadial {
+  static constexpr bool HAS_SLOPE = true;
+  const T *knot[TILE];
+  T value_weights[TILE][4], slope_weights[TILE][4];
+  int64_t num_paths, num_channels;
+
+  /// Places an edge of length r between its knots.
+  void place(const RadialTable<T> &table, int64_t edge, double r)
+  {
+    const double scaled = r / table.spacing;
+    const bool inside = scaled < static_cast<double>(table.num_intervals);
+    const int64_t k = inside ? static_cast<int64_t>(scaled) : 0;
+    const double t = inside ? scaled - static_cast<double>(k) : 0.0, s = 1.0 - t;
+    knot[edge] = table.knots + k * num_paths * 2 * num_channels;
+    const double value[4] = {(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t),
+                             -t * t * s};
+    const double slope[4] = {-6.0 * t * s, s * (1.0 - 3.0 * t), 6.0 * t * s, t * (3.0 * t - 2.0)};
+    for (int n = 0; n < 4; ++n) {
+      value_weights[edge][n] = inside ? static_cast<T>(value[n]) : T(0);
+      slope_weights[edge][n] = inside ? static_cast<T>(slope[n] / table.spacing) : T(0);
+    }
+  }
+
+  Vector<T> value(int64_t edge, int64_t path, int64_t c) const
+  {
+    const T *low = knot[edge] + path * 2 * num_channels + c;
+    const T *high = low + num_paths * 2 * num_channels;
+    const T *w = value_weights[edge];
+    return (w[0] * load(low) + w[1] * load(low + num_channels)) +
+           (w[2] * load(high) + w[3] * load(high + num_channels));
+  }
+
+  ValueAndSlope<T> value_and_slope(int64_t edge, int64_t path, int64_t c) const
+  {
+    const T *low = knot[edge] + path * 2 * num_channels + c;
+    const T *high = low + num_paths * 2 * num_channels;
+    const T *w = value_weights[edge], *s = slope_weights[edge];
+    const Vector<T> k0 = load(low), k1 = load(low + num_channels), k2 = load(high),
+                    k3 = load(high + num_channels);
+    return {(w[0] * k0 + w[1] * k1) + (w[2] * k2 + w[3] * k3),
+            (s[0] * k0 + s[1] * k1) + (s[2] * k2 + s[3] * k3)};
+  }
+};
+
+/// The edges at hand: at most TILE of one center.
+template <typename T>
+class Tile {
+ public:
+  Tile(const EdgeShape<T> &shape, const EdgeData<T> &data)
+      : shape(shape)
+      , data(data)
+      , width((shape.matrix_size + BLOCK<T>) / BLOCK<T> * BLOCK<T>)
+      , memory(2 * (shape.num_rows + BLOCK<T>) *TILE)
+      , by_edge(width * TILE)
+      , pointers(2 * (shape.num_rows + BLOCK<T>) )
+      , rows(pointers.data())
+      , grads(rows + shape.num_rows + BLOCK<T>)
+  {
+    for (int64_t k = 0; k < 2 * (shape.num_rows + BLOCK<T>); ++k)
+      rows[k] = memory.data() + k * TILE;
+    for (int64_t e = 0; e < TILE; ++e) rows[shape.num_leaves - 1][e] = T(1);
+    tabulated.num_paths = given.num_paths = shape.num_paths;
+    tabulated.num_channels = given.num_channels = shape.num_channels;
+  }
+
+  /// Reads edges and computes their coupling matrices. Lanes beyond `size` repeat the first edge.
+  void take(int64_t first_edge, int64_t size)
+  {
+    first = first_edge;
+    count = size;
+    for (int64_t e = 0; e < TILE; ++e) {
+      const int64_t edge = first + (e < count ? e : 0);
+      if (data.vectors)
+        take_vector(data.vectors + 3 * edge, e);
+      else
+        for (int64_t k = 0; k + 1 < shape.num_leaves; ++k)
+          rows[k][e] = data.harmonics[edge * (shape.num_leaves - 1) + k];
+    }
+    if (data.radial)
+      given.rows = data.radial + first * shape.num_paths * shape.num_channels;
+    run(Number<TILE / BLOCK<T>>{}, shape.values, rows, rows, rows);
+  }
+
+  /// One element of the coupling matrices, of every edge.
+  const T *matrix_row(int64_t slot) const
+  {
+    return rows[shape.num_rows - shape.matrix_size + slot];
+  }
+
+  /// All elements of one edge after `sort_by_edge`. There the gradients of these elements and,
+  /// after them, of the length are left for `give_gradients`.
+  T *of_edge(int64_t e) const { return by_edge.data() + e * width; }
+
+  void sort_by_edge()
+  {
+    T *const *matrices = rows + shape.num_rows - shape.matrix_size;
+    for (int64_t slot = 0; slot < width; slot += BLOCK<T>)
+      for (int64_t e = 0; e < TILE; e += BLOCK<T>) {
+        Vector<T> block[BLOCK<T>];
+        for (int64_t k = 0; k < BLOCK<T>; ++k) block[k] = load(matrices[slot + k] + e);
+        transpose<T>(block);
+        for (int64_t k = 0; k < BLOCK<T>; ++k) store(of_edge(e + k) + slot, block[k]);
+      }
+  }
+
+  /// From gradients of matrices and lengths to those of harmonics or vectors.
+  void give_gradients()
+  {
+    T *const *matrices = grads + shape.num_rows - shape.matrix_size;
+    for (int64_t slot = 0; slot < width; slot += BLOCK<T>)
+      for (int64_t e = 0; e < TILE; e += BLOCK<T>) {
+        Vector<T> block[BLOCK<T>];
+        for (int64_t k = 0; k < BLOCK<T>; ++k) block[k] = load(of_edge(e + k) + slot);
+        transpose<T>(block);
+        for (int64_t k = 0; k < BLOCK<T>; ++k) store(matrices[slot + k] + e, block[k]);
+      }
+    run(Number<TILE / BLOCK<T>>{}, shape.adjoint, grads, grads, rows);
+    const T *grad_lengths = matrices[shape.matrix_size];
+    for (int64_t e = 0; e < count; ++e) {
+      if (data.grad_vectors)
+        give_vector(data.grad_vectors + 3 * (first + e), grad_lengths[e], e);
+      if (data.grad_harmonics)
+        for (int64_t k = 0; k + 1 < shape.num_leaves; ++k)
+          data.grad_harmonics[(first + e) * (shape.num_leaves - 1) + k] = grads[k][e];
+    }
+  }
+
+  const T *features(int64_t e) const
+  {
+    return data.features + data.neighbors[first + e] * shape.in_size * shape.num_channels;
+  }
+
+  const EdgeShape<T> &shape;
+  const EdgeData<T> &data;
+  int64_t first = 0, count = 0;
+  GivenRadial<T> given{};
+  TabulatedRadial<T> tabulated{};
+
+ private:
+  void take_vector(const double *vector, int64_t e)
+  {
+    const double r =
+        std::sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2]);
+    for (int k = 0; k < 3; ++k) rows[k][e] = static_cast<T>(vector[k] / r);
+    inverse_length[e] = 1.0 / r;
+    tabulated.place(data.table, e, r);
+  }
+
+  /// d/dr and, of what depends on the direction n = vector/r, the part across n.
+  void give_vector(double *gradient, T grad_length, int64_t e) const
+  {
+    double along = 0.0;
+    for (int k = 0; k < 3; ++k) along += double(grads[k][e]) * double(rows[k][e]);
+    for (int k = 0; k < 3; ++k)
+      gradient[k] = (double(grads[k][e]) - along * double(rows[k][e])) * inverse_length[e] +
+                    double(grad_length) * double(rows[k][e]);
+  }
+
+  int64_t width;    // elements of the matrices and the length, to whole vectors
+  Buffer<T> memory, by_edge;
+  Buffer<T *> pointers;
+  T **rows, **grads;    // with as many more as make the matrices whole vectors of rows
+  double inverse_length[TILE] = {};
+};
+
+}    // namespace
+}    // namespace ictp
+
+#endif

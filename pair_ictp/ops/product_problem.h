@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+#ifndef ICTP_PRODUCT_PROBLEM_H
+#define ICTP_PRODUCT_PROBLEM_H
+
+#include "ops/instruction_set.h"
+#include "ops/product_kernels.h"
+#include "ops/program.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <numeric>
+#include <type_traits>
+#include <vector>
+
+// What every pass over the product basis on the CPU shares: tensors to rows of the kernels, and
+// threads.
+
+namespace ictp {
+
+template <typename T>
+const ProductKernels<T> &product_kernels()
+{
+#if defined(__x86_64__)
+  static const ProductKernelSet &set =
+      best_of(product_kernels_baseline, &product_kernels_avx2, &product_kernels_avx512);
+#else
+  static const ProductKernelSet &set = product_kernels_baseline;
+#endif
+  if constexpr (std::is_same_v<T, float>)
+    return set.single;
+  else
+    return set.full;
+}
+
+/// What does not take part in derivatives.
+struct Polynomial {
+  at::Tensor species, offsets, terms, values;
+  std::vector<int64_t> dims;    ///< components of each irrep of the result
+
+  int64_t num_results() const { return std::accumulate(dims.begin(), dims.end(), int64_t{0}); }
+};
+
+/// The rows of tensors (N, d, C), one irrep after the other; undefined tensors have none.
+template <typename T>
+std::vector<NodeRow<T>> node_rows(const std::vector<at::Tensor> &tensors,
+                                  const std::vector<int64_t> &dims)
+{
+  std::vector<NodeRow<T>> rows;
+  for (size_t k = 0; k < dims.size(); ++k)
+    for (int64_t m = 0; m < dims[k]; ++m) {
+      if (!tensors[k].defined()) {
+        rows.push_back({});
+        continue;
+      }
+      const int64_t num_channels = tensors[k].size(2);
+      rows.push_back({const_cast<T *>(tensors[k].template const_data_ptr<T>()) + m * num_channels,
+                      dims[k] * num_channels});
+    }
+  return rows;
+}
+
+inline std::vector<int64_t> dims_of(const std::vector<at::Tensor> &tensors)
+{
+  std::vector<int64_t> dims;
+  for (const at::Tensor &tensor : tensors) dims.push_back(tensor.size(1));
+  return dims;
+}
+
+/// The polynomial with the memory of its tables, for one type of numbers.
+template <typename T>
+struct ProductProblem {
+  Program<T> values, adjoint;
+  ProductShape<T> shape{};
+  ProductData<T> data;
+  std::vector<std::vector<NodeRow<T>>> memory;
+  static constexpr int64_t GRAIN = 16;    // nodes per task
+
+  ProductProblem(const std::vector<at::Tensor> &a, const at::Tensor &weights,
+                 const Polynomial &polynomial, bool weights_wanted)
+  {
+    shape.num_a = 0;
+    for (const at::Tensor &tensor : a) shape.num_a += tensor.size(1);
+    shape.num_weights = weights.size(1);
+    shape.num_channels = weights.size(2);
+    const int64_t num_leaves = shape.num_a + shape.num_weights;
+    const int64_t num_targets = polynomial.offsets.size(0) - 1;
+    values = Program<T>(num_leaves, num_targets, polynomial.offsets.const_data_ptr<int64_t>(),
+                        polynomial.terms.const_data_ptr<int64_t>(),
+                        polynomial.values.const_data_ptr<double>());
+    shape.num_rows = num_leaves + num_targets;
+    shape.num_results = polynomial.num_results();
+    adjoint = values.adjoint(num_leaves, shape.num_rows - shape.num_results, [&](int64_t leaf) {
+      return leaf < shape.num_a || weights_wanted;
+    });
+    shape.values = values.view();
+    shape.adjoint = adjoint.view();
+    data.num_nodes = a[0].size(0);
+    data.species = polynomial.species.const_data_ptr<int64_t>();
+    data.a = rows(a, dims_of(a));
+    data.weights = weights.const_data_ptr<T>();
+  }
+
+  const NodeRow<T> *rows(const std::vector<at::Tensor> &tensors, const std::vector<int64_t> &dims)
+  {
+    memory.push_back(node_rows<T>(tensors, dims));
+    return memory.back().data();
+  }
+
+  /// Threads share the nodes; each sums gradients of the weights of its own, in a fixed order.
+  void run(typename ProductKernels<T>::Kernel kernel, const at::Tensor &grad_weights = at::Tensor())
+  {
+    const int64_t num_nodes = data.num_nodes;
+    at::Tensor sums;
+    if (grad_weights.defined())
+      sums = at::zeros({at::get_num_threads(), grad_weights.numel()}, grad_weights.options());
+    at::parallel_for(0, num_nodes, GRAIN, [&](int64_t begin, int64_t end) {
+      ProductData<T> part = data;
+      if (sums.defined())
+        part.grad_weights = sums.template data_ptr<T>() + at::get_thread_num() * sums.size(1);
+      kernel(shape, part, begin, end);
+    });
+    if (sums.defined())
+      grad_weights.copy_(sums.sum(0).view(grad_weights.sizes()));
+  }
+};
+
+}    // namespace ictp
+
+#endif
