@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-CPP := $(wildcard pair_ictp/*.cpp pair_ictp/*.h pair_ictp/ops/*.cpp pair_ictp/ops/*.h)
+CPP := $(wildcard pair_ictp/*.cpp pair_ictp/*.h pair_ictp/ops/*.cpp pair_ictp/ops/*.h pair_ictp/ops/cuda/*)
 BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 
 .PHONY: setup demo test test-long lint format bench check
