@@ -24,9 +24,7 @@ template <typename T>
 struct EdgeShape {
   const EdgePath *paths;
   int64_t num_paths;
-  const int64_t *num_paths_to;    ///< per irrep of the result
-  const int64_t *dims;            ///< components, per irrep of the result
-  int64_t num_irreps;
+  const int64_t *num_paths_to;       ///< per irrep of the result
   ProgramView<T> values, adjoint;    ///< adjoint: gradients of harmonics and leaves
   int64_t num_leaves, num_rows;
   int64_t matrix_size;     ///< elements of the coupling matrices of one edge: the last rows

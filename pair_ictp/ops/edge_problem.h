@@ -4,13 +4,9 @@
 
 #include "ops/edge_kernels.h"
 #include "ops/instruction_set.h"
+#include "ops/operands.h"
 #include "ops/program.h"
 
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-
-#include <algorithm>
-#include <type_traits>
 #include <vector>
 
 // What the two forms of the edge convolution share: tensors to tables of the kernels, and threads.
@@ -27,30 +23,8 @@ struct EdgeIndices {
 template <typename T>
 const EdgeKernels<T> &edge_kernels()
 {
-#if defined(__x86_64__)
-  static const EdgeKernelSet &set =
-      best_of(edge_kernels_baseline, &edge_kernels_avx2, &edge_kernels_avx512);
-#else
-  static const EdgeKernelSet &set = edge_kernels_baseline;
-#endif
-  if constexpr (std::is_same_v<T, float>)
-    return set.single;
-  else
-    return set.full;
-}
-
-/// Calls body with a number of the tensor's type.
-template <typename Body>
-void with_type_of(const at::Tensor &tensor, Body body)
-{
-  tensor.scalar_type() == at::kFloat ? body(0.0F) : body(0.0);
-}
-
-/// Channels that complete the last vector of 64 bytes.
-inline int64_t missing_channels(const at::Tensor &tensor, int64_t num_channels)
-{
-  const int64_t block = 64 / tensor.element_size();
-  return (block - num_channels % block) % block;
+  static const EdgeKernelSet &set = ICTP_BEST_OF(edge_kernels);
+  return of_type<T>(set);
 }
 
 /// (N, d, paths*C) of (N, d, paths*(C+missing)).
@@ -87,8 +61,6 @@ class EdgeProblem {
     shape.paths = paths.data();
     shape.num_paths = static_cast<int64_t>(paths.size());
     shape.num_paths_to = num_paths_to.data();
-    shape.dims = dims.data();
-    shape.num_irreps = static_cast<int64_t>(dims.size());
     shape.values = values.view();
     shape.adjoint = adjoint.view();
     shape.num_leaves = num_leaves;
@@ -123,18 +95,13 @@ class EdgeProblem {
   {
     for (const at::Tensor &grad : grads) grad_out.push_back(grad.const_data_ptr<T>());
     data.grad_out = grad_out.data();
-    // Several centers have one neighbor: each thread adds to gradients of its own.
-    at::Tensor sums;
-    if (grad_features.defined())
-      sums = at::zeros({at::get_num_threads(), grad_features.numel()}, grad_features.options());
+    const ThreadSums<T> sums(grad_features);    // several centers have one neighbor
     at::parallel_for(0, num_centers, GRAIN, [&](int64_t begin, int64_t end) {
       EdgeData<T> part = data;
-      if (sums.defined())
-        part.grad_features = sums.data_ptr<T>() + at::get_thread_num() * sums.size(1);
+      part.grad_features = sums.of_this_thread();
       edge_kernels<T>().backward(shape, part, begin, end);
     });
-    if (sums.defined())
-      grad_features.copy_(sums.sum(0).view(grad_features.sizes()));
+    sums.join();
   }
 
  private:

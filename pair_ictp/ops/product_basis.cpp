@@ -43,13 +43,6 @@ ProductOperands on_gpu(const variable_list &a, const Tensor &weights, const Poly
           polynomial.dims};
 }
 
-/// Calls body with a number of the tensors' type.
-template <typename Body>
-void with_type_of(const Tensor &tensor, Body body)
-{
-  tensor.scalar_type() == at::kFloat ? body(0.0F) : body(0.0);
-}
-
 variable_list forward_kernel(const variable_list &a, const Tensor &weights,
                              const Polynomial &polynomial)
 {
@@ -240,9 +233,8 @@ variable_list product_basis(at::TensorList a, const Tensor &weights, const Tenso
   check(a, weights, species);
   const Polynomial polynomial{species.contiguous(), offsets, terms, values, std::move(dims)};
   const int64_t num_channels = weights.size(2);
-  const int64_t block = 64 / weights.element_size();
   // kernels on a GPU take channels in any number
-  const int64_t missing = weights.is_cpu() ? (block - num_channels % block) % block : 0;
+  const int64_t missing = weights.is_cpu() ? missing_channels(weights, num_channels) : 0;
   const auto padded = [&](const Tensor &tensor) {
     return missing ? at::constant_pad_nd(tensor, {0, missing}) : tensor.contiguous();
   };

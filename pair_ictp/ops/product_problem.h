@@ -3,14 +3,11 @@
 #define ICTP_PRODUCT_PROBLEM_H
 
 #include "ops/instruction_set.h"
+#include "ops/operands.h"
 #include "ops/product_kernels.h"
 #include "ops/program.h"
 
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-
 #include <numeric>
-#include <type_traits>
 #include <vector>
 
 // What every pass over the product basis on the CPU shares: tensors to rows of the kernels, and
@@ -21,16 +18,8 @@ namespace ictp {
 template <typename T>
 const ProductKernels<T> &product_kernels()
 {
-#if defined(__x86_64__)
-  static const ProductKernelSet &set =
-      best_of(product_kernels_baseline, &product_kernels_avx2, &product_kernels_avx512);
-#else
-  static const ProductKernelSet &set = product_kernels_baseline;
-#endif
-  if constexpr (std::is_same_v<T, float>)
-    return set.single;
-  else
-    return set.full;
+  static const ProductKernelSet &set = ICTP_BEST_OF(product_kernels);
+  return of_type<T>(set);
 }
 
 /// What does not take part in derivatives.
@@ -107,21 +96,16 @@ struct ProductProblem {
     return memory.back().data();
   }
 
-  /// Threads share the nodes; each sums gradients of the weights of its own, in a fixed order.
+  /// Threads share the nodes.
   void run(typename ProductKernels<T>::Kernel kernel, const at::Tensor &grad_weights = at::Tensor())
   {
-    const int64_t num_nodes = data.num_nodes;
-    at::Tensor sums;
-    if (grad_weights.defined())
-      sums = at::zeros({at::get_num_threads(), grad_weights.numel()}, grad_weights.options());
-    at::parallel_for(0, num_nodes, GRAIN, [&](int64_t begin, int64_t end) {
+    const ThreadSums<T> sums(grad_weights);
+    at::parallel_for(0, data.num_nodes, GRAIN, [&](int64_t begin, int64_t end) {
       ProductData<T> part = data;
-      if (sums.defined())
-        part.grad_weights = sums.template data_ptr<T>() + at::get_thread_num() * sums.size(1);
+      part.grad_weights = sums.of_this_thread();
       kernel(shape, part, begin, end);
     });
-    if (sums.defined())
-      grad_weights.copy_(sums.sum(0).view(grad_weights.sizes()));
+    sums.join();
   }
 };
 

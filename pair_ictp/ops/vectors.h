@@ -65,21 +65,13 @@ template <typename T>
 using Lanes = std::make_integer_sequence<int, BLOCK<T>>;
 
 /// Where lane k of a sum of neighboring groups of WIDTH lanes stems from: the first half of the
-/// result from a, the second from b; the groups `offset` lanes on.
-template <int WIDTH, int... K>
-constexpr auto fold_lanes(std::integer_sequence<int, K...>, Number<0>)
-{
-  constexpr int SIZE = sizeof...(K), HALF = SIZE / 2;
-  return std::integer_sequence<int,
-                               (K / HALF * SIZE + K % HALF / WIDTH * 2 * WIDTH + K % WIDTH)...>{};
-}
-
-template <int WIDTH, int... K>
-constexpr auto fold_lanes(std::integer_sequence<int, K...>, Number<1>)
+/// result from a, the second from b; OFFSET 0 for the first of two neighbors, WIDTH for the other.
+template <int WIDTH, int OFFSET, int... K>
+constexpr auto fold_lanes(std::integer_sequence<int, K...>)
 {
   constexpr int SIZE = sizeof...(K), HALF = SIZE / 2;
   return std::integer_sequence<int, (K / HALF * SIZE + K % HALF / WIDTH * 2 * WIDTH + K % WIDTH +
-                                     WIDTH)...>{};
+                                     OFFSET)...>{};
 }
 
 /// The sums of the elements of BLOCK rows that lie one after the other: a tree of shuffles that
@@ -92,8 +84,8 @@ inline __attribute__((always_inline)) Vector<T> row_sums(Vector<T> (&rows)[BLOCK
   } else {
     for (int k = 0; k < WIDTH; ++k) {
       const Vector<T> a = rows[2 * k], b = rows[2 * k + 1];
-      rows[k] = shuffled<T>(a, b, fold_lanes<WIDTH>(Lanes<T>{}, Number<0>{})) +
-                shuffled<T>(a, b, fold_lanes<WIDTH>(Lanes<T>{}, Number<1>{}));
+      rows[k] = shuffled<T>(a, b, fold_lanes<WIDTH, 0>(Lanes<T>{})) +
+                shuffled<T>(a, b, fold_lanes<WIDTH, WIDTH>(Lanes<T>{}));
     }
     return row_sums<T, WIDTH / 2>(rows);
   }

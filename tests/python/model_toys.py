@@ -9,6 +9,8 @@ from pyictp.config import ModelConfig
 from pyictp.derivatives import Prediction, evaluate_graph
 from pyictp.graph import Graph, build_graph
 from pyictp.model import ICTPModel
+from pyictp.product_basis import ProductBasis
+from pyictp.products import Irrep
 from torch import Tensor
 
 VARIANTS = {
@@ -42,6 +44,20 @@ def make_model(variant: str = "symmetric", seed: int = 0, **changes: object) -> 
     model.shift.copy_(torch.linspace(-1.0, -3.0, num_species))
     model.scale.copy_(torch.linspace(1.3, 0.7, num_species))
     return model
+
+
+def make_product_basis(
+    variant: str, channels: int, dtype: torch.dtype
+) -> tuple[ProductBasis, list[Irrep]]:
+    """Return a random product basis of two elements, and the irreps it takes."""
+    torch.manual_seed(3)
+    settings = {"elements": ("H", "O"), "num_channels": channels} | VARIANTS[variant]
+    config = ModelConfig(**settings)
+    irreps = [Irrep(rank) for rank in range(config.l_max_edge + 1)]
+    if config.odd_products:
+        irreps += [Irrep(rank, True) for rank in range(1, 3)]
+    basis = ProductBasis(config, irreps, config.l_max_hidden).to(dtype)
+    return basis, irreps
 
 
 def make_cluster(num_atoms: int = 7, seed: int = 1) -> tuple[Tensor, np.ndarray]:

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
-from pyictp.config import ModelConfig
+from model_toys import VARIANTS, cluster_graph, make_cluster, make_model, make_product_basis
 from pyictp.derivatives import evaluate_graph
 from pyictp.export import ExportedPotential, export_model, load_exported
 from pyictp.graph import Graph
 from pyictp.kernels import operators_available
 from pyictp.layers import Convolution
 from pyictp.model import ICTPModel
-from pyictp.product_basis import ProductBasis
 from pyictp.products import Irrep
 from pyictp.tabulate import tabulate_radial
 from torch import Tensor
@@ -140,13 +138,7 @@ def test_values_do_not_vary_from_run_to_run() -> None:
 def test_product_basis_and_two_derivatives(
     variant: str, num_nodes: int, channels: int, dtype: torch.dtype
 ) -> None:
-    torch.manual_seed(3)
-    settings = {"elements": ("H", "O"), "num_channels": channels} | VARIANTS[variant]
-    config = ModelConfig(**settings)
-    irreps = [Irrep(rank) for rank in range(config.l_max_edge + 1)]
-    if config.odd_products:
-        irreps += [Irrep(rank, True) for rank in range(1, 3)]
-    whole = ProductBasis(config, irreps, config.l_max_hidden).to(dtype)
+    whole, irreps = make_product_basis(variant, channels, dtype)
     generator = torch.Generator().manual_seed(5)
     operands = [random(generator, dtype, num_nodes, irrep.dim, channels) for irrep in irreps]
     results = []

@@ -5,25 +5,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from model_toys import VARIANTS
-from pyictp.config import ModelConfig
-from pyictp.product_basis import ProductBasis
+from model_toys import VARIANTS, make_product_basis
 from pyictp.products import Irrep
 from torch import Tensor
 
 CASES = [name for name in VARIANTS if "coupled" not in name]
-
-
-def make_basis(variant: str, channels: int, dtype: torch.dtype) -> tuple[ProductBasis, list[Irrep]]:
-    torch.manual_seed(3)
-    settings = {"elements": ("H", "O"), "num_channels": channels} | VARIANTS[variant]
-    config = ModelConfig(**settings)
-    irreps = [Irrep(rank) for rank in range(config.l_max_edge + 1)]
-    if config.odd_products:
-        irreps += [Irrep(rank, True) for rank in range(1, 3)]
-    basis = ProductBasis(config, irreps, config.l_max_hidden).to(dtype)
-    assert basis.fused, "the compiled operators are not installed"
-    return basis, irreps
 
 
 def random_a(
@@ -62,7 +48,8 @@ def test_product_and_its_derivatives(
     variant: str, num_nodes: int, channels: int, dtype: torch.dtype, threads: int
 ) -> None:
     assert torch.get_num_threads() == threads
-    basis, irreps = make_basis(variant, channels, dtype)
+    basis, irreps = make_product_basis(variant, channels, dtype)
+    assert basis.fused, "the compiled operators are not installed"
     a = random_a(irreps, num_nodes, channels, dtype)
     species = torch.arange(num_nodes) % 2
     leaves = [*a, *basis.parameters()]
@@ -81,7 +68,7 @@ def test_product_and_its_derivatives(
 
 
 def test_product_passes_gradcheck() -> None:
-    basis, irreps = make_basis("symmetric", 2, torch.float64)
+    basis, irreps = make_product_basis("symmetric", 2, torch.float64)
     a = random_a(irreps, 3, 2, torch.float64)
     weights = basis.packed_weights().detach().requires_grad_()
     species = torch.tensor([1, 0, 1])
@@ -95,7 +82,7 @@ def test_product_passes_gradcheck() -> None:
 
 
 def test_a_third_derivative_is_refused_not_wrong() -> None:
-    basis, irreps = make_basis("symmetric", 4, torch.float64)
+    basis, irreps = make_product_basis("symmetric", 4, torch.float64)
     a = random_a(irreps, 2, 4, torch.float64)
     values = basis(a, torch.tensor([0, 1]))
     first = torch.autograd.grad(weighted_sum(values), a, create_graph=True)
@@ -104,7 +91,7 @@ def test_a_third_derivative_is_refused_not_wrong() -> None:
 
 
 def test_wrong_operands_are_refused() -> None:
-    basis, irreps = make_basis("symmetric", 4, torch.float64)
+    basis, irreps = make_product_basis("symmetric", 4, torch.float64)
     a = random_a(irreps, 2, 4, torch.float64)
     with pytest.raises(RuntimeError, match="species beyond the 2 of the weights"):
         basis(a, torch.tensor([0, 2]))
