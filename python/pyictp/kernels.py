@@ -143,6 +143,21 @@ def edge_convolution(
     return [torch.cat(paths, dim=2) for paths in stacked]
 
 
+def interpolate(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """Return sum_k weights[e, k] table[rows[e] + k], (E, W).
+
+    Args:
+        table: (K, W).
+        rows: (E,) int64, the first of the n rows that each edge takes.
+        weights: (E, n).
+    """
+    if not table.is_cuda and torch.jit.is_scripting() is False and operators_available():
+        return torch.ops.ictp.interpolate(table, rows, weights)
+    points = rows.unsqueeze(1) + torch.arange(weights.size(1), device=rows.device)
+    gathered = table.index_select(0, points.flatten()).view(-1, weights.size(1), table.size(1))
+    return torch.bmm(weights.unsqueeze(1), gathered).squeeze(1)
+
+
 def couple_all(x: Tensor, y: Tensor, coupling: Tensor) -> Tensor:
     """Return every product of two irreps to several ranks at once.
 

@@ -82,6 +82,8 @@ class Edges(NamedTuple):
     vectors: Tensor  # (E, 3) float64 [A]
     harmonics: Tensor  # (E, (l_max_edge+1)^2); empty where operators work from the vectors
     embedding: Tensor  # (E, B), what the radial functions take; empty where harmonics are
+    knots: Tensor  # (E,) int64 and (E, 6): where edges are between the rows of an embedding that
+    weights: Tensor  # is not of the edges but of knots; empty where it is of the edges
 
 
 class Convolution(ExactModule):
@@ -234,7 +236,10 @@ class Interaction(nn.Module):
                 packed, self.radial.knots, self.r_cut, source, edges
             )
         else:
-            messages = self.convolution(packed, self.radial(edges.embedding), source, edges)
+            radial = self.radial(edges.embedding)
+            if edges.knots.numel() > 0:
+                radial = kernels.interpolate(radial, edges.knots, edges.weights)
+            messages = self.convolution(packed, radial, source, edges)
         return self.linear_out(messages)
 
     def tabulate(self, table: RadialTable) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pyictp import kernels
 from pyictp.config import ModelConfig
 from pyictp.exact import ExactModule
+from pyictp.interpolation import RadialInterpolation
 from pyictp.layers import Edges, Harmonics, Interaction, IrrepLinear, SpeciesLinear
 from pyictp.product_basis import ProductBasis
 from pyictp.products import Irrep
@@ -101,6 +102,7 @@ class ICTPModel(ExactModule):
         self.radial_embedding = RadialEmbedding(
             config.r_cut, config.num_radial, config.cutoff_power
         )
+        self.interpolation: RadialInterpolation | None = None  # set for training
         self.harmonics = Harmonics(config.l_max_edge)
         irreps = [Irrep(0)]
         layers = []
@@ -145,13 +147,25 @@ class ICTPModel(ExactModule):
         neighbor, offsets = edge_index[1], kernels.row_offsets(edge_index[0], num_local)
         if self.tabulated and self.fused and torch.ops.ictp.serves(edge_vectors):
             empty = edge_vectors.new_empty(0)
-            return Edges(neighbor, offsets, edge_vectors, empty, empty)
+            return Edges(neighbor, offsets, edge_vectors, empty, empty, neighbor[:0], empty)
         vectors = edge_vectors.to(self.node_embedding.dtype)
         if vectors.is_cuda or not self.fused:
             neighbor, vectors, offsets = kernels.pad_edges(neighbor, vectors, offsets, self.r_cut)
         lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
         harmonics = self.harmonics(vectors / lengths.unsqueeze(1))
-        return Edges(neighbor, offsets, edge_vectors, harmonics, self.radial_embedding(lengths))
+        knots, weights = neighbor[:0], lengths[:0]
+        if not torch.jit.is_scripting() and self.training and self.interpolation is not None:
+            knots, weights = self.interpolation(lengths)
+            embedding = self.interpolation.embedding.to(lengths.dtype)
+        else:
+            embedding = self.radial_embedding(lengths)
+        return Edges(neighbor, offsets, edge_vectors, harmonics, embedding, knots, weights)
+
+    def interpolate_radial(self, r_min: float, num_intervals: int) -> None:
+        """Let training (`model.train()`) interpolate radial functions from r_min [A] on."""
+        self.interpolation = RadialInterpolation(
+            self.radial_embedding, r_min, self.r_cut, num_intervals
+        )
 
     def use_operators(self, fused: bool) -> Self:
         """Choose between compiled operators (the default where they are) and plain torch."""
