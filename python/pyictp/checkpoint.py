@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -42,10 +41,8 @@ def save_checkpoint(path: str | Path, model: ICTPModel, **extras: Any) -> None:
     }
     buffer = io.BytesIO()  # torch.save hides why it cannot write to a file
     torch.save(payload, buffer)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(buffer.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -65,7 +62,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"'{path}' is not a checkpoint of ictp train, or is truncated: write it again"
+            f"'{path}' is not a checkpoint of ictp train, or is truncated: write it again, "
+            "or start from another one with --finetune"
         ) from error
     if not isinstance(payload, Mapping) or payload.get("format") != FORMAT:
         raise UserError(

@@ -15,11 +15,14 @@ from pyictp.errors import UserError
 COMMANDS = {
     "train": ("pyictp.train", "add_parser"),
     "evaluate": ("pyictp.evaluate", "add_parser"),
+    "report": ("pyictp.training_report", "add_parser"),
     "export": ("pyictp.export", "add_parser"),
     "info": ("pyictp.info", "add_parser"),
     "import": ("pyictp.new_run", "add_import_parser"),
     "init": ("pyictp.new_run", "add_init_parser"),
     "plugin-path": ("pyictp.native", "add_parser"),
+    "split": ("pyictp.split", "add_parser"),
+    "stats": ("pyictp.stats", "add_parser"),
     "demo": ("pyictp.demo.run", "add_parser"),
 }
 

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All configuration: frozen dataclasses, from YAML with `section.key=value` overrides.
-
-The defaults are the published settings (arXiv:2405.14253, appendix; spec section 7).
-"""
+"""All configuration: frozen dataclasses, from YAML with `section.key=value` overrides."""
 
 from __future__ import annotations
 
@@ -16,12 +13,15 @@ from typing import Any
 import yaml
 from ase.data import atomic_numbers
 
-from pyictp.config_reader import from_dict, to_dict
+from pyictp.config_reader import check_range, from_dict, to_dict
 from pyictp.errors import UserError
+from pyictp.sources import DataFile, check_unweighted
+from pyictp.training_config import PUBLISHED, TrainConfig
 
 __all__ = [
     "Config",
     "DataConfig",
+    "DataFile",
     "ModelConfig",
     "TrainConfig",
     "from_dict",
@@ -73,7 +73,7 @@ class ModelConfig:
             ("radial_hidden", 1, None),
             ("readout_hidden", 1, None),
         ):
-            _check_range(f"model.{name}", getattr(self, name), low, high)
+            check_range(f"model.{name}", getattr(self, name), low, high)
         if not 0 < self.r_cut < math.inf:
             raise UserError(f"model.r_cut: expected a length above 0 A, got {self.r_cut}")
         neighbors = self.avg_num_neighbors
@@ -90,8 +90,10 @@ class ModelConfig:
 class DataConfig:
     """Where the labelled structures are, and what their fields are called."""
 
-    train: tuple[str, ...] = ()  # files: extended XYZ, ASE database (.db), rMD17 npz
-    valid: tuple[str, ...] = ()  # empty: split off the training files
+    train: tuple[
+        str | DataFile, ...
+    ] = ()  # files: extended XYZ, ASE database (.db), rMD17 npz; or {file: ..., weight: ...}
+    valid: tuple[str | DataFile, ...] = ()  # empty: split off the training files
     valid_fraction: float = 0.1
     num_train: int | None = None  # None: all that remain after the validation split
     num_valid: int | None = None  # None: valid_fraction of the frames
@@ -104,92 +106,16 @@ class DataConfig:
     length_unit: str | None = None  # None: Angstrom
     forces_unit: str | None = None  # None: energy_unit/length_unit
     stress_unit: str | None = None  # None: energy_unit/length_unit^3
-    allow_missing: bool = False  # train on frames without a label that has a weight, not refuse
+    allow_missing: bool = False  # train on frames without a label that has a weight, not refuse;
+    # rows of NaN among the forces are atoms without a label
     isolated_atoms: str | Mapping[str, float] | None = (
         None  # a file with lone atoms, or {element: eV}
     )
 
     def __post_init__(self) -> None:
-        """Refuse a seed no generator takes."""
-        _check_range("data.split_seed", self.split_seed, 0, None)
-
-
-TINY = math.ulp(0.0)
-MAX_SEED = 2**63 - 1  # torch takes no more
-CHOICES = {
-    "dtype": ("float32", "float64"),
-    "schedule": ("plateau", "cosine"),
-    "schedule_by": ("auto", "epochs", "time"),
-}
-RANGES = (
-    (("batch_size", "max_epochs", "valid_every", "save_every", "plateau_patience"), 1, math.inf),
-    (("num_threads", "early_stopping_patience"), 1, math.inf),
-    (("energy_weight", "forces_weight", "stress_weight", "weight_decay"), 0, math.inf),
-    (("learning_rate", "max_minutes", "max_grad_norm"), TINY, math.inf),
-    (("warmup_fraction", "final_fraction", "plateau_factor", "ema_decay"), 0, 1),
-)
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Optimisation: the published recipe by default.
-
-    The loss is stated in loss.py, the schedules in optimisation.py.
-    """
-
-    output: str = "run"  # the run folder, relative to the current folder
-    seed: int = 0  # initial weights and the order of the batches
-    dtype: str = "float32"  # of the weights; energies are summed in float64 either way
-    device: str = "auto"  # auto | cpu | cuda | cuda:0 ...
-    num_threads: int | None = None  # None: as torch decides
-    batch_size: int = 5
-    max_epochs: int = 2000
-    max_minutes: float | None = None  # of this session; by time: of the training, all sessions
-    energy_weight: float = 1.0
-    forces_weight: float = 10.0
-    stress_weight: float = 0.0  # of the virial [eV]
-    learning_rate: float = 0.01
-    weight_decay: float = 5e-7
-    amsgrad: bool = True
-    max_grad_norm: float | None = None  # None: gradients are not clipped
-    schedule: str = "plateau"  # plateau | cosine
-    schedule_by: str = "auto"  # the cosine: auto | epochs | time; auto: time if max_minutes is set
-    warmup_fraction: float = 0.02  # of the cosine: linear rise to learning_rate
-    final_fraction: float = 0.01  # of the cosine: last learning rate / learning_rate
-    plateau_factor: float = 0.8
-    plateau_patience: int = 50  # validations
-    ema_decay: float | None = 0.99  # None: no average, the last weights are used
-    early_stopping_patience: int | None = None  # validations without a lower validation loss
-    valid_every: int = 1  # epochs
-    save_every: int = 1  # epochs between writings of last.pt
-    refit_shift: bool = False  # with --finetune: fit the energy shifts to the new training energies
-
-    @property
-    def time_limited(self) -> bool:
-        """Return whether the cosine runs over max_minutes of all sessions, not over max_epochs."""
-        return self.schedule == "cosine" and (
-            self.schedule_by == "time"
-            or (self.schedule_by == "auto" and self.max_minutes is not None)
-        )
-
-    def __post_init__(self) -> None:
-        """Refuse values no training can run with."""
-        for name, choices in CHOICES.items():
-            _check_choice(f"training.{name}", getattr(self, name), choices)
-        _check_range("training.seed", self.seed, 0, MAX_SEED)
-        for names, low, high in RANGES:
-            for name in names:
-                value = getattr(self, name)
-                if value is not None and not low <= value <= high:
-                    span = f"{low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
-                    span = "above 0" if low == TINY else span
-                    raise UserError(f"training.{name}: expected {span}, got {value}")
-        if not (self.energy_weight or self.forces_weight or self.stress_weight):
-            raise UserError(
-                "training: energy_weight, forces_weight, stress_weight are all 0: nothing to learn"
-            )
-        if self.schedule_by == "time" and self.max_minutes is None:
-            raise UserError("training.schedule_by is time: set training.max_minutes too")
+        """Refuse a seed no generator takes, and weights that would do nothing."""
+        check_range("data.split_seed", self.split_seed, 0, None)
+        check_unweighted("data.valid", self.valid)
 
 
 @dataclass(frozen=True)
@@ -211,7 +137,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         UserError: the file is missing or no mapping, a key does not exist, a value is of the wrong
             type or out of range.
     """
-    config = from_dict(Config, read_tree(path, overrides), "")
+    tree = read_tree(path, overrides)
+    training = tree.get("training")
+    if isinstance(training, dict) and training.get("recipe") == "published":
+        tree["training"] = {**PUBLISHED, **training}
+    config = from_dict(Config, tree, "")
     return dataclasses.replace(config, data=_find_files(config.data, Path(path).parent))
 
 
@@ -267,23 +197,15 @@ def _find_files(data: DataConfig, folder: Path) -> DataConfig:
         places = (folder / name, Path(name))
         return next((str(place.resolve()) for place in places if place.exists()), name)
 
+    def find_entry(entry: str | DataFile) -> str | DataFile:
+        if isinstance(entry, DataFile):
+            return dataclasses.replace(entry, file=find(entry.file))
+        return find(entry)
+
     lone = data.isolated_atoms
     return dataclasses.replace(
         data,
-        train=tuple(find(name) for name in data.train),
-        valid=tuple(find(name) for name in data.valid),
+        train=tuple(find_entry(entry) for entry in data.train),
+        valid=tuple(find_entry(entry) for entry in data.valid),
         isolated_atoms=find(lone) if isinstance(lone, str) else lone,
     )
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise UserError(f"{name}: expected {' or '.join(choices)}, got '{value}'")
-
-
-def _check_range(name: str, value: int | Sequence[int] | None, low: int, high: int | None) -> None:
-    """Check one number, or each of a sequence; None is a value left open."""
-    for number in value if isinstance(value, Sequence) else [value]:
-        if number is not None and (number < low or (high is not None and number > high)):
-            span = f"{low} or more" if high is None else f"{low} to {high}"
-            raise UserError(f"{name}: expected {span}, got {number}")

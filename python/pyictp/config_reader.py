@@ -72,6 +72,8 @@ def _convert_union(options: Sequence[Any], value: Any, where: str) -> Any:
     if value is None and type(None) in options:
         return None
     for option in options:
+        if dataclasses.is_dataclass(option) and isinstance(value, Mapping):
+            return _convert(option, value, where)  # its message says more than one of the union
         if option is type(None):
             continue
         try:
@@ -93,3 +95,17 @@ def _number(value: Any) -> Any:
 
 def _name(hint: Any) -> str:
     return "null" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse a value that is none of the choices."""
+    if value not in choices:
+        raise UserError(f"{name}: expected {' or '.join(choices)}, got '{value}'")
+
+
+def check_range(name: str, value: int | Sequence[int] | None, low: int, high: int | None) -> None:
+    """Check one number, or each of a sequence; None is a value left open."""
+    for number in value if isinstance(value, Sequence) else [value]:
+        if number is not None and (number < low or (high is not None and number > high)):
+            span = f"{low} or more" if high is None else f"{low} to {high}"
+            raise UserError(f"{name}: expected {span}, got {number}")

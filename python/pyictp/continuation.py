@@ -3,20 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-import torch
-from torch import nn
-
-from pyictp.batches import Batch
 from pyictp.checkpoint import load_checkpoint
 from pyictp.config import Config, ModelConfig, from_dict, to_dict
-from pyictp.derivatives import evaluate_graph
 from pyictp.errors import UserError
 
-# what a resumed training may change: when it ends, where it runs, how often it writes
+# what a resumed training may change: when it ends, where it runs, how often it writes, and what
+# acts at the start only
 FREE_KEYS = (
     "output",
     "device",
@@ -25,6 +21,11 @@ FREE_KEYS = (
     "max_minutes",
     "early_stopping_patience",
     "save_every",
+    "divergence_factor",
+    "on_divergence",
+    "rollback_factor",
+    "report",
+    "refit_shift",
 )
 
 
@@ -50,8 +51,9 @@ def check_resume(config: Config, checkpoint: Mapping[str, Any]) -> ModelConfig:
             known += [resolved.get(key)] if section == "model" else []
             if not any(_same(value, other) for other in known):
                 raise UserError(
-                    f"--resume: {section}.{key} is {value!r}, but the training was started with "
-                    f"{known[0]!r}: set it back, or start anew with another training.output"
+                    f"--resume: {section}.{key} is {_brief(value)!r}, but the training was started "
+                    f"with {_brief(known[0])!r}: set it back, or start anew with another "
+                    "training.output"
                 )
     return from_dict(ModelConfig, resolved, "model")
 
@@ -76,13 +78,16 @@ def check_finetune(given: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> M
 
     Args:
         given: keys of the `model` section that the user wrote; they may repeat the architecture,
-            not change it.
+            not change it, but for further elements after the model's own.
         checkpoint: of `starting_checkpoint`.
 
     Raises:
         UserError: a key says something else than the checkpoint.
     """
-    resolved = checkpoint["model_config"]
+    resolved = dict(checkpoint["model_config"])
+    known, elements = resolved["elements"], given.get("elements") or []
+    if isinstance(elements, (list, tuple)) and list(elements[: len(known)]) == list(known):
+        resolved["elements"] = list(elements)
     for key, value in given.items():
         if (
             value not in (None, [])
@@ -96,32 +101,19 @@ def check_finetune(given: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> M
     return from_dict(ModelConfig, resolved, "model")
 
 
-def refit_shift(models: Sequence[nn.Module], batches: Sequence[Batch]) -> None:
-    """Move the energy shifts of models with the same weights so that labelled energies fit best.
-
-    Least squares of E_label - E_model on the species counts, the solution of least norm: for labels
-    of another method, whose energies have another zero.
-
-    Args:
-        models: the first one is evaluated, all get its new shift.
-        batches: of one structure each.
-    """
-    model = models[0]
-    labelled = [batch for batch in batches if bool(batch.has_energy.all())]
-    if not labelled:
-        return
-    num_species = len(model.shift)
-    counts = [torch.bincount(b.graph.species, minlength=num_species).cpu() for b in labelled]
-    residuals = [b.energies.cpu() - evaluate_graph(model, b.graph).energies.cpu() for b in labelled]
-    matrix = torch.stack(counts).to(torch.float64)
-    change = torch.linalg.lstsq(matrix, torch.stack(residuals), driver="gelsd").solution[:, 0]
-    shift = model.shift + change.to(model.shift.device)
-    for each in models:
-        each.shift.copy_(shift)
+def _brief(value: Any) -> Any:
+    """Return a value for a message: of entries with weights only what says something."""
+    if isinstance(value, (list, tuple)):
+        return [_brief(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: item for key, item in value.items() if item is not None and item != 1.0}
+    return value
 
 
 def _same(value: Any, other: Any) -> bool:
     """Compare plain values; of absolute paths only the file name counts."""
+    if isinstance(value, Mapping) and isinstance(other, Mapping):
+        return value.keys() == other.keys() and all(_same(value[k], other[k]) for k in value)
     if isinstance(value, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(value) == len(other) and all(
             _same(a, b) for a, b in zip(value, other, strict=True)

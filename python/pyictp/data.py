@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from pyictp.config import DataConfig
 from pyictp.errors import UserError
 from pyictp.readers import RawFrame, frames_from_atoms, read_raw
+from pyictp.sources import LABELS, NO_WEIGHTING, DataFile, as_data_file
 from pyictp.units import unit_factor
 
 logger = logging.getLogger("pyictp")
 
 FloatArray = NDArray[np.float64]
-LABELS = ("energy", "forces", "stress")
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,12 @@ class Frame:
     cell: FloatArray  # (3, 3) [A], zero without one
     pbc: NDArray[np.bool_]  # (3,)
     energy: float | None = None  # eV
-    forces: FloatArray | None = None  # (N, 3) [eV/A]
+    forces: FloatArray | None = None  # (N, 3) [eV/A]; rows of NaN: atoms without a label
     stress: FloatArray | None = None  # (3, 3) [eV/A^3], ASE sign
     file: str = "structure"
     index: int = 0
     group: str = ""  # config_type or group of the file
+    weights: tuple[float, float, float] = NO_WEIGHTING  # of the squared errors of LABELS
 
     @property
     def name(self) -> str:
@@ -70,25 +71,34 @@ class Frame:
 
 
 def read_frames(
-    paths: Sequence[str | Path], config: DataConfig | None = None, required: Collection[str] = ()
+    paths: Sequence[str | Path | DataFile],
+    config: DataConfig | None = None,
+    required: Collection[str] = (),
 ) -> list[Frame]:
-    """Return the structures of several files, in order.
+    """Return the structures of several files, in order; files with weight 0 are not read.
 
     Args:
-        paths: extended XYZ, ASE databases, rMD17 npz, or what else ase.io reads.
-        config: names and units of the fields; `train` and `valid` are not looked at.
+        paths: extended XYZ, ASE databases, rMD17 npz, or what else ase.io reads; with weights,
+            names and units of their own if wanted.
+        config: names and units of the fields; `train` and `valid` are not looked at. With
+            `allow_missing` rows of NaN among the forces are atoms without a label.
         required: labels ("energy", "forces", "stress") that every frame must have; stress only
-            where pbc is on, none for frames marked as isolated atoms.
+            where pbc is on, none with weight 0, none for frames marked as isolated atoms.
 
     Raises:
         UserError: a file is missing, empty or unreadable; a label is missing, has a wrong shape,
             is NaN or infinite; a key that was asked for is in no frame; pbc without a cell.
     """
-    config = config or DataConfig()
-    raw_frames = [raw for path in paths for raw in read_raw(path)]
-    _check_keys(raw_frames, config)
-    _warn_of_lost_pbc(raw_frames)
-    return [_convert(raw, config, required) for raw in raw_frames]
+    files = [file for file in map(as_data_file, paths) if file.weight > 0]
+    settings = [file.own_settings(config or DataConfig()) for file in files]
+    raw_frames = [read_raw(file.file) for file in files]
+    _check_keys(raw_frames, settings)
+    _warn_of_lost_pbc([raw for raws in raw_frames for raw in raws])
+    return [
+        _convert(raw, own, required, file)
+        for file, own, raws in zip(files, settings, raw_frames, strict=True)
+        for raw in raws
+    ]
 
 
 def from_atoms(
@@ -108,14 +118,18 @@ def _keys(config: DataConfig) -> dict[str, str | None]:
     }
 
 
-def _check_keys(raw_frames: Sequence[RawFrame], config: DataConfig) -> None:
-    """Refuse a key that was set on purpose and is in no frame of any file."""
-    defaults, present = _keys(DataConfig()), {key for raw in raw_frames for key in raw.fields}
-    for field, key in _keys(config).items():
-        if raw_frames and key not in (None, defaults[field]) and key not in present:
-            files = ", ".join(f"'{file}'" for file in dict.fromkeys(r.file for r in raw_frames))
+def _check_keys(files: Sequence[Sequence[RawFrame]], settings: Sequence[DataConfig]) -> None:
+    """Refuse a key that was set on purpose and is in no frame of the files it was set for."""
+    searched: dict[tuple[str, str], list[RawFrame]] = {}
+    for raw_frames, config in zip(files, settings, strict=True):
+        for field, key in _keys(config).items():
+            if key not in (None, _keys(DataConfig())[field]):
+                searched.setdefault((field, key), []).extend(raw_frames)
+    for (field, key), raw_frames in searched.items():
+        if not any(key in raw.fields for raw in raw_frames):
+            names = ", ".join(f"'{file}'" for file in dict.fromkeys(r.file for r in raw_frames))
             raise UserError(
-                f"{files}: no frame has the key '{key}' asked for by "
+                f"{names}: no frame has the key '{key}' asked for by "
                 f"data.{field}_key (keys in frame 0: {_listed(raw_frames[0].fields)})"
             )
 
@@ -128,7 +142,9 @@ def _warn_of_lost_pbc(raw_frames: Sequence[RawFrame]) -> None:
         )
 
 
-def _convert(raw: RawFrame, config: DataConfig, required: Collection[str]) -> Frame:
+def _convert(
+    raw: RawFrame, config: DataConfig, required: Collection[str], file: DataFile | None = None
+) -> Frame:
     where = f"'{raw.file}' frame {raw.index}"
     energy_unit, length_unit, forces_unit, stress_unit = _units(raw, config)
     num_atoms = len(raw.atomic_numbers)
@@ -136,7 +152,7 @@ def _convert(raw: RawFrame, config: DataConfig, required: Collection[str]) -> Fr
         raise UserError(f"{where}: holds no atom")
     keys = _keys(config)
     energy = _field(raw, keys["energy"], where, [()])
-    forces = _field(raw, keys["forces"], where, [(num_atoms, 3)])
+    forces = _field(raw, keys["forces"], where, [(num_atoms, 3)], gaps=config.allow_missing)
     frame = Frame(
         atomic_numbers=np.array(raw.atomic_numbers, dtype=np.int64),
         positions=_finite(raw.positions, f"{where} field 'positions'") * length_unit,
@@ -147,12 +163,14 @@ def _convert(raw: RawFrame, config: DataConfig, required: Collection[str]) -> Fr
         file=raw.file,
         index=raw.index,
         group=str(raw.fields.get("config_type", raw.fields.get("group", ""))),
+        weights=(file or DataFile(raw.file)).frame_weights(raw.fields, where),
     )
     _check_frame(frame)
     stress = _stress(raw, keys, where, (stress_unit, energy_unit, length_unit))
     frame = replace(frame, stress=stress)
+    weights = dict(zip(LABELS, frame.weights, strict=True))
     for label in LABELS if not frame.is_isolated_atom else ():
-        if label in required and getattr(frame, label) is None:
+        if label in required and weights[label] > 0 and getattr(frame, label) is None:
             _refuse_missing(raw, frame, label, keys)
     return frame
 
@@ -195,9 +213,16 @@ def _stress(
 
 
 def _field(
-    raw: RawFrame, key: str | None, where: str, shapes: Sequence[tuple[int, ...]]
+    raw: RawFrame,
+    key: str | None,
+    where: str,
+    shapes: Sequence[tuple[int, ...]],
+    gaps: bool = False,
 ) -> FloatArray | None:
-    """Return one label as finite floats of one of the shapes, None where the frame has it not."""
+    """Return one label as finite floats of one of the shapes, None where the frame has it not.
+
+    With `gaps` rows of NaN stay as they are; None where there is no other.
+    """
     if key is None or key not in raw.fields:
         return None
     try:
@@ -211,6 +236,12 @@ def _field(
     if values.shape not in shapes:
         expected = " or ".join(str(shape) for shape in shapes[:3])
         raise UserError(f"{where} field '{key}': expected shape {expected}, got {values.shape}")
+    if gaps and values.ndim == 2:
+        missing = np.isnan(values).all(axis=1, keepdims=True)
+        if missing.all():
+            return None
+        _finite(np.where(missing, 0.0, values), f"{where} field '{key}'")
+        return values
     return _finite(values, f"{where} field '{key}'")
 
 

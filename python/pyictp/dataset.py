@@ -15,6 +15,7 @@ from tqdm import tqdm
 from pyictp.data import Frame
 from pyictp.errors import UserError
 from pyictp.graph import Graph, build_graph
+from pyictp.sources import NO_WEIGHTING
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,11 @@ class Sample:
 
     graph: Graph
     energy: float | None  # eV
-    forces: Tensor | None  # (N, 3) float64 [eV/A]
+    forces: Tensor | None  # (N, 3) float64 [eV/A]; rows of NaN: atoms without a label
     stress: Tensor | None  # (3, 3) float64 [eV/A^3], ASE sign
     volume: float | None  # A^3
     name: str  # file:frame index
+    weights: tuple[float, float, float] = NO_WEIGHTING  # of the squared errors of LABELS
 
 
 def elements_of(frames: Sequence[Frame]) -> tuple[str, ...]:
@@ -76,6 +78,7 @@ def make_sample(frame: Frame, elements: Sequence[str], r_cut: float) -> Sample:
         stress=None if frame.stress is None else torch.from_numpy(frame.stress),
         volume=frame.volume,
         name=frame.name,
+        weights=frame.weights,
     )
 
 
@@ -102,11 +105,22 @@ class GraphDataset(Sequence[Sample]):
         Raises:
             UserError: an element is not in `elements`, two atoms are on one spot.
         """
+        self.frames = list(frames)
         self.elements = tuple(elements)
         self.r_cut = r_cut
         # None: no bar where there is no terminal
         bar = tqdm(frames, description, unit="frame", disable=None if progress else True)
         self.samples = [make_sample(frame, elements, r_cut) for frame in bar]
+
+    @property
+    def shortest_edge(self) -> float:
+        """Return the smallest distance of two atoms [A]; the cutoff radius where there is none."""
+        lengths = [
+            torch.linalg.vector_norm(sample.graph.edge_vectors, dim=1)
+            for sample in self.samples
+            if sample.graph.num_edges
+        ]
+        return float(torch.cat(lengths).min()) if lengths else self.r_cut
 
     def __len__(self) -> int:
         """Return the number of structures."""

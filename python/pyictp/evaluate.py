@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from ase.formula import Formula
 from tqdm import tqdm
 
 from pyictp.config import DataConfig
@@ -20,21 +22,9 @@ from pyictp.dataset import make_sample
 from pyictp.derivatives import Prediction, evaluate_graph, stress_from_virial
 from pyictp.errors import UserError
 from pyictp.graph import collate
-from pyictp.parity import Parity, check_plot_path, plot_parity
+from pyictp.metrics import METRICS, metrics
+from pyictp.parity import IntArray, Parity, Structure, check_plot_path, plot_parity
 from pyictp.potential import as_potential, potential_properties, resolve_device
-
-FloatArray = NDArray[np.float64]
-
-METRICS = (  # JSON key, what it is called on the screen, unit
-    ("energy_mae_mev", "energy MAE", "meV"),
-    ("energy_rmse_mev", "energy RMSE", "meV"),
-    ("energy_mae_mev_per_atom", "energy MAE", "meV/atom"),
-    ("energy_rmse_mev_per_atom", "energy RMSE", "meV/atom"),
-    ("force_mae_mev_per_a", "force MAE", "meV/A"),
-    ("force_rmse_mev_per_a", "force RMSE", "meV/A"),
-    ("stress_mae_mev_per_a3", "stress MAE", "meV/A^3"),
-    ("stress_rmse_mev_per_a3", "stress RMSE", "meV/A^3"),
-)
 
 
 def evaluate_frames(
@@ -44,7 +34,7 @@ def evaluate_frames(
     device: str | torch.device = "cpu",
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Return MAE and RMSE of energy, forces and stress, of `METRICS` and per element.
+    """Return the errors of energy, forces and stress as `metrics.metrics` states them.
 
     A quantity without a label is None.
 
@@ -72,7 +62,7 @@ def predict(
     if batch_size < 1:
         raise UserError(f"batch size: expected 1 or more, got {batch_size}")
     elements, r_cut = potential_properties(potential)
-    rows: dict[str, list[Any]] = {label: [] for label in LABELS}
+    rows: dict[str, list[Any]] = {name: [] for name in (*LABELS, "atoms")}
     bar = tqdm(total=len(frames), unit="frame", disable=None if progress else True)
     for first in range(0, len(frames), batch_size):
         chosen = frames[first : first + batch_size]
@@ -81,14 +71,38 @@ def predict(
         _append(rows, chosen, prediction)
         bar.update(len(chosen))
     bar.close()
-    symbols = [symbol for frame in frames if frame.forces is not None for symbol in frame.symbols]
+    with_forces = _labelled(frames, "forces")
+    symbols = [
+        np.array(frames[i].symbols)[a] for i, a in zip(with_forces, rows["atoms"], strict=True)
+    ]
     return Parity(
         energies=np.array(rows["energy"], dtype=np.float64).reshape(-1, 2),
         num_atoms=np.array([len(f.symbols) for f in frames if f.energy is not None], np.float64),
+        energy_structures=_labelled(frames, "energy"),
         forces=np.concatenate([np.zeros((0, 3, 2)), *rows["forces"]]),
-        force_elements=np.array(symbols, dtype=np.str_),
+        force_elements=np.concatenate([np.zeros(0, dtype=np.str_), *symbols]),
+        force_structures=np.repeat(with_forces, [len(atoms) for atoms in rows["atoms"]]),
+        force_atoms=np.concatenate([np.zeros(0, dtype=np.int64), *rows["atoms"]]),
         stresses=np.array(rows["stress"], dtype=np.float64).reshape(-1, 6, 2),
-        num_structures=len(frames),
+        stress_structures=_labelled(frames, "stress"),
+        structures=tuple(_structure(frame) for frame in frames),
+    )
+
+
+def _labelled(frames: Sequence[Frame], label: str) -> IntArray:
+    """Return the indices of the frames that carry a label."""
+    indices = [index for index, frame in enumerate(frames) if getattr(frame, label) is not None]
+    return np.array(indices, dtype=np.int64)
+
+
+def _structure(frame: Frame) -> Structure:
+    formula = Formula.from_dict(dict(Counter(frame.symbols)))
+    return Structure(
+        name=frame.name,
+        group=frame.group,
+        formula=formula.format("metal"),
+        composition=formula.reduce()[0].format("metal"),
+        num_atoms=len(frame.atomic_numbers),
     )
 
 
@@ -104,51 +118,14 @@ def _append(rows: dict[str, list[Any]], frames: Sequence[Frame], prediction: Pre
         if frame.energy is not None:
             rows["energy"].append((frame.energy, energy))
         if frame.forces is not None:
-            rows["forces"].append(np.stack([frame.forces, forces[node:end]], axis=-1))
+            labelled = np.flatnonzero(np.isfinite(frame.forces).all(axis=1))
+            pairs = np.stack([frame.forces, forces[node:end]], axis=-1)  # (N, 3, 2)
+            rows["forces"].append(pairs[labelled])
+            rows["atoms"].append(labelled)
         if frame.stress is not None:
             pairs = np.stack([frame.stress, stress], axis=-1)  # (3, 3, 2)
             rows["stress"].append(pairs[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])  # (6, 2)
         node = end
-
-
-def metrics(parity: Parity) -> dict[str, Any]:
-    """Return MAE and RMSE of everything in `parity`; None where there is no label.
-
-    Stress errors count all nine components, so that they do not depend on the notation.
-    """
-    errors = 1e3 * (parity.energies[:, 1] - parity.energies[:, 0])  # meV
-    per_atom = errors / parity.num_atoms
-    force_errors = 1e3 * (parity.forces[..., 1] - parity.forces[..., 0])  # (M, 3)
-    stress_errors = 1e3 * (parity.stresses[..., 1] - parity.stresses[..., 0])  # (L, 6)
-    stress_errors = stress_errors[:, [0, 1, 2, 3, 3, 4, 4, 5, 5]]  # (L, 9)
-    per_element = {}
-    for element in sorted(set(parity.force_elements.tolist())):
-        chosen = force_errors[parity.force_elements == element]
-        per_element[element] = {
-            "force_mae_mev_per_a": _mae(chosen),
-            "force_rmse_mev_per_a": _rmse(chosen),
-            "num_atoms": len(chosen),
-        }
-    return {
-        "energy_mae_mev": _mae(errors),
-        "energy_rmse_mev": _rmse(errors),
-        "energy_mae_mev_per_atom": _mae(per_atom),
-        "energy_rmse_mev_per_atom": _rmse(per_atom),
-        "force_mae_mev_per_a": _mae(force_errors),
-        "force_rmse_mev_per_a": _rmse(force_errors),
-        "stress_mae_mev_per_a3": _mae(stress_errors),
-        "stress_rmse_mev_per_a3": _rmse(stress_errors),
-        "num_structures": parity.num_structures,
-        "per_element": per_element,
-    }
-
-
-def _mae(errors: FloatArray) -> float | None:
-    return float(np.abs(errors).mean()) if errors.size else None
-
-
-def _rmse(errors: FloatArray) -> float | None:
-    return float(np.sqrt(np.square(errors).mean())) if errors.size else None
 
 
 def report(result: dict[str, Any]) -> str:
@@ -160,6 +137,10 @@ def report(result: dict[str, Any]) -> str:
     for element, values in result["per_element"].items():
         mae, rmse = values["force_mae_mev_per_a"], values["force_rmse_mev_per_a"]
         lines.append(f"  {element:<3} force MAE {mae:.3f}, RMSE {rmse:.3f} meV/A")
+    worst = result["worst_frames"]["by_forces"]
+    if result["num_structures"] > 1 and worst:
+        text = f"{worst[0]['force_rmse_mev_per_a']:.3f} meV/A in {worst[0]['frame']}"
+        lines.append(f"largest force RMSE of a frame: {text}")
     return "\n".join(lines)
 
 
@@ -175,6 +156,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--json", metavar="FILE", help="write the numbers to a JSON file")
     parser.add_argument(
         "--plot", metavar="PATH", help="draw parity plots: image file, or folder for parity.png"
+    )
+    parser.add_argument(
+        "--report", metavar="FILE", help="write numbers and pictures to one HTML file"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>")
     parser.add_argument("--dtype", choices=("float32", "float64"), help="default: the model's own")
@@ -205,16 +189,10 @@ def data_config(args: argparse.Namespace) -> DataConfig:
 
 def run(args: argparse.Namespace) -> int:
     """Run `ictp evaluate`; returns the exit status."""
+    _check_outputs(args)
     device = resolve_device(args.device)
     potential = as_potential(args.model, device, args.dtype)
-    if args.plot:
-        check_plot_path(Path(args.plot))
-    frames = _without_lone_atoms(read_frames(args.data, data_config(args)))
-    if all(frame.energy is None and frame.forces is None for frame in frames):
-        raise UserError(
-            f"no frame of {', '.join(args.data)} has an energy under '{args.energy_key}' or forces "
-            f"under '{args.forces_key}': set --energy-key and --forces-key"
-        )
+    frames = labelled_frames(args.data, data_config(args), "--energy-key and --forces-key")
     parity = predict(potential, frames, args.batch_size, device, progress=True)
     result = metrics(parity)
     print(report(result))
@@ -222,7 +200,59 @@ def run(args: argparse.Namespace) -> int:
         _parent(Path(args.json)).write_text(json.dumps(result, indent=2) + "\n")
     if args.plot:
         print(f"parity plots: {plot_parity(parity, _parent(Path(args.plot)))}")
+    if args.report:
+        _write_report(args, parity, result)
     return 0
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Refuse names of pictures and pages before the long work."""
+    if args.plot:
+        check_plot_path(Path(args.plot))
+    if args.report:
+        from pyictp.report import check_report_path
+
+        check_report_path(Path(args.report))
+
+
+def _write_report(args: argparse.Namespace, parity: Parity, result: dict[str, Any]) -> None:
+    from pyictp.report import Subject, write_report
+
+    options = [
+        word
+        for name, value in vars(args).items()
+        if name in vars(data_config(args)) and value != getattr(DataConfig(), name)
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
+    words = ["ictp", "evaluate", args.model, *args.data, *options, "--report", args.report]
+    names = ", ".join(Path(name).name for name in args.data)
+    subject = Subject(
+        Path(args.model), f"frames of {names}", (shlex.join(words),), tuple(args.data)
+    )
+    write_report(_parent(Path(args.report)), subject, parity, result)
+    print(f"report: {args.report}")
+
+
+def labelled_frames(
+    paths: Sequence[str | Path], config: DataConfig, keys: str = "the keys"
+) -> list[Frame]:
+    """Return the frames of files but those marked as isolated atoms.
+
+    Args:
+        paths: the files.
+        config: names and units of the fields.
+        keys: what a user sets when no label is found.
+
+    Raises:
+        UserError: as `read_frames`; nothing is left; no frame has energy or forces.
+    """
+    frames = _without_lone_atoms(read_frames(paths, config))
+    if all(frame.energy is None and frame.forces is None for frame in frames):
+        raise UserError(
+            f"no frame of {', '.join(map(str, paths))} has an energy under '{config.energy_key}' "
+            f"or forces under '{config.forces_key}': set {keys}"
+        )
+    return frames
 
 
 def _without_lone_atoms(frames: Sequence[Frame]) -> list[Frame]:

@@ -1,19 +1,46 @@
 # SPDX-License-Identifier: MIT
-"""Files that a reader sees whole or not at all."""
+"""Files that a reader sees whole or not at all, and why one could not be written."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from pyictp.errors import UserError
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn what the operating system refuses in the block into a line about `path`.
+
+    Raises:
+        UserError: what could not be written, why, what to do.
+    """
+    try:
+        yield
+    except OSError as error:
+        kept = "; an older file there is still whole" if Path(path).is_file() else ""
+        advice = ""
+        if error.errno in NO_ROOM:
+            advice = ": make room on that disk (or raise the limit) and run the command again"
+        elif error.errno in FORBIDDEN:
+            advice = ": allow writing there or choose another folder"
+        raise UserError(
+            f"cannot write '{path}': {error.strerror or error}{advice}{kept}"
+        ) from error
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a path to write to; what is there moves to `path` when the block ends without error.
+
+    The contents are on the disk before the name is, so not even a loss of power leaves a part.
 
     Raises:
         UserError: the file cannot be written; an older one is still whole.
@@ -23,11 +50,30 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise UserError(f"cannot write '{path}': expected the name of a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        kept = "; an older file there is still whole" if path.is_file() else ""
-        raise UserError(f"cannot write '{path}': {error.strerror or error}{kept}") from error
+        with writing(path):
+            yield temporary
+            _to_disk(temporary)
+            temporary.replace(path)
+            _to_disk(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete what killed processes left of their writing to `path`."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        if leftover.suffix[1:].isdigit():
+            leftover.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that knows no such thing
+            raise
+    finally:
+        os.close(descriptor)

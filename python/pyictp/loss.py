@@ -41,7 +41,8 @@ def squared_errors(prediction: Prediction, batch: Batch) -> Tensor:
     E: sum_s (dE_s)^2 / N_s;  F: sum_i sum_a (dF_ia)^2;  S: sum_s sum_ab (dW_s,ab)^2 / N_s
     with dE, dF, dW prediction minus label (W = -stress * volume, the virial, all nine components)
     and N_s the number of atoms of structure s: the errors of the extensive quantities are divided
-    by sqrt(N_s). Structures without a label contribute nothing to its sum.
+    by sqrt(N_s). Structures without a label, and atoms without one, contribute nothing to its sum;
+    each structure's terms are multiplied by its own weights (1 in a validation set).
 
     Returns:
         (3,) float64 [eV^2, eV^2/A^2, eV^2]; the loss is w_E E + w_F F + w_S S.
@@ -51,10 +52,12 @@ def squared_errors(prediction: Prediction, batch: Batch) -> Tensor:
     """
     per_atom = 1.0 / batch.num_atoms
     energy = (prediction.energies - batch.energies).square() * per_atom * batch.has_energy
-    forces_mask = batch.has_forces[batch.graph.structure_index]  # (N,)
-    forces = (prediction.forces - batch.forces).square().sum(1) * forces_mask
+    forces = (prediction.forces - batch.forces).square().sum(1) * batch.has_forces
     virial = virial_errors(prediction, batch).square().sum((1, 2)) * per_atom * batch.has_stress
-    return torch.stack([energy.sum(), forces.sum(), virial.sum()])
+    weights = batch.weights.t()  # (3, B)
+    of_atoms = weights[1].index_select(0, batch.graph.structure_index)  # (N,)
+    terms = (energy * weights[0], forces * of_atoms, virial * weights[2])
+    return torch.stack([term.sum() for term in terms])
 
 
 class ErrorSums:
@@ -70,7 +73,7 @@ class ErrorSums:
         stresses = virial_errors(prediction, batch) / batch.volumes[:, None, None]
         pairs = (
             ((prediction.energies - batch.energies) / batch.num_atoms, batch.has_energy),
-            (prediction.forces - batch.forces, batch.has_forces[batch.graph.structure_index, None]),
+            (prediction.forces - batch.forces, batch.has_forces[:, None]),
             (stresses, batch.has_stress[:, None, None]),
         )
         for row, (error, mask) in zip(self.sums, pairs, strict=True):

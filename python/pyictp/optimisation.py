@@ -4,24 +4,73 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pyictp.config import TrainConfig
+from pyictp.muon import Muon, as_matrices
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Adam:
-    """Return Adam on all parameters; weight_decay is added to the gradient (L2), as published."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.Adam(
-        parameters,
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        amsgrad=config.amsgrad,
-        fused=parameters[0].device.type in ("cpu", "cuda"),
-    )
+class Optimizers:
+    """Several optimisers, each of parameters of its own, used as one."""
+
+    def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
+        self.parts = list(parts)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Return the groups of all, whose learning rates a schedule sets."""
+        return [group for part in self.parts for group in part.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none=set_to_none)
+
+    def step(self) -> None:
+        """Do one step."""
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values."""
+        return {type(part).__name__: part.state_dict() for part in self.parts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        for part in self.parts:
+            part.load_state_dict(state[type(part).__name__])
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizers:
+    """Return the optimisers of all parameters that are trained.
+
+    adam: Adam on all; weight_decay is added to the gradient (L2), as published. muon: Muon on the
+    matrices that mix channels, Adam on embedding, path weights and readouts.
+    """
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    matrices: list[nn.Parameter] = []
+    if config.optimizer == "muon":
+        matrices = [
+            p for name, p in trained if name != "node_embedding" and as_matrices(p) is not None
+        ]
+    mixing = {id(p) for p in matrices}
+    rest = [p for _, p in trained if id(p) not in mixing]
+    parts: list[torch.optim.Optimizer] = [Muon(matrices, config.learning_rate)] if matrices else []
+    if rest:
+        parts.append(
+            torch.optim.Adam(
+                rest,
+                lr=config.learning_rate,
+                weight_decay=config.weight_decay,
+                amsgrad=config.amsgrad,
+                fused=rest[0].device.type in ("cpu", "cuda"),
+            )
+        )
+    return Optimizers(parts)
 
 
 def cosine_factor(progress: float, warmup_fraction: float, final_fraction: float) -> float:

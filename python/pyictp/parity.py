@@ -16,8 +16,22 @@ if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 IMAGE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
+MAX_VECTOR_POINTS = 20_000  # beyond that, points in a vector file are drawn as one picture
+NINE = [0, 1, 2, 3, 3, 4, 4, 5, 5]  # Voigt components with off-diagonals twice
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What is said of one structure beside its errors."""
+
+    name: str  # file:frame index
+    group: str  # config_type or group of the file, "" where there is none
+    formula: str  # of all atoms, for example H128O64
+    composition: str  # the same ratio in least numbers: H2O
+    num_atoms: int
 
 
 @dataclass(frozen=True)
@@ -26,10 +40,19 @@ class Parity:
 
     energies: FloatArray  # (K, 2) label, prediction [eV]
     num_atoms: FloatArray  # (K,) of the structures with an energy
+    energy_structures: IntArray  # (K,) index into structures
     forces: FloatArray  # (M, 3, 2) [eV/A]
     force_elements: NDArray[np.str_]  # (M,) element of each atom with forces
+    force_structures: IntArray  # (M,) index into structures
+    force_atoms: IntArray  # (M,) index of the atom in its structure
     stresses: FloatArray  # (L, 6, 2) Voigt xx yy zz yz xz xy [eV/A^3]
-    num_structures: int
+    stress_structures: IntArray  # (L,) index into structures
+    structures: tuple[Structure, ...]
+
+    @property
+    def num_structures(self) -> int:
+        """Return the number of structures, with or without labels."""
+        return len(self.structures)
 
 
 def check_plot_path(path: Path) -> None:
@@ -59,43 +82,70 @@ def plot_parity(parity: Parity, path: Path) -> Path:
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         path.mkdir(parents=True, exist_ok=True)
         path = path / "parity.png"
-    panels = _panels(parity)
+    panels = list(parity_panels(parity).values())
     figure = Figure(figsize=(4 * len(panels), 4), layout="constrained")
     FigureCanvasAgg(figure)
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (title, unit, groups) in zip(all_axes, panels, strict=True):
-        _draw(axes, title, unit, groups)
+    for axes, panel in zip(all_axes, panels, strict=True):
+        draw_panel(axes, panel)
     figure.savefig(path, dpi=150)
     return path
 
 
-def _panels(parity: Parity) -> list[tuple[str, str, dict[str, NDArray[np.float64]]]]:
-    """Return title, unit and point pairs (n, 2) by group of every panel."""
-    panels = []
+@dataclass(frozen=True)
+class Panel:
+    """One parity plot."""
+
+    title: str
+    unit: str
+    groups: dict[str, FloatArray]  # (n, 2) label, prediction; by element, or one group ""
+
+    @property
+    def points(self) -> FloatArray:
+        """Return the points of all groups (n, 2)."""
+        return np.concatenate(list(self.groups.values()))
+
+    @property
+    def summary(self) -> str:
+        """Return title and RMSE."""
+        errors = self.points[:, 1] - self.points[:, 0]
+        return f"{self.title}: RMSE {1e3 * np.sqrt(np.square(errors).mean()):.2f} m{self.unit}"
+
+
+def parity_panels(parity: Parity) -> dict[str, Panel]:
+    """Return the panels of the quantities that have labels, by name of the quantity."""
+    panels = {}
     if len(parity.energies):
         per_atom = parity.energies / parity.num_atoms[:, None]
-        panels.append(("energy", "eV/atom", {"": per_atom - per_atom[:, 0].mean()}))
+        groups = {"": per_atom - per_atom[:, 0].mean()}
+        panels["energy"] = Panel("energy", "eV/atom", groups)
     if len(parity.forces):
         elements = sorted(set(parity.force_elements.tolist()))
-        chosen = {e: parity.forces[parity.force_elements == e].reshape(-1, 2) for e in elements}
-        panels.append(("forces", "eV/Å", chosen))
+        groups = {e: parity.forces[parity.force_elements == e].reshape(-1, 2) for e in elements}
+        panels["forces"] = Panel("forces", "eV/Å", groups)
     if len(parity.stresses):
-        nine = parity.stresses[
-            :, [0, 1, 2, 3, 3, 4, 4, 5, 5]
-        ]  # off-diagonals twice, as the metrics
-        panels.append(("stress", "eV/Å³", {"": nine.reshape(-1, 2)}))
+        nine = parity.stresses[:, NINE]  # as the metrics
+        panels["stress"] = Panel("stress", "eV/Å³", {"": nine.reshape(-1, 2)})
     return panels
 
 
-def _draw(axes: Axes, title: str, unit: str, groups: dict[str, NDArray[np.float64]]) -> None:
-    points = np.concatenate(list(groups.values()))
+def draw_panel(axes: Axes, panel: Panel) -> None:
+    """Draw prediction over label as points, with the diagonal."""
+    points = panel.points
     ends = [points.min(), points.max()]
     axes.plot(ends, ends, color="0.6", linewidth=0.8, zorder=0)
-    for name, pairs in groups.items():
-        axes.plot(pairs[:, 0], pairs[:, 1], ".", markersize=3, alpha=0.5, label=name or None)
-    rmse = 1e3 * np.sqrt(np.square(points[:, 1] - points[:, 0]).mean())
-    axes.set_title(f"{title}: RMSE {rmse:.2f} m{unit}")
-    axes.set_xlabel(f"label [{unit}]")
-    axes.set_ylabel(f"prediction [{unit}]")
-    if len(groups) > 1:
+    for name, pairs in panel.groups.items():
+        axes.plot(
+            pairs[:, 0],
+            pairs[:, 1],
+            ".",
+            markersize=3,
+            alpha=0.5,
+            label=name or None,
+            rasterized=len(points) > MAX_VECTOR_POINTS,
+        )
+    axes.set_title(panel.summary)
+    axes.set_xlabel(f"label [{panel.unit}]")
+    axes.set_ylabel(f"prediction [{panel.unit}]")
+    if len(panel.groups) > 1:
         axes.legend(frameon=False, markerscale=2)

@@ -5,10 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyictp.files import atomic_path
 
-CURVES = (
+if TYPE_CHECKING:  # matplotlib is slow to import
+    from matplotlib.axes import Axes
+
+Curve = tuple[str, tuple[tuple[str, str | None], ...], float]  # title, columns and labels, factor
+Rows = Sequence[dict[str, str]]  # of log.csv; an empty text is no point
+
+CURVES: tuple[Curve, ...] = (
     ("loss", (("train_loss", "training"), ("valid_loss", "validation")), 1.0),
     ("energy error [meV/atom]", (("valid_energy_rmse", "RMSE"), ("valid_energy_mae", "MAE")), 1e3),
     ("force error [meV/Å]", (("valid_forces_rmse", "RMSE"), ("valid_forces_mae", "MAE")), 1e3),
@@ -17,33 +24,42 @@ CURVES = (
 )
 
 
-def plot_learning_curve(rows: Sequence[dict[str, str]], path: Path) -> None:
+def plot_learning_curve(rows: Rows, path: Path) -> None:
     """Draw loss, errors and learning rate over the epochs of a log.csv.
 
     Args:
-        rows: the log, column name to text; an empty text is no point.
+        rows: the log.
         path: of the PNG; nothing is written without rows.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    curves = [curve for curve in CURVES if any(row[name] for row in rows for name, _ in curve[1])]
+    curves = present_curves(rows)
     if not curves:
         return
     figure = Figure(figsize=(3.6 * len(curves), 3.2), layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    for axes, (title, columns, scale) in zip(
-        figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True
-    ):
-        for name, label in columns:
-            points = [(int(row["epoch"]), scale * float(row[name])) for row in rows if row[name]]
-            points = [point for point in points if point[1] > 0]
-            axes.plot(
-                *zip(*points, strict=True), label=label, marker="." if len(points) < 20 else ""
-            ) if points else None
-        axes.set(xlabel="epoch", title=title, yscale="log")
-        axes.grid(alpha=0.3, which="both", linewidth=0.4)
-        if columns[0][1]:
-            axes.legend(frameon=False)
+    for axes, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
+        draw_curve(axes, rows, curve)
     with atomic_path(path) as temporary:
         canvas.print_png(temporary)
+
+
+def present_curves(rows: Rows) -> list[Curve]:
+    """Return the curves of which a log has at least one number."""
+    return [curve for curve in CURVES if any(row[name] for row in rows for name, _ in curve[1])]
+
+
+def draw_curve(axes: Axes, rows: Rows, curve: Curve) -> None:
+    """Draw the columns of one curve over the epochs; what is not above zero is left out."""
+    title, columns, scale = curve
+    for name, label in columns:
+        points = [(int(row["epoch"]), scale * float(row[name])) for row in rows if row[name]]
+        points = [point for point in points if point[1] > 0]
+        if points:
+            marker = "." if len(points) < 20 else ""
+            axes.plot(*zip(*points, strict=True), label=label, marker=marker)
+    axes.set(xlabel="epoch", title=title, yscale="log")
+    axes.grid(alpha=0.3, which="both", linewidth=0.4)
+    if columns[0][1]:
+        axes.legend(frameon=False)

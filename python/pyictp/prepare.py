@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from pyictp.config import Config, TrainConfig
 from pyictp.data import Frame, draw_frames, read_frames, split_frames
 from pyictp.dataset import GraphDataset, elements_of
 from pyictp.errors import UserError
+from pyictp.sources import LABELS, NO_WEIGHTING, as_data_file
 from pyictp.statistics import Statistics, compute_statistics, isolated_energies
 
 
@@ -23,14 +26,20 @@ class TrainingData:
     statistics: Statistics
 
 
-def prepare_data(config: Config, progress: bool = True) -> TrainingData:
+def prepare_data(
+    config: Config, progress: bool = True, known: Sequence[str] = (), extend: bool = False
+) -> TrainingData:
     """Return the samples of a training and their statistics.
 
-    Frames marked as isolated atoms give e0 and are not trained on.
+    Frames marked as isolated atoms give e0 and are not trained on. Labels with weight 0 are left
+    out; the other weights are for training frames.
 
     Args:
         config: `model.elements` empty takes the elements of the data, by atomic number.
         progress: show a bar while graphs are built.
+        known: the first of `model.elements`, which a trained model has constants for: their e0 is 0
+            here.
+        extend: append elements of the data that `model.elements` lacks, by atomic number.
 
     Raises:
         UserError: as `read_frames`; there is no training file; a set has no label with a weight; an
@@ -38,17 +47,40 @@ def prepare_data(config: Config, progress: bool = True) -> TrainingData:
             `model.elements` or has no isolated-atom energy.
     """
     data = config.data
-    if not data.train:
+    train, valid, lone = read_split(config)
+    elements, found = config.model.elements, elements_of([*train, *valid])
+    if extend or not elements:
+        elements = (*elements, *(element for element in found if element not in elements))
+    e0 = np.zeros(len(elements))
+    if len(known) < len(elements):
+        new = elements[len(known) :]
+        e0[len(known) :] = isolated_energies(data.isolated_atoms, new, data, lone)
+    r_cut = config.model.r_cut
+    train_set = GraphDataset(train, elements, r_cut, progress, "training graphs")
+    valid_set = GraphDataset(valid, elements, r_cut, progress, "validation graphs")
+    return TrainingData(train_set, valid_set, elements, compute_statistics(train_set, e0))
+
+
+def read_split(config: Config) -> tuple[list[Frame], list[Frame], list[Frame]]:
+    """Return training frames, validation frames and those marked as isolated atoms.
+
+    Raises:
+        UserError: as `read_frames`; there is no training file; a set has no label with a weight.
+    """
+    data = config.data
+    if not any(as_data_file(entry).weight > 0 for entry in data.train):
         raise UserError("data.train: expected at least one file, got none")
     required = () if data.allow_missing else required_labels(config.training)
     frames = read_frames(data.train, data, required)
     lone = [frame for frame in frames if frame.is_isolated_atom]
-    frames = [frame for frame in frames if not frame.is_isolated_atom]
+    frames = _used(frames)
     if not frames:
-        raise UserError("data.train: all frames are isolated atoms, none is left to train on")
+        raise UserError(
+            "data.train: all frames are isolated atoms or have weight 0, none is left to train on"
+        )
     if data.valid:
         train = draw_frames(frames, data.num_train, data)
-        valid = [f for f in read_frames(data.valid, data, required) if not f.is_isolated_atom]
+        valid = _used(read_frames(data.valid, data, required))
         valid = draw_frames(valid, data.num_valid, data)
     else:
         train, valid = split_frames(frames, data)
@@ -59,12 +91,17 @@ def prepare_data(config: Config, progress: bool = True) -> TrainingData:
         )
     for name, part in (("training", train), ("validation", valid)):
         _refuse_unlabelled(name, part, required_labels(config.training))
-    elements = config.model.elements or elements_of([*train, *valid])
-    e0 = isolated_energies(data.isolated_atoms, elements, data, lone)
-    r_cut = config.model.r_cut
-    train_set = GraphDataset(train, elements, r_cut, progress, "training graphs")
-    valid_set = GraphDataset(valid, elements, r_cut, progress, "validation graphs")
-    return TrainingData(train_set, valid_set, elements, compute_statistics(train_set, e0))
+    return train, [replace(frame, weights=NO_WEIGHTING) for frame in valid], lone
+
+
+def _used(frames: Sequence[Frame]) -> list[Frame]:
+    """Return frames to train or validate on, without labels of weight 0."""
+
+    def without_unused(frame: Frame) -> Frame:
+        weights = zip(LABELS, frame.weights, strict=True)
+        return replace(frame, **{label: None for label, weight in weights if weight == 0})
+
+    return [without_unused(f) for f in frames if not f.is_isolated_atom and any(f.weights)]
 
 
 def _refuse_unlabelled(name: str, frames: Sequence[Frame], labels: Sequence[str]) -> None:

@@ -14,11 +14,13 @@ LINE_INTERVAL = 10.0  # s, at least, between two lines where there is no termina
 class Progress:
     """A bar over epochs, or over seconds if time ends the training; so it shows the time left."""
 
-    def __init__(self, total: float, done: float, in_seconds: bool) -> None:
+    def __init__(self, total: float, done: float, in_seconds: bool, is_quiet: bool = False) -> None:
+        """Begin; a quiet one shows nothing."""
         unit, count = (
             ("s", "{n:.0f}/{total:.0f}") if in_seconds else ("epoch", "{n:.1f}/{total:.0f}")
         )
-        self._is_terminal = sys.stderr.isatty()
+        self._is_quiet = is_quiet
+        self._is_terminal = sys.stderr.isatty() and not is_quiet
         self._last_line = -LINE_INTERVAL
         self._bar = tqdm(
             total=total,
@@ -41,7 +43,7 @@ class Progress:
         """Show the newest validation behind the bar, or as a line of its own every few seconds."""
         if self._is_terminal:
             self._bar.set_postfix_str(text, refresh=False)
-        elif time.monotonic() - self._last_line > LINE_INTERVAL:
+        elif not self._is_quiet and time.monotonic() - self._last_line > LINE_INTERVAL:
             self._last_line = time.monotonic()
             print(text, flush=True)
 

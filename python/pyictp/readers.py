@@ -21,7 +21,7 @@ from ase.io.extxyz import key_val_str_to_dict, read_xyz
 from pyictp.errors import UserError
 
 # field: names it goes by in rMD17 and MD17 archives
-_NPZ_NAMES = {
+NPZ_NAMES = {
     "numbers": ("nuclear_charges", "z"),
     "positions": ("coords", "R"),
     "energy": ("energies", "E"),
@@ -162,12 +162,12 @@ def _read_npz(path: Path) -> Iterator[RawFrame]:
             f"'{path}' nuclear_charges: expected shape ({positions.shape[1]},), got {numbers.shape}"
         )
     labels = {k: v for k, v in arrays.items() if v.shape[:1] == positions.shape[:1]}
-    for name in (*_NPZ_NAMES["numbers"], *_NPZ_NAMES["positions"]):
+    for name in (*NPZ_NAMES["numbers"], *NPZ_NAMES["positions"]):
         labels.pop(name, None)
     for index, coordinates in enumerate(positions):
         fields = {key: values[index] for key, values in labels.items()}
         for field in ("energy", "forces"):  # the plain names work as well
-            found = [fields[name] for name in _NPZ_NAMES[field] if name in fields]
+            found = [fields[name] for name in NPZ_NAMES[field] if name in fields]
             if found:
                 fields.setdefault(field, found[0])
         yield RawFrame(
@@ -183,11 +183,11 @@ def _read_npz(path: Path) -> Iterator[RawFrame]:
 
 
 def _npz_array(path: Path, arrays: Mapping[str, np.ndarray], field: str) -> np.ndarray:
-    for name in _NPZ_NAMES[field]:
+    for name in NPZ_NAMES[field]:
         if name in arrays:
             return arrays[name]
     raise UserError(
-        f"'{path}': no array '{_NPZ_NAMES[field][0]}' for {field} "
+        f"'{path}': no array '{NPZ_NAMES[field][0]}' for {field} "
         f"(arrays there: {', '.join(arrays)}): expected the rMD17 layout"
     )
 

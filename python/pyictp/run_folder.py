@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import math
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +15,11 @@ import yaml
 
 from pyictp.config import Config, to_dict
 from pyictp.errors import UserError
-from pyictp.files import atomic_path
+from pyictp.files import atomic_path, remove_leftovers, writing
 
 FILES = ("config.yaml", "best.pt", "last.pt", "log.csv", "learning_curve.png", "ictp.log")
+REPORT = ("report.html", "report.json")  # of training_report.py
+FAILED = "failed_batch.extxyz"  # structures of the steps in which a training diverged
 COLUMNS = (
     "epoch",
     "step",
@@ -33,15 +36,18 @@ COLUMNS = (
     "valid_stress_mae",  # eV/A^3
     "valid_stress_rmse",
     "seconds",  # of training so far, all sessions
-    "samples_per_second",
+    "samples_per_second",  # so far, validations included
+    "epoch_seconds",  # of this epoch with its validation
+    "epoch_samples_per_second",  # of this epoch, without its validation
 )
 
 
 class RunFolder:
-    """Paths and logs of one training."""
+    """Paths and logs of one training; of several processes only one writes."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, is_writer: bool = True) -> None:
+        """Name the files; for one that is no writer all that writes does nothing."""
+        self.path, self.is_writer = Path(path), is_writer
         self.best, self.last = self.path / "best.pt", self.path / "last.pt"
         self.log, self.picture = self.path / "log.csv", self.path / "learning_curve.png"
 
@@ -79,20 +85,37 @@ class RunFolder:
             )
 
     def make(self) -> None:
-        """Make the folder if there is none."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Make the folder if there is none, and see that files can be written to it.
+
+        Raises:
+            UserError: it cannot be made or written to.
+        """
+        if not self.is_writer:
+            return
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.path).close()
 
     def open(self, overwrite: bool) -> None:
-        """Make the folder; delete the files of an old training in it (no others) if `overwrite`."""
+        """Make the folder; delete what killed processes left half written.
+
+        With `overwrite` also the files of an old training (no others).
+        """
         self.make()
-        for name in self._present() if overwrite else ():
-            (self.path / name).unlink()
+        if not self.is_writer:
+            return
+        for name in FILES:
+            remove_leftovers(self.path / name)
+        for name in [*self._present(), FAILED, *REPORT] if overwrite else ():
+            (self.path / name).unlink(missing_ok=True)
 
     def _present(self) -> list[str]:
         return [name for name in FILES if (self.path / name).exists()]
 
     def write_config(self, config: Config) -> None:
         """Write the complete configuration as run; `ictp train` reads it again."""
+        if not self.is_writer:
+            return
         text = "# complete configuration of this training, as run\n"
         text += yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=None)
         with atomic_path(self.path / "config.yaml") as temporary:
@@ -100,28 +123,36 @@ class RunFolder:
 
     def note(self, text: str) -> None:
         """Append a dated line to ictp.log."""
-        with (self.path / "ictp.log").open("a") as file:
+        if not self.is_writer:
+            return
+        with writing(self.path / "ictp.log"), (self.path / "ictp.log").open("a") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
     def append_row(self, values: Mapping[str, Any]) -> None:
         """Append one epoch to log.csv; what has no number stays empty."""
+        if not self.is_writer:
+            return
         is_new = not self.log.exists()
-        with self.log.open("a", newline="") as file:
+        with writing(self.log), self.log.open("a", newline="") as file:
             writer = csv.writer(file)
             if is_new:
                 writer.writerow(COLUMNS)
             writer.writerow([_cell(values.get(name)) for name in COLUMNS])
 
     def read_rows(self) -> list[dict[str, str]]:
-        """Return the rows of log.csv, none if there is no file."""
+        """Return the whole rows of log.csv with all COLUMNS, none if there is no file.
+
+        A last line that a full disk cut short is left out; columns an older log lacks are empty.
+        """
         if not self.log.exists():
             return []
-        with self.log.open(newline="") as file:
-            return list(csv.DictReader(file))
+        lines = self.log.read_text().splitlines(keepends=True)
+        rows = csv.DictReader([line for line in lines if line.endswith("\n")])
+        return [dict.fromkeys(COLUMNS, "") | row for row in rows]
 
     def drop_rows_after(self, epoch: int) -> None:
         """Forget epochs logged after the last checkpoint of a killed process: they run again."""
-        if not self.log.exists():
+        if not (self.is_writer and self.log.exists()):
             return
         rows = [row for row in self.read_rows() if int(row["epoch"]) <= epoch]
         lines = [",".join(COLUMNS)] + [",".join(row[name] for name in COLUMNS) for row in rows]

@@ -19,6 +19,7 @@ from pyictp.errors import UserError
 FloatArray = NDArray[np.float64]
 
 RIDGE = 1.0  # lambda of the regression
+ROUNDING = 1e-6  # eV/atom, energies closer than that to the shifts say nothing of their spread
 NO_STRESS = {"stress_key": None, "virial_key": None}
 
 
@@ -39,10 +40,11 @@ def compute_statistics(samples: Sequence[Sample], e0: FloatArray) -> Statistics:
         samples: training structures.
         e0: (S,) isolated-atom energies in eV.
     """
+    shift = _shift(samples, e0)
     return Statistics(
         e0=e0,
-        shift=_shift(samples, e0),
-        scale=np.full(len(e0), _scale(samples)),
+        shift=shift,
+        scale=np.full(len(e0), _scale(samples, shift)),
         avg_num_neighbors=_avg_num_neighbors(samples),
     )
 
@@ -53,27 +55,41 @@ def _shift(samples: Sequence[Sample], e0: FloatArray) -> FloatArray:
     With counts X (K, S) and t = E - X e0, m = sum(t) / sum(X), the shift is
     (X^T X + lambda)^-1 X^T (t - m N) + m + e0, where N are atoms per structure.
     """
-    labelled = [sample for sample in samples if sample.energy is not None]
-    if not labelled:
+    counts, energies = _counts_and_energies(samples, e0)
+    if not len(energies):
         return e0.copy()
-    counts = np.stack(
-        [np.bincount(s.graph.species.numpy(), minlength=len(e0)) for s in labelled]
-    ).astype(np.float64)  # (K, S)
     num_atoms = counts.sum(axis=1)
-    energies = np.array([s.energy for s in labelled]) - counts @ e0
     mean = energies.sum() / num_atoms.sum()
     normal = counts.T @ counts + RIDGE * np.eye(len(e0))
     ridge = np.linalg.solve(normal, counts.T @ (energies - mean * num_atoms))
     return ridge + mean + e0
 
 
-def _scale(samples: Sequence[Sample]) -> float:
-    """Return the root mean square of all force components; 1 where there are none but zeros."""
+def _counts_and_energies(
+    samples: Sequence[Sample], shift: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return atoms of each species (K, S) and energy less shifts (K,) [eV] of K labelled ones."""
+    labelled = [sample for sample in samples if sample.energy is not None]
+    counts = [np.bincount(s.graph.species.numpy(), minlength=len(shift)) for s in labelled]
+    matrix = np.array(counts, dtype=np.float64).reshape(-1, len(shift))
+    return matrix, np.array([s.energy for s in labelled]) - matrix @ shift
+
+
+def _scale(samples: Sequence[Sample], shift: FloatArray) -> float:
+    """Return the root mean square of all labelled force components.
+
+    Without any: of the energies per atom that the shifts leave. 1 where those are zeros only.
+    """
     forces = [sample.forces for sample in samples if sample.forces is not None]
-    if not forces:
+    if forces:
+        labels = torch.cat(forces)
+        mean_square = labels[~labels.isnan()].square().mean().item()
+        return float(np.sqrt(mean_square)) if mean_square > 0 else 1.0
+    counts, energies = _counts_and_energies(samples, shift)
+    if not len(energies):
         return 1.0
-    mean_square = torch.cat(forces).square().mean().item()
-    return float(np.sqrt(mean_square)) if mean_square > 0 else 1.0
+    scale = float(np.sqrt(np.square(energies / counts.sum(axis=1)).mean()))
+    return scale if scale > ROUNDING else 1.0
 
 
 def _avg_num_neighbors(samples: Sequence[Sample]) -> float:

@@ -16,18 +16,23 @@ from typing import Any
 
 import torch
 
+from pyictp import parallel
 from pyictp.batches import Batch, single
-from pyictp.checkpoint import build_model, load_checkpoint
+from pyictp.checkpoint import load_checkpoint
 from pyictp.config import Config, ModelConfig, load_config, read_tree, to_dict
-from pyictp.continuation import check_finetune, check_resume, refit_shift, starting_checkpoint
+from pyictp.continuation import check_finetune, check_resume, starting_checkpoint
 from pyictp.dataset import Sample
 from pyictp.errors import UserError
+from pyictp.finetune import prepare_finetuning, starting_model
+from pyictp.freezing import select_trainable
 from pyictp.interrupt import StopRequest
 from pyictp.model import ICTPModel
+from pyictp.parallel import SINGLE, Processes
 from pyictp.potential import resolve_device
 from pyictp.prepare import TrainingData, prepare_data
 from pyictp.run_folder import RunFolder
 from pyictp.trainer import Outcome, Trainer
+from pyictp.training_report import write_training_report
 
 logger = logging.getLogger("pyictp")
 
@@ -51,7 +56,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--finetune",
         metavar="RUN",
-        help="start from the weights of a run folder or checkpoint; its architecture is kept",
+        help="start from the weights of a run folder or checkpoint; its architecture is kept, "
+        "elements it does not know are added",
     )
     parser.set_defaults(run=run)
     return parser
@@ -59,18 +65,21 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Train as the command line says; return 0, 130 after Ctrl-C or 143 after SIGTERM."""
-    config = load_config(args.config, args.overrides)
-    given_model = read_tree(args.config, args.overrides).get("model") or {}
     stop = StopRequest()
     try:
-        trainer, outcome = train(
-            config,
-            resume=args.resume,
-            overwrite=args.overwrite,
-            finetune=args.finetune,
-            given_model=given_model,
-            stop=stop,
-        )
+        with parallel.start() as processes:
+            with processes.together():
+                config = load_config(args.config, args.overrides)
+                given_model = read_tree(args.config, args.overrides).get("model") or {}
+            trainer, outcome = train(
+                config,
+                resume=args.resume,
+                overwrite=args.overwrite,
+                finetune=args.finetune,
+                given_model=given_model,
+                stop=stop,
+                processes=processes,
+            )
     except KeyboardInterrupt:
         print("interrupted: nothing was saved since the last checkpoint", file=sys.stderr)
         return 130
@@ -87,6 +96,7 @@ def train(
     finetune: str | Path | None = None,
     given_model: Mapping[str, Any] | None = None,
     stop: StopRequest | None = None,
+    processes: Processes = SINGLE,
 ) -> tuple[Trainer, Outcome]:
     """Train a model and return the trainer with the reason why it ended.
 
@@ -97,40 +107,84 @@ def train(
         finetune: run folder or checkpoint to take architecture, elements and weights from.
         given_model: model keys that must agree with the model to fine-tune.
         stop: tells afterwards which signal stopped the training.
+        processes: which train together, all calling this with the same arguments.
 
     Raises:
-        UserError: configuration, data and run folder do not go together, or the loss became NaN.
+        UserError: configuration, data and run folder do not go together, the loss diverged, or a
+            file cannot be written.
     """
-    settings, folder = config.training, RunFolder(config.training.output)
+    with processes.together():
+        trainer, data, notes = _prepare(
+            config, resume, overwrite, finetune, given_model or {}, processes
+        )
+    for model in (trainer.model, trainer.average_model):
+        processes.copy_first(model)
+    with processes.together():
+        verb = "fine-tuning" if finetune else "continuing" if resume else "training"
+        _open(trainer, config, resume, overwrite)
+        _announce(trainer, data, verb)
+        for text in notes:
+            trainer.say(text)
+    with stop or StopRequest() as request:
+        outcome = trainer.run(request)
+    if config.training.report and outcome is not Outcome.SIGNAL:
+        write_training_report(
+            trainer.folder, data.valid.frames, trainer.device, config.training.batch_size
+        )
+    return trainer, outcome
+
+
+def _prepare(
+    config: Config,
+    resume: bool,
+    overwrite: bool,
+    finetune: str | Path | None,
+    given_model: Mapping[str, Any],
+    processes: Processes,
+) -> tuple[Trainer, TrainingData, list[str]]:
+    """Return all there is before the first step; nothing is changed but that the folder is made."""
+    settings = config.training
+    folder = RunFolder(settings.output, processes.is_first)
+    if not processes.is_first:
+        logger.setLevel(logging.ERROR)  # one warning is enough
     if resume and finetune:
         raise UserError("--finetune starts a new training: leave it out to --resume one")
     folder.check(resume, overwrite, keep=finetune)
-    device = resolve_device(settings.device)
-    start, architecture = None, config.model
+    device = resolve_device(processes.device(settings.device))
+    start, architecture, known = None, config.model, ()
     if finetune:
         start = starting_checkpoint(finetune)
-        architecture = check_finetune(given_model or {}, start)
-        if config.data.isolated_atoms is not None:
-            logger.warning("--finetune: data.isolated_atoms is not used: the model keeps its e0")
+        architecture = check_finetune(given_model, start)
+        known = tuple(start["model_config"]["elements"])
     if resume:
         start = load_checkpoint(folder.last)
         architecture = check_resume(config, start)
+        known = architecture.elements
     if settings.num_threads is not None:
         torch.set_num_threads(settings.num_threads)
     folder.make()  # before the long work: it may not be allowed
-    data = prepare_data(dataclasses.replace(config, model=architecture))
-    trainer = _make_trainer(config, folder, data, start, device)
+    data = prepare_data(
+        dataclasses.replace(config, model=architecture),
+        progress=processes.is_first,
+        known=known,
+        extend=bool(finetune),
+    )
+    trainer = _make_trainer(config, folder, data, start, device, processes)
     trainer.extras = {"config": to_dict(config), "provenance": _provenance(data, finetune)}
     if resume:
         _resume(trainer, start)
-    elif finetune and settings.refit_shift:
-        refit_shift([trainer.model, trainer.average_model], trainer.train_batches)
+    notes = prepare_finetuning(trainer, config, known) if finetune else []
+    return trainer, data, notes
+
+
+def _open(trainer: Trainer, config: Config, resume: bool, overwrite: bool) -> None:
+    """Make the run folder ready; from its first file on a killed training can be resumed."""
+    folder = trainer.folder
     folder.open(overwrite)
+    if not resume:
+        trainer.save_last()
     folder.drop_rows_after(trainer.position.epoch)
     folder.write_config(dataclasses.replace(config, model=trainer.model.config))
-    _announce(trainer, data, "fine-tuning" if finetune else "continuing" if resume else "training")
-    with stop or StopRequest() as request:
-        return trainer, trainer.run(request)
 
 
 def _make_trainer(
@@ -139,6 +193,7 @@ def _make_trainer(
     data: TrainingData,
     start: Mapping[str, Any] | None,
     device: torch.device,
+    processes: Processes = SINGLE,
 ) -> Trainer:
     if len(data.valid) == 0:
         raise UserError(
@@ -146,9 +201,19 @@ def _make_trainer(
         )
     dtype = getattr(torch, config.training.dtype)
     torch.manual_seed(config.training.seed)
-    model = _new_model(config.model, data) if start is None else build_model(start, dtype)
+    if start is None:
+        model = _new_model(config.model, data)
+    else:
+        model = starting_model(start, data.elements, data.statistics.e0, dtype)
+    select_trainable(model, config.training.trainable)
     train_batches, valid_batches = _batches(data.train, device), _batches(data.valid, device)
-    return Trainer(model.to(device, dtype), train_batches, valid_batches, config.training, folder)
+    r_min, knots = data.train.shortest_edge, config.training.radial_knots
+    if knots is not None and r_min < data.train.r_cut:
+        model.interpolate_radial(r_min, knots)
+    model.to(device, dtype)
+    trainer = Trainer(model, train_batches, valid_batches, config.training, folder, processes)
+    trainer.frames = data.train.frames
+    return trainer
 
 
 def _batches(samples: Sequence[Sample], device: torch.device) -> list[Batch]:
@@ -195,17 +260,20 @@ def _provenance(data: TrainingData, finetune: str | Path | None) -> dict[str, An
 def _announce(trainer: Trainer, data: TrainingData, verb: str) -> None:
     model, settings = trainer.model, trainer.config
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    num_trained = sum(parameter.numel() for parameter in trainer.parameters)
+    part = "" if num_trained == num_parameters else f" ({num_trained} of them trained)"
     text = (
         f"{verb} {' '.join(data.elements)} "
         f"in '{trainer.folder.path}': {len(data.train)} + {len(data.valid)} frames, "
-        f"{num_parameters} parameters, "
+        f"{num_parameters} parameters{part}, "
         f"{settings.dtype} on {trainer.device} ({torch.get_num_threads()} threads), "
         f"{model.config.avg_num_neighbors:.1f} neighbors per atom"
     )
     if settings.stress_weight == 0 and any(sample.stress is not None for sample in data.train):
         text += "; stresses are not trained: set training.stress_weight above 0 for that"
-    trainer.folder.note(text)
-    print(text, flush=True)
+    if trainer.processes.size > 1:
+        text += f", {trainer.processes.size} processes"
+    trainer.say(text)
 
 
 def _report(trainer: Trainer, outcome: Outcome, again: str) -> None:
@@ -219,5 +287,4 @@ def _report(trainer: Trainer, outcome: Outcome, again: str) -> None:
     else:
         text = f"{outcome.value} in epoch {position.epoch + 1}; saved '{folder.last}'; "
         text += f"continue with: {again}"
-    folder.note(text)
-    print(text, file=sys.stdout if outcome is Outcome.FINISHED else sys.stderr, flush=True)
+    trainer.say(text, sys.stdout if outcome is Outcome.FINISHED else sys.stderr)

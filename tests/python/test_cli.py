@@ -45,7 +45,7 @@ def test_what_cannot_be_written_is_one_line(
     (tmp_path / "file").touch()
     (tmp_path / "config.yaml").write_text("model: {elements: [H], num_channels: 1}\n")
     assert main(["init", "config.yaml", "-o", "file/run"]) == 1
-    assert capsys.readouterr().err == ("error: cannot read or write 'file/run': Not a directory\n")
+    assert capsys.readouterr().err == ("error: cannot write 'file/run': Not a directory\n")
     assert main(["init", "config.yaml", "-o", "run"]) == 0
     for target, reason in (
         ("nodir/m.pt", "'nodir/m.pt': No such file or directory"),

@@ -9,7 +9,7 @@ import pytest
 from pyictp.config import Config, ModelConfig, TrainConfig, from_dict, load_config, to_dict
 from pyictp.errors import UserError
 
-ROOT = Path(__file__).parents[2]
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture
@@ -22,18 +22,27 @@ def write(tmp_path):
     return write
 
 
-def test_defaults_are_the_published_recipe():
-    config = Config()
-    training = config.training
+def test_published_recipe(write):
+    path = write("training: {recipe: published, batch_size: 32}")
+    training = load_config(path, ["training.seed=3"]).training
     assert (training.learning_rate, training.weight_decay, training.amsgrad) == (0.01, 5e-7, True)
     assert (training.schedule, training.plateau_factor, training.plateau_patience) == (
         "plateau",
         0.8,
         50,
     )
-    assert (training.ema_decay, training.max_epochs, training.batch_size) == (0.99, 2000, 5)
+    assert (training.optimizer, training.ema_decay, training.max_epochs) == ("adam", 0.99, 2000)
     assert (training.energy_weight, training.forces_weight) == (1.0, 10.0)
-    assert (config.model.r_cut, config.model.num_layers, config.model.correlation) == (5.0, 2, 3)
+    assert (training.batch_size, training.seed) == (32, 3)  # what is set counts
+    assert load_config(write("training: {recipe: default}")).training == TrainConfig()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("**/*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configurations_are_valid(path):
+    config = load_config(path)
+    assert (config.training.recipe == "published") == (path.parent.name == "published")
+    assert config.data.train
+    assert config.training.output
 
 
 def test_values_overrides_and_round_trip(write):
@@ -143,19 +152,12 @@ def test_isolated_atoms_may_be_numbers_without_a_point(write):
 
 
 def test_cosine_runs_over_time_only_when_minutes_are_set():
-    assert not TrainConfig(max_minutes=3.0).time_limited
-    assert TrainConfig(max_minutes=3.0, schedule="cosine").time_limited
-    assert not TrainConfig(max_minutes=3.0, schedule="cosine", schedule_by="epochs").time_limited
-    assert not TrainConfig(schedule="cosine").time_limited
+    assert not TrainConfig(max_minutes=3.0, schedule="plateau").time_limited
+    assert TrainConfig(max_minutes=3.0).time_limited
+    assert not TrainConfig(max_minutes=3.0, schedule_by="epochs").time_limited
+    assert not TrainConfig().time_limited
 
 
 def test_configurations_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         ModelConfig().r_cut = 3.0
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
-def test_shipped_configurations_are_valid(path):
-    config = load_config(path)
-    assert config.data.train
-    assert config.training.output

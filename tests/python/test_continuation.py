@@ -63,7 +63,7 @@ def test_finetune_says_that_isolated_atoms_are_not_used(config, tmp_path, caplog
 def test_the_run_folder_is_made_before_the_data_are_read(config, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(train, "prepare_data", None)
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(UserError, match=r"^cannot write '.*/file/run': Not a directory$"):
         train.train(changed(config, output=str(tmp_path / "file" / "run")))
 
 

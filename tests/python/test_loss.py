@@ -28,8 +28,9 @@ def random_batch(num_atoms, seed, energy=True, forces=True, stress=True):
         stresses=draw(1, 3, 3) * stress,
         volumes=torch.tensor([64.0 if stress else 1.0], dtype=torch.float64),
         has_energy=torch.tensor([energy]),
-        has_forces=torch.tensor([forces]),
+        has_forces=torch.full((num_atoms,), forces),
         has_stress=torch.tensor([stress]),
+        weights=torch.ones(1, 3, dtype=torch.float64),
     )
 
 

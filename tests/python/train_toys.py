@@ -6,12 +6,13 @@ import dataclasses
 
 import numpy as np
 import torch
+import yaml
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from pyictp.checkpoint import load_checkpoint
-from pyictp.config import Config, DataConfig, ModelConfig, TrainConfig
+from pyictp.config import Config, DataConfig, ModelConfig, TrainConfig, to_dict
 
 MODEL = ModelConfig(
     r_cut=3.5,
@@ -52,6 +53,7 @@ def make_config(folder):
         stress_weight=0.1,
         plateau_patience=1,
         device="cpu",
+        report=False,
     )
     data = DataConfig(train=(str(folder / "train.extxyz"),), num_train=7, num_valid=3)
     return Config(model=MODEL, data=data, training=training)
@@ -64,7 +66,7 @@ def changed(config, **training):
 def rows(path):
     with open(path / "log.csv", newline="") as file:
         return [
-            {k: v for k, v in row.items() if k not in ("seconds", "samples_per_second")}
+            {k: v for k, v in row.items() if "seconds" not in k and "per_second" not in k}
             for row in csv.DictReader(file)
         ]
 
@@ -78,9 +80,30 @@ def assert_same_run(one, other):
             assert torch.equal(value, second["model_state"][key]), (name, key)
     states = [load_checkpoint(path / "last.pt")["training_state"] for path in (one, other)]
     for state in states:
-        state["position"].pop("seconds")
+        for name in ("seconds", "epoch_seconds"):
+            state["position"].pop(name)
     assert states[0]["position"] == states[1]["position"]
     assert states[0]["schedule"] == states[1]["schedule"]
-    for key, values in states[0]["optimizer"]["state"].items():
-        for name, value in values.items():
-            assert torch.equal(value, states[1]["optimizer"]["state"][key][name])
+    assert_equal(states[0]["optimizer"], states[1]["optimizer"])
+
+
+def assert_equal(one, other):
+    """Compare nested plain values and tensors bit for bit."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key, value in one.items():
+            assert_equal(value, other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for value, twin in zip(one, other, strict=True):
+            assert_equal(value, twin)
+    else:
+        assert one == other
+
+
+def write_yaml(config, path):
+    """Write a configuration for a command line."""
+    path.write_text(yaml.safe_dump(to_dict(config)))
+    return path

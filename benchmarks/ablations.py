@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What pays in training: the same data and number of epochs, one setting changed at a time.
+
+Every run is a real `ictp train` of a configuration of `configs/` with overrides; rows say what
+came of it and what it cost. An epoch count rather than a time limit, so that a busy machine does
+not decide; processor seconds say what an epoch costs. With --repeat the spread over seeds too.
+
+    python benchmarks/ablations.py configs/acac.yaml --epochs 40 --only base,adam --jobs 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import machine
+import report
+
+ABLATIONS: dict[str, list[str]] = {
+    "base": [],
+    "adam, learning rate 0.01": ["training.optimizer=adam", "training.learning_rate=0.01"],
+    "adam, learning rate 0.03": ["training.optimizer=adam"],
+    "published recipe": ["training.recipe=published"],
+    "learning rate 0.01": ["training.learning_rate=0.01"],
+    "learning rate 0.06": ["training.learning_rate=0.06"],
+    "plateau schedule": ["training.schedule=plateau", "training.plateau_patience=5"],
+    "no warm-up": ["training.warmup_fraction=0.0"],
+    "batches of 2": ["training.batch_size=2"],
+    "batches of 10": ["training.batch_size=10"],
+    "average 0.999": ["training.ema_decay=0.999"],
+    "no average": ["training.ema_decay=null"],
+    "energy weight x 10": ["training.energy_weight=10.0"],
+    "energy weight x 100": ["training.energy_weight=100.0"],
+    "energy weight x 100 at the end": ["training.final_energy_weight=100.0"],
+    "no amsgrad": ["training.amsgrad=false"],
+    "networks on every edge": ["training.radial_knots=null"],
+    "float64": ["training.dtype=float64"],
+    "16 channels": ["model.num_channels=16"],
+    "64 channels": ["model.num_channels=64"],
+    "l_max_hidden 0": ["model.l_max_hidden=0"],
+    "l_max_hidden 2": ["model.l_max_hidden=2"],
+    "l_max_edge 2": ["model.l_max_edge=2"],
+    "correlation 2": ["model.correlation=2"],
+    "radial network 32, 32": ["model.radial_hidden=[32, 32]"],
+    "r_cut 4": ["model.r_cut=4.0"],
+    "no isolated atoms": ["data.isolated_atoms=null"],
+}
+
+NOTES = {
+    "forces_rmse": "of validation, the averaged weights at the end [meV/A]",
+    "energy_rmse": "the same [meV/atom]",
+    "cpu_seconds": "processor seconds of the whole run, reading and validation included",
+    "seeds": "trainings that the mean and the spread are of",
+}
+
+
+def main() -> None:
+    """Train, print a table, write JSON."""
+    args = parse_arguments()
+    chosen = [name for name in ABLATIONS if args.only is None or name in args.only]
+    jobs = [(name, seed) for seed in range(args.repeat) for name in chosen]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(args.jobs) as pool:
+        runs = list(pool.map(lambda job: train(args, Path(folder), *job), jobs))
+    rows = [
+        summary(name, [r for r, job in zip(runs, jobs, strict=True) if job[0] == name])
+        for name in chosen
+    ]
+    data = {**machine.describe(), "config": args.config.name, "epochs": args.epochs}
+    data |= {"overrides": args.overrides, "rows": rows}
+    print(table(rows))
+    report.write(args.output, data, NOTES)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="for all runs")
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--only", type=lambda text: text.split(","), help="names, comma between")
+    parser.add_argument("--repeat", type=int, default=1, help="seeds per setting")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, a thread each")
+    parser.add_argument("--output", type=Path, default=Path("ablations.json"))
+    return parser.parse_args()
+
+
+def train(args: argparse.Namespace, folder: Path, name: str, seed: int) -> dict[str, float]:
+    """Train once; return the last row of log.csv in meV and the processor time."""
+    run = folder / f"{len(list(folder.iterdir()))}-{seed}"
+    run.mkdir()
+    settings = [f"training.output={run / 'run'}", f"training.seed={seed}"]
+    settings += [f"training.max_epochs={args.epochs}", "training.max_minutes=null"]
+    settings += ["training.report=false", *args.overrides, *ABLATIONS[name]]
+    command = [sys.executable, "-m", "pyictp", "train", str(args.config), *settings]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        raise SystemExit(f"ablation '{name}' failed: {' '.join(command)}")
+    return result(run / "run" / "log.csv", usage)
+
+
+def result(log: Path, usage: resource.struct_rusage) -> dict[str, float]:
+    """Return what a run reached and cost."""
+    with log.open(newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    return {
+        "forces_rmse": 1e3 * float(last["valid_forces_rmse"]),
+        "energy_rmse": 1e3 * float(last["valid_energy_rmse"]),
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+    }
+
+
+def summary(name: str, runs: list[dict[str, float]]) -> dict[str, Any]:
+    """Return means over seeds, and half the range of the force error."""
+    mean = {key: sum(run[key] for run in runs) / len(runs) for key in runs[0]}
+    forces = [run["forces_rmse"] for run in runs]
+    return {"name": name, **mean, "spread": (max(forces) - min(forces)) / 2, "seeds": len(runs)}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return rows as a table for people."""
+    lines = ["| setting | forces meV/A | energy meV/atom | processor s |", "|---|---|---|---|"]
+    for row in rows:
+        spread = f" ± {row['spread']:.2f}" if row["seeds"] > 1 else ""
+        lines.append(
+            f"| {row['name']} | {row['forces_rmse']:.2f}{spread} | {row['energy_rmse']:.3f} "
+            f"| {row['cpu_seconds']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

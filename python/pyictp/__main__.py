@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: MIT
+"""`python -m pyictp` is the `ictp` command: what torchrun starts."""
+
+import sys
+
+from pyictp.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
