@@ -29,8 +29,9 @@ CLOSE = 0.5  # times the sum of covalent radii
 NET_SHARE = 0.05  # |sum F| / sqrt(sum F^2) of a frame
 NET_FLOOR = 0.05  # eV/A
 NET_RATIO = 20.0  # times the median |sum F|
-SAME_DISTANCE = 1e-3  # A
-SAME_VECTOR = 1e-2  # components of structure vectors of copies, from SAME_DISTANCE
+SAME_DISTANCE = 5e-4  # A
+SAME_VECTOR = 2e-3  # components of structure vectors of copies, from SAME_DISTANCE
+PROBED = 8  # atoms looked at first
 SAME_ENERGY = 1e-3  # eV/atom
 SAME_FORCE = 0.05  # eV/A
 SAME_STRESS = 5e-3  # eV/A^3
@@ -76,7 +77,7 @@ def _alike(frames: Sequence[Frame], vectors: FloatArray) -> Iterator[tuple[int, 
     shadows = vectors @ direction / np.linalg.norm(direction)  # (K,): copies are close
     for members in keys.values():
         order = np.array(sorted(members, key=lambda i: shadows[i]))
-        ends = np.searchsorted(shadows[order], shadows[order] + SAME_VECTOR, side="right")
+        ends = np.searchsorted(shadows[order], shadows[order] + 4 * SAME_VECTOR, side="right")
         for position, end in enumerate(ends):
             index, others = order[position], order[position + 1 : end]
             near = np.abs(vectors[others] - vectors[index]).max(axis=1) < SAME_VECTOR
@@ -95,16 +96,21 @@ def match_atoms(first: Frame, second: Frame) -> NDArray[np.int64] | None:
     numbers, counts = np.unique(first.atomic_numbers, return_counts=True)
     rarest = numbers[counts.argmin()]
     anchor = int(np.argmax(first.atomic_numbers == rarest))
-    strange = first.atomic_numbers[:, None] != second.atomic_numbers[None, :]  # (N, N)
+    everything, few = np.arange(len(scaled[0])), np.arange(min(PROBED, len(scaled[0])))
     for other in np.flatnonzero(second.atomic_numbers == rarest):
         shifted = scaled[1] + scaled[0][anchor] - scaled[1][other]
-        change = shifted[None, :, :] - scaled[0][:, None, :]  # (N, N, 3)
-        change -= np.where(first.pbc, np.round(change), 0.0)
-        distances = np.linalg.norm(change @ box, axis=2) + np.where(strange, np.inf, 0.0)
-        partners = distances.argmin(axis=1)
-        near = distances[np.arange(len(partners)), partners].max() < SAME_DISTANCE
-        if near and len(np.unique(partners)) == len(partners):
-            return partners
+        for atoms in (few, everything):  # most wrong shifts show at once
+            change = shifted[None, :, :] - scaled[0][atoms, None, :]  # (n, N, 3)
+            change -= np.where(first.pbc, np.round(change), 0.0)
+            distances = np.linalg.norm(change @ box, axis=2)  # (n, N)
+            strange = first.atomic_numbers[atoms, None] != second.atomic_numbers[None, :]
+            distances[strange] = np.inf
+            partners = distances.argmin(axis=1)
+            if distances.min(axis=1).max() > SAME_DISTANCE:
+                break
+        else:
+            if len(np.unique(partners)) == len(partners):
+                return partners
     return None
 
 

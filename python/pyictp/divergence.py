@@ -94,7 +94,7 @@ class LossWatch:
 
     def _judge(self, loss: float) -> None:
         if not math.isfinite(loss):
-            raise Diverged("became NaN or infinite", list(self._seen)[-2:])
+            raise Diverged("training loss became NaN or infinite", list(self._seen)[-2:])
         if self.factor is None:
             return
         is_high = len(self.usual) == WINDOW and loss > self.factor * statistics.median(self.usual)
@@ -104,8 +104,8 @@ class LossWatch:
             return
         self.num_high += 1
         if self.num_high == PERSISTENCE:
-            text = f"rose above {self.factor:g} times its median (training.divergence_factor)"
-            raise Diverged(text, list(self._seen)[:2])
+            bound = f"{self.factor:g} times its median (training.divergence_factor)"
+            raise Diverged(f"training loss rose above {bound}", list(self._seen)[:2])
 
     def end_epoch(self) -> None:
         """Begin the sums of the next epoch."""

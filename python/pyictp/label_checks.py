@@ -52,6 +52,8 @@ def check_forces(file: str, frames: Sequence[Frame]) -> tuple[list[Check], list[
     E2 - E1 over -1/2 sum (F1 + F2) . dx has slope 1; another slope names unit or sign.
     """
     name = "energy and forces"
+    if not any(frame.energy is not None and frame.forces is not None for frame in frames):
+        return [Check(name, file, "not tested: no frame has both")], []
     pairs = sorted(pairs_of_one_cell(frames), key=lambda pair: pair.move)[:MAX_PAIRS]
     pairs = [pair for pair in pairs if abs(pair.force_work) > 1e-4]
     check = _regression(
@@ -224,8 +226,12 @@ def _guesses(slope: float, candidates: dict[str, float]) -> str:
     sign = "the sign is reversed" if slope < 0 else ""
     if sign and RIGHT[0] < -slope < RIGHT[1]:
         return sign
-    near = [name for name, value in candidates.items() if 1 / NAMED < abs(slope) / value < NAMED]
+    size = abs(slope)
+    near = [name for name, value in candidates.items() if 1 / NAMED < size / value < NAMED]
     unit = f"as for {' or '.join(near)}" if near else "which no known unit gives"
+    inverse = [name for name, value in candidates.items() if 1 / NAMED < size * value < NAMED]
+    if inverse and not near:
+        unit = f"as for labels in eV and A that were read as {' or '.join(inverse)}"
     return f"{unit}, and {sign}" if sign else unit
 
 

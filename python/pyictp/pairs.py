@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,11 +60,11 @@ def _kind(frame: Frame) -> tuple[Hashable, ...]:
     return frame.atomic_numbers.tobytes(), frame.pbc.tobytes()
 
 
-def _pairs(frames: Sequence[Frame], key: object, strained: bool) -> list[Pair]:
+def _pairs(frames: Sequence[Frame], key: Callable[[Frame], Hashable], strained: bool) -> list[Pair]:
     """Return the pairs of nearest frames of every set of comparable ones."""
     sets: dict[Hashable, list[Frame]] = defaultdict(list)
     for frame in frames:
-        sets[key(frame)].append(frame)  # type: ignore[operator]
+        sets[key(frame)].append(frame)
     pairs = []
     for members in sets.values():
         for start in range(0, len(members), BLOCK):

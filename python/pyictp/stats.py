@@ -213,7 +213,7 @@ def report_checks(checks: Sequence[Check], findings: Sequence[Finding]) -> str:
             rest = number - SHOWN_FINDINGS
             lines.append(f"warning, {kind}: and {rest} more (--json FILE lists all)")
     total = f"{len(findings)} warning{'' if len(findings) == 1 else 's'}"
-    return "\n".join([*lines, "", total])
+    return "\n".join([*lines, *([""] if lines else []), total])
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:

@@ -35,6 +35,7 @@ from pyictp.trainer import Outcome, Trainer
 from pyictp.training_report import write_training_report
 
 logger = logging.getLogger("pyictp")
+REPORT_BATCH_SIZE = 16  # where training.batch_size is null
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -128,9 +129,8 @@ def train(
     with stop or StopRequest() as request:
         outcome = trainer.run(request)
     if config.training.report and outcome is not Outcome.SIGNAL:
-        write_training_report(
-            trainer.folder, data.valid.frames, trainer.device, config.training.batch_size
-        )
+        size = config.training.batch_size or REPORT_BATCH_SIZE
+        write_training_report(trainer.folder, data.valid.frames, trainer.device, size)
     return trainer, outcome
 
 

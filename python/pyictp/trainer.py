@@ -114,7 +114,7 @@ class Trainer:
         if errors is None:
             return Outcome.SIGNAL
         if not math.isfinite(errors.get("loss", 0.0)):
-            raise Diverged("of the validation became NaN or infinite", [])
+            raise Diverged("validation loss became NaN or infinite", [])
         with self.processes.together():
             bar.show(self._end_epoch(errors, trained_seconds))
             # what last.pt holds must be good to come back to
@@ -244,7 +244,7 @@ class Trainer:
     def _recover(self, error: Diverged) -> None:
         """Save the structures that may have done it; go back to last.pt if told so, or end."""
         with self.processes.together():
-            text = f"the training loss {error.reason} in epoch {self.position.epoch + 1}"
+            text = f"the {error.reason} in epoch {self.position.epoch + 1}"
             if error.suspects:
                 text += f", {describe(error, self.frames)}: see '{self.folder.path / FAILED}'"
                 if self.folder.is_writer:

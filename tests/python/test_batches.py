@@ -73,7 +73,9 @@ def _one_thread():
 @pytest.mark.usefixtures("_one_thread")
 def test_training_with_batches_by_edges(tmp_path, monkeypatch):
     monkeypatch.setattr("pyictp.trainer.plot_learning_curve", lambda _rows, path: path.touch())
-    config = changed(make_config(tmp_path), batch_size=None, batch_edges=150, max_epochs=3)
+    config = changed(
+        make_config(tmp_path), batch_size=None, batch_edges=150, max_epochs=3, schedule="plateau"
+    )
     trainer, _ = train.train(config)
     edges = [batch.graph.num_edges for batch in trainer.train_batches]
     plan = trainer.batches.epoch(0)

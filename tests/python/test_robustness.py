@@ -62,7 +62,7 @@ def test_the_step_that_is_not_finite_is_named(bad, place):
     losses = [1.0] * 80
     losses[place - 1] = bad
     error = watch_losses(losses, factor=None)
-    assert error.reason == "became NaN or infinite"
+    assert error.reason == "training loss became NaN or infinite"
     expected = [(step, (step, -step)) for step in (place - 1, place) if step > 0]
     assert error.suspects == expected
 
@@ -77,7 +77,9 @@ def test_only_losses_that_stay_far_above_the_median_are_a_divergence():
     assert watch_losses([*usual, *[1e6] * 40], factor=None) is None
     error = watch_losses([*usual, *[30.0] * 40])
     assert [step for step, _ in error.suspects] == [120, 121]
-    assert error.reason == "rose above 10 times its median (training.divergence_factor)"
+    assert (
+        error.reason == "training loss rose above 10 times its median (training.divergence_factor)"
+    )
 
 
 def test_a_resumed_watch_is_the_same():

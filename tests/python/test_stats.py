@@ -117,6 +117,7 @@ def test_right_labels_give_no_warning_and_slopes_of_one(good):
         (scaled(forces=1000), "units", "as for forces in meV/A"),
         (scaled(stress=-1), "stress", "energy and stress do not match: .*, the sign is reversed"),
         (scaled(stress=1 / units.GPa), "stress", "as for stress in GPa$"),
+        (scaled(stress=units.GPa), "stress", "labels in eV and A that were read as stress in GPa$"),
         (scaled(stress=-10 / units.GPa), "stress", "as for stress in kbar, and the sign is rev"),
     ],
 )
@@ -147,6 +148,8 @@ def test_without_near_pairs_it_says_so(good):
     checks, _ = check_all(good[:1])
     assert [check.slope for check in checks] == [None, None, None]
     assert all(check.text.startswith("not tested: this needs ") for check in checks)
+    checks, _ = check_all([replace(frame, forces=None, stress=None) for frame in good])
+    assert [check.text for check in checks] == ["not tested: no frame has both"]
 
 
 def test_no_pair_is_made_of_other_atoms_or_cells(good):
