@@ -27,10 +27,10 @@ from pyictp.checkpoint import build_model, load_checkpoint, save_checkpoint
 from pyictp.config import Config, DataConfig, load_config, to_dict
 from pyictp.evaluate import predict
 from pyictp.export import export_model
-from pyictp.metrics import metrics
 from pyictp.potential import load_model
-from pyictp.prepare import read_split
-from pyictp.run_folder import RunFolder
+from pyictp.reports.metrics import metrics
+from pyictp.training.prepare import read_split
+from pyictp.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 FACTS = yaml.safe_load((ROOT / "benchmarks/datasets.yaml").read_text())
@@ -80,6 +80,9 @@ def publish(name: str, run: RunFolder, target: Path) -> dict[str, Any]:
     for file in (run.log, run.picture, run.path / "ictp.log"):
         shutil.copy(file, target / file.name)
     card = describe(name, config, payload, target, run)
+    for frames in card["errors"]["worst_frames"].values():
+        for row in frames:
+            row["frame"] = Path(row["frame"]).name
     (target / "errors.json").write_text(json.dumps(card["errors"], indent=1) + "\n")
     (target / "README.md").write_text(render(card))
     return card

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from ase import Atoms
 from protocol import MakeStep, Step, serve
-from pyictp.batches import join, single
 from pyictp.calculator import ICTPCalculator
 from pyictp.config import ModelConfig, TrainConfig, from_dict
 from pyictp.data import Frame
 from pyictp.dataset import make_sample
 from pyictp.derivatives import evaluate_graph
-from pyictp.loss import LossWeights, squared_errors
 from pyictp.model import ICTPModel
-from pyictp.optimisation import WeightAverage, make_optimizer
+from pyictp.training.batches import join, single
+from pyictp.training.loss import LossWeights, squared_errors
+from pyictp.training.optimisation import WeightAverage, make_optimizer
 
 
 def build(case: dict[str, Any]) -> MakeStep:

@@ -19,7 +19,8 @@ from ase.io import read, write
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from pyictp.demo.analysis import radial_distribution
-from pyictp.demo.runs import Trajectory, lammps_command, read_dump, read_thermo, seconds_per_step
+from pyictp.demo.runs import Trajectory, read_dump
+from pyictp.md.lammps import lammps_command, read_thermo, seconds_per_step
 from pyictp.native import plugin_path
 
 HERE = Path(__file__).resolve().parent

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,12 +12,14 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
-from torch import Tensor
+from torch import Tensor, nn
 
+from pyictp.batch import structure_stress
 from pyictp.dataset import species_of
-from pyictp.derivatives import Prediction, assemble, evaluate_graph, stress_from_virial
+from pyictp.derivatives import Prediction, assemble, evaluate_graph
 from pyictp.errors import UserError
 from pyictp.graph import Graph, build_graph
+from pyictp.kernels import operators_available
 from pyictp.neighbors import SkinList
 from pyictp.potential import as_potential, potential_properties, resolve_device
 
@@ -61,13 +63,9 @@ class ICTPCalculator(Calculator):
         """
         super().__init__(**kwargs)
         self.device = resolve_device(device)
-        self._evaluate: Callable[[Graph], Prediction]
-        if native:
-            self.potential = _load_native(model, str(self.device), dtype)
-            self._evaluate = self._evaluate_native
-        else:
-            self.potential = as_potential(model, self.device, dtype)
-            self._evaluate = self._evaluate_python
+        self._file = Path(model).absolute() if isinstance(model, (str, Path)) else None
+        self._dtype, self._native = dtype, native
+        self.potential = self._load(model)
         self.elements, self.r_cut = potential_properties(self.potential)
         self.neighbors = SkinList(self.r_cut, skin)
         self._numbers = np.zeros(0, dtype=np.int64)
@@ -95,7 +93,8 @@ class ICTPCalculator(Calculator):
             self.r_cut,
             self.neighbors,
         )
-        prediction = self._evaluate(graph.to(self.device))
+        evaluate = self._evaluate_native if self._native else self._evaluate_python
+        prediction = evaluate(graph.to(self.device))
         energy = prediction.energies[0].item()
         self.results = {
             "energy": energy,
@@ -103,11 +102,41 @@ class ICTPCalculator(Calculator):
             "energies": prediction.node_energies.cpu().numpy(),
             "forces": prediction.forces.cpu().numpy(),
         }
-        volume = abs(float(np.linalg.det(cell)))
-        if self.atoms.pbc.any() and volume > 0:
-            volumes = torch.tensor([volume], dtype=torch.float64)
-            stress = stress_from_virial(prediction.virials.cpu(), volumes)[0]
-            self.results["stress"] = full_3x3_to_voigt_6_stress(stress.numpy())
+        stress = structure_stress(prediction.virials.cpu(), self.atoms)
+        if stress is not None:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle holds: a compiled model is left out, its file named.
+
+        Raises:
+            UserError: a compiled model came without its file.
+        """
+        state = self.__dict__.copy()
+        if not isinstance(self.potential, nn.Module):
+            if self._file is None:
+                raise UserError(
+                    "a calculator of a loaded exported file cannot be copied or pickled: "
+                    "make it with the file's path, ICTPCalculator('model.pt')"
+                )
+            state["potential"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what `__getstate__` gave, perhaps in another process; read a compiled model again.
+
+        Raises:
+            UserError: the file is gone.
+        """
+        self.__dict__.update(state)
+        operators_available()  # a model in memory calls them, in a new process they are not loaded
+        if self.potential is None:
+            self.potential = self._load(self._file)
+
+    def _load(self, model: str | Path | Any) -> Any:
+        if self._native:
+            return _load_native(model, str(self.device), self._dtype)
+        return as_potential(model, self.device, self._dtype)
 
     def _species_of(self, numbers: np.ndarray) -> np.ndarray:
         if not np.array_equal(numbers, self._numbers):

@@ -12,6 +12,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor
 from tqdm import tqdm
 
+from pyictp.arguments import is_quiet
 from pyictp.data import Frame
 from pyictp.errors import UserError
 from pyictp.graph import Graph, build_graph
@@ -108,8 +109,9 @@ class GraphDataset(Sequence[Sample]):
         self.frames = list(frames)
         self.elements = tuple(elements)
         self.r_cut = r_cut
+        shown = progress and not is_quiet()
         # None: no bar where there is no terminal
-        bar = tqdm(frames, description, unit="frame", disable=None if progress else True)
+        bar = tqdm(frames, description, unit="frame", disable=None if shown else True)
         self.samples = [make_sample(frame, elements, r_cut) for frame in bar]
 
     @property

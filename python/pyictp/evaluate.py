@@ -16,15 +16,16 @@ import torch
 from ase.formula import Formula
 from tqdm import tqdm
 
+from pyictp.arguments import examples, is_quiet
+from pyictp.batch import evaluate_graphs, structure_stress
 from pyictp.config import DataConfig
 from pyictp.data import LABELS, Frame, read_frames
 from pyictp.dataset import make_sample
-from pyictp.derivatives import Prediction, evaluate_graph, stress_from_virial
+from pyictp.derivatives import Prediction
 from pyictp.errors import UserError
-from pyictp.graph import collate
-from pyictp.metrics import METRICS, metrics
-from pyictp.parity import IntArray, Parity, Structure, check_plot_path, plot_parity
 from pyictp.potential import as_potential, potential_properties, resolve_device
+from pyictp.reports.metrics import METRICS, metrics
+from pyictp.reports.parity import IntArray, Parity, Structure, check_plot_path, plot_parity
 
 
 def evaluate_frames(
@@ -63,13 +64,13 @@ def predict(
         raise UserError(f"batch size: expected 1 or more, got {batch_size}")
     elements, r_cut = potential_properties(potential)
     rows: dict[str, list[Any]] = {name: [] for name in (*LABELS, "atoms")}
-    bar = tqdm(total=len(frames), unit="frame", disable=None if progress else True)
-    for first in range(0, len(frames), batch_size):
-        chosen = frames[first : first + batch_size]
-        graph = collate([make_sample(frame, elements, r_cut).graph for frame in chosen])
-        prediction = evaluate_graph(potential, graph.to(device))
-        _append(rows, chosen, prediction)
-        bar.update(len(chosen))
+    shown = progress and not is_quiet()
+    bar = tqdm(total=len(frames), unit="frame", disable=None if shown else True)
+    graphs = (make_sample(frame, elements, r_cut).graph for frame in frames)
+    predictions = evaluate_graphs(potential, graphs, None, batch_size, device)
+    for frame, prediction in zip(frames, predictions, strict=True):
+        _append(rows, frame, prediction)
+        bar.update()
     bar.close()
     with_forces = _labelled(frames, "forces")
     symbols = [
@@ -106,26 +107,19 @@ def _structure(frame: Frame) -> Structure:
     )
 
 
-def _append(rows: dict[str, list[Any]], frames: Sequence[Frame], prediction: Prediction) -> None:
-    """Put labels and predictions of one batch side by side."""
-    energies = prediction.energies.cpu().numpy()
-    forces = prediction.forces.cpu().numpy()
-    volumes = torch.tensor([frame.volume or 1.0 for frame in frames], dtype=torch.float64)
-    stresses = stress_from_virial(prediction.virials.cpu(), volumes).numpy()
-    node = 0
-    for frame, energy, stress in zip(frames, energies, stresses, strict=True):
-        end = node + len(frame.atomic_numbers)
-        if frame.energy is not None:
-            rows["energy"].append((frame.energy, energy))
-        if frame.forces is not None:
-            labelled = np.flatnonzero(np.isfinite(frame.forces).all(axis=1))
-            pairs = np.stack([frame.forces, forces[node:end]], axis=-1)  # (N, 3, 2)
-            rows["forces"].append(pairs[labelled])
-            rows["atoms"].append(labelled)
-        if frame.stress is not None:
-            pairs = np.stack([frame.stress, stress], axis=-1)  # (3, 3, 2)
-            rows["stress"].append(pairs[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])  # (6, 2)
-        node = end
+def _append(rows: dict[str, list[Any]], frame: Frame, prediction: Prediction) -> None:
+    """Put labels and predictions of one structure side by side."""
+    if frame.energy is not None:
+        rows["energy"].append((frame.energy, prediction.energies.item()))
+    if frame.forces is not None:
+        labelled = np.flatnonzero(np.isfinite(frame.forces).all(axis=1))
+        pairs = np.stack([frame.forces, prediction.forces.numpy()], axis=-1)  # (N, 3, 2)
+        rows["forces"].append(pairs[labelled])
+        rows["atoms"].append(labelled)
+    if frame.stress is not None:
+        stress = structure_stress(prediction.virials, frame)
+        pairs = np.stack([frame.stress, stress], axis=-1)  # (3, 3, 2)
+        rows["stress"].append(pairs[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])  # (6, 2)
 
 
 def report(result: dict[str, Any]) -> str:
@@ -147,7 +141,9 @@ def report(result: dict[str, Any]) -> str:
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp evaluate`; returns its parser."""
     parser = subparsers.add_parser(
-        "evaluate", help="errors of a model on labelled structures, as numbers and parity plots"
+        "evaluate",
+        description="Print the errors of a model on labelled structures: energies, forces, "
+        "stresses, forces per element. Also as JSON, as parity plots, or all on one HTML page.",
     )
     parser.add_argument("model", metavar="MODEL", help="training folder, checkpoint, exported file")
     parser.add_argument(
@@ -164,6 +160,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--dtype", choices=("float32", "float64"), help="default: the model's own")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N")
     add_data_options(parser)
+    examples(
+        parser,
+        "ictp evaluate run test.xyz",
+        "ictp evaluate model.pt test.xyz --json errors.json --plot parity.png",
+        "ictp evaluate run test.xyz --report errors.html",
+    )
     parser.set_defaults(run=run)
     return parser
 
@@ -210,13 +212,13 @@ def _check_outputs(args: argparse.Namespace) -> None:
     if args.plot:
         check_plot_path(Path(args.plot))
     if args.report:
-        from pyictp.report import check_report_path
+        from pyictp.reports.page import check_report_path
 
         check_report_path(Path(args.report))
 
 
 def _write_report(args: argparse.Namespace, parity: Parity, result: dict[str, Any]) -> None:
-    from pyictp.report import Subject, write_report
+    from pyictp.reports.page import Subject, write_report
 
     options = [
         word

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pyictp import __version__
+from pyictp.arguments import examples
 from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
 from pyictp.config import to_dict
 from pyictp.derivatives import Prediction, evaluate_graph
@@ -272,7 +273,12 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp export`; returns its parser."""
-    parser = subparsers.add_parser("export", help="write the file that pair_style ictp reads")
+    parser = subparsers.add_parser(
+        "export",
+        description="Write the one file that pair_style ictp, the ASE calculator and the other "
+        "commands read. It is read again and compared with the trained model before this says that "
+        "it is done.",
+    )
     parser.add_argument("model", metavar="RUN", help="training folder or checkpoint")
     parser.add_argument(
         "-o", "--output", default="model.pt", help="file to write (default: model.pt)"
@@ -289,6 +295,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         default="auto",
         help="radial functions as a table (fast, within 1e-6) or as the network (default: table in "
         "float32, network in float64)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    examples(
+        parser,
+        "ictp export run -o model.pt",
+        "ictp export run -o precise.pt --dtype float64",
     )
     parser.set_defaults(run=run)
     return parser
@@ -310,9 +322,13 @@ def run(args: argparse.Namespace) -> int:
         args.portable,
         args.radial,
     )
-    size = Path(args.output).stat().st_size / 1e6
+    size = Path(args.output).stat().st_size
+    if args.json:
+        values = {"file": args.output, "bytes": size, "dtype": args.dtype, "deviation": deviation}
+        print(json.dumps(values))  # deviation in eV or eV/A
+        return 0
     print(
-        f"wrote '{args.output}' ({size:.1f} MB, {args.dtype}): reloaded, "
+        f"wrote '{args.output}' ({size / 1e6:.1f} MB, {args.dtype}): reloaded, "
         f"at most {deviation:.1e} eV or eV/A from the trained model"
     )
     elements = " ".join(payload["model_config"]["elements"])

@@ -9,16 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pyictp.arguments import examples
 from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp info`; returns its parser."""
-    parser = subparsers.add_parser("info", help="what is inside a model file")
+    parser = subparsers.add_parser(
+        "info",
+        description="Print what a model file says of itself: elements, cutoff, architecture, "
+        "precision, energies of isolated atoms, and what it was trained on.",
+    )
     parser.add_argument(
         "model", metavar="MODEL", help="exported file, checkpoint or training folder"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    examples(parser, "ictp info run", "ictp info model.pt --json")
     parser.set_defaults(run=run)
     return parser
 

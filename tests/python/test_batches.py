@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from pyictp import train
-from pyictp.batches import pack
 from pyictp.config import TrainConfig
 from pyictp.errors import UserError
-from pyictp.parallel import shares
+from pyictp.training.batches import pack
+from pyictp.training.parallel import shares
 from train_toys import assert_same_run, changed, make_config, rows
 
 
@@ -21,7 +21,7 @@ def test_batches_are_as_large_as_the_bounds_allow(max_structures, max_edges):
     rng = np.random.default_rng(3)
     edges = rng.integers(0, 100, 40).tolist()
     order = rng.permutation(40).tolist()
-    plan = pack(order, edges, max_structures, max_edges)
+    plan = list(pack(order, edges.__getitem__, max_structures, max_edges))
 
     def fits(batch):
         return (max_structures is None or len(batch) <= max_structures) and (
@@ -35,7 +35,7 @@ def test_batches_are_as_large_as_the_bounds_allow(max_structures, max_edges):
 
 
 def test_no_samples_no_batches():
-    assert pack([], [], 3, None) == []
+    assert list(pack([], len, 3, None)) == []
 
 
 @pytest.mark.parametrize("num_shares", [1, 2, 3])
@@ -72,7 +72,9 @@ def _one_thread():
 
 @pytest.mark.usefixtures("_one_thread")
 def test_training_with_batches_by_edges(tmp_path, monkeypatch):
-    monkeypatch.setattr("pyictp.trainer.plot_learning_curve", lambda _rows, path: path.touch())
+    monkeypatch.setattr(
+        "pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch()
+    )
     config = changed(
         make_config(tmp_path), batch_size=None, batch_edges=150, max_epochs=3, schedule="plateau"
     )
@@ -89,7 +91,9 @@ def test_training_with_batches_by_edges(tmp_path, monkeypatch):
 
 
 def test_a_bound_by_edges_that_splits_nothing_changes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("pyictp.trainer.plot_learning_curve", lambda _rows, path: path.touch())
+    monkeypatch.setattr(
+        "pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch()
+    )
     config = changed(make_config(tmp_path), max_epochs=2)
     train.train(config)
     train.train(changed(config, output=str(tmp_path / "again"), batch_edges=10**6))

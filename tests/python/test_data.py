@@ -15,8 +15,8 @@ from pyictp.config import Config, DataConfig, ModelConfig, TrainConfig
 from pyictp.data import Frame, from_atoms, read_frames, split_frames
 from pyictp.dataset import GraphDataset, elements_of, species_of
 from pyictp.errors import UserError
-from pyictp.prepare import prepare_data
 from pyictp.statistics import compute_statistics, isolated_energies
+from pyictp.training.prepare import prepare_data
 from pyictp.units import unit_factor
 
 STRESS = np.array([[1.0, 0.6, 0.5], [0.6, 2.0, 0.4], [0.5, 0.4, 3.0]]) * 1e-2

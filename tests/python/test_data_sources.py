@@ -11,14 +11,14 @@ from ase import units
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from pyictp import train
-from pyictp.batches import join, single
 from pyictp.config import Config, DataConfig, DataFile, TrainConfig, load_config, to_dict
 from pyictp.data import read_frames
 from pyictp.derivatives import evaluate_graph
 from pyictp.errors import UserError
-from pyictp.loss import ErrorSums, LossWeights, squared_errors
 from pyictp.model import ICTPModel
-from pyictp.prepare import prepare_data
+from pyictp.training.batches import join, single
+from pyictp.training.loss import ErrorSums, LossWeights, squared_errors
+from pyictp.training.prepare import prepare_data
 from train_toys import MODEL, assert_same_run, changed, emt_frames, make_config, rows
 
 WEIGHTS = LossWeights(1.0, 10.0, 0.1)
@@ -27,7 +27,9 @@ WEIGHTS = LossWeights(1.0, 10.0, 0.1)
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Ten frames in two files; no pictures."""
-    monkeypatch.setattr("pyictp.trainer.plot_learning_curve", lambda _rows, path: path.touch())
+    monkeypatch.setattr(
+        "pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch()
+    )
     frames = emt_frames(10)
     write(tmp_path / "a.extxyz", frames[:6])
     write(tmp_path / "b.extxyz", frames[6:])

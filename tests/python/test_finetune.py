@@ -13,21 +13,23 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
 from pyictp import train
-from pyictp.batches import Batch, single
 from pyictp.checkpoint import load_checkpoint
 from pyictp.config import ModelConfig, TrainConfig
 from pyictp.dataset import Sample
 from pyictp.derivatives import evaluate_graph
 from pyictp.errors import UserError
-from pyictp.finetune import extend_model, most_similar, refit_shifts
-from pyictp.freezing import select_trainable
+from pyictp.training.batches import Batch, single
+from pyictp.training.finetune import extend_model, most_similar, refit_shifts
+from pyictp.training.freezing import select_trainable
 from train_toys import assert_same_run, changed, emt_frames, make_config, rows
 
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     """Configuration of a small training; one thread, as the equality of runs needs."""
-    monkeypatch.setattr("pyictp.trainer.plot_learning_curve", lambda _rows, path: path.touch())
+    monkeypatch.setattr(
+        "pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch()
+    )
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield changed(make_config(tmp_path), max_epochs=2)
@@ -179,7 +181,13 @@ def test_a_fine_tuning_is_resumed_bit_for_bit(config, tmp_path):
     runs = []
     for name in ("whole", "halves"):
         other = fine(
-            config, tmp_path, name, alloy_frames(10), max_epochs=4, trainable=("readout", "skip")
+            config,
+            tmp_path,
+            name,
+            alloy_frames(10),
+            max_epochs=4,
+            schedule="plateau",
+            trainable=("readout", "skip"),
         )
         data = dataclasses.replace(
             other.data, train=(str(tmp_path / "whole.extxyz"),), isolated_atoms=isolated

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from pyictp.batches import Batch, join
 from pyictp.derivatives import Prediction
 from pyictp.graph import build_graph
-from pyictp.loss import ErrorSums, LossWeights, describe_errors, squared_errors
+from pyictp.training.batches import Batch, join
+from pyictp.training.loss import ErrorSums, LossWeights, describe_errors, squared_errors
 
 
 def random_batch(num_atoms, seed, energy=True, forces=True, stress=True):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from model_toys import make_model
 from pyictp.config import TrainConfig
-from pyictp.muon import Muon, as_matrices, orthogonalized
-from pyictp.optimisation import make_optimizer
+from pyictp.training.muon import Muon, as_matrices, orthogonalized
+from pyictp.training.optimisation import make_optimizer
 from torch import Tensor, nn
 
 

@@ -53,7 +53,13 @@ class Case:
     def fused(self) -> list[Tensor]:
         nothing = torch.empty(0)
         edges = Edges(
-            self.neighbor, self.offsets, nothing, self.harmonics, nothing, self.neighbor[:0], nothing
+            self.neighbor,
+            self.offsets,
+            nothing,
+            self.harmonics,
+            nothing,
+            self.neighbor[:0],
+            nothing,
         )
         packed = torch.cat(self.features, dim=1)
         return self.convolution(packed, self.radial, self.neighbor, edges)

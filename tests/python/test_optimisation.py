@@ -4,9 +4,9 @@
 import numpy as np
 import pytest
 import torch
-from pyictp.batches import epoch_order
 from pyictp.config import TrainConfig
-from pyictp.optimisation import Schedule, WeightAverage, cosine_factor
+from pyictp.training.batches import epoch_order
+from pyictp.training.optimisation import Schedule, WeightAverage, cosine_factor
 from torch import nn
 
 
@@ -46,7 +46,9 @@ def test_cosine_factor():
 
 
 def test_plateau_is_the_one_of_torch():
-    settings = TrainConfig(learning_rate=0.5, plateau_patience=2, plateau_factor=0.8)
+    settings = TrainConfig(
+        schedule="plateau", learning_rate=0.5, plateau_patience=2, plateau_factor=0.8
+    )
     schedule = Schedule(settings)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
     reference = torch.optim.lr_scheduler.ReduceLROnPlateau(

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr("pyictp.trainer.plot_learning_curve", lambda _rows, path: path.touch())
+    monkeypatch.setattr(
+        "pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch()
+    )
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -16,17 +16,20 @@ import numpy as np
 import pytest
 from ase.units import GPa
 from data_toys import ToyPotential, structures
-from pyictp import metrics, report, train, training_report
+from pyictp import train
 from pyictp.checkpoint import load_checkpoint
 from pyictp.cli import main
 from pyictp.config import to_dict
 from pyictp.data import Frame, from_atoms
 from pyictp.errors import UserError
 from pyictp.evaluate import evaluate_frames, predict
-from pyictp.report_figures import parity_plots
-from pyictp.report_tables import breakdown_tables, number, worst_tables
-from pyictp.run_folder import REPORT
-from pyictp.trainer import Outcome
+from pyictp.reports import metrics
+from pyictp.reports import page as report
+from pyictp.reports import training as training_report
+from pyictp.reports.figures import parity_plots
+from pyictp.reports.tables import breakdown_tables, number, worst_tables
+from pyictp.training.run_folder import REPORT
+from pyictp.training.trainer import Outcome
 from train_toys import changed, emt_frames, make_config
 
 TINY = 1e-9  # meV/A: rounding of the lengths

@@ -15,8 +15,8 @@ from ase.calculators.emt import EMT
 from pyictp.cli import main
 from pyictp.config import load_config
 from pyictp.data import from_atoms, read_frames
-from pyictp.descriptors import farthest_points, structure_vectors
-from pyictp.parts import split_groups
+from pyictp.datasets.descriptors import farthest_points, structure_vectors
+from pyictp.datasets.parts import split_groups
 
 KCAL = 0.0433641153  # eV
 

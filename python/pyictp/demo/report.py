@@ -21,7 +21,8 @@ import pyictp
 from pyictp.demo import alloy, analysis, figures, runs
 from pyictp.demo.analysis import Average
 from pyictp.demo.runs import TIME_STEP, Trajectory
-from pyictp.run_folder import RunFolder
+from pyictp.md.lammps import read_thermo, seconds_per_step
+from pyictp.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from pyictp.demo.label import Sampling
@@ -101,13 +102,11 @@ def read_nve(output: Path, dynamics: Dynamics) -> dict[str, Any]:
     trajectories: dict[str, Trajectory] = {}
     for name in NAMES:
         folder = output / "lammps" / f"{name}-nve"
-        thermo = runs.read_thermo(folder / "log.lammps")
+        thermo = read_thermo(folder / "log.lammps")
         times = result["times"][name] = TIME_STEP * thermo["Step"]
         energies = result["energies"][name] = thermo["TotEng"]
         result["drift"][name] = analysis.energy_drift(times, energies, num_atoms)
-        result["us_per_atom_step"][name] = (
-            1e6 * runs.seconds_per_step(folder / "log.lammps") / num_atoms
-        )
+        result["us_per_atom_step"][name] = 1e6 * seconds_per_step(folder / "log.lammps") / num_atoms
         trajectory = trajectories[name] = runs.read_dump(folder / "nve.dump")
         r_max = 0.499 * float(trajectory.boxes.min())
         result["r"], result["g"][name] = analysis.radial_distribution(
@@ -115,8 +114,8 @@ def read_nve(output: Path, dynamics: Dynamics) -> dict[str, Any]:
         )
     again = output / "lammps" / "teacher-rerun"
     trajectory, reference = trajectories["ictp"], runs.read_dump(again / "rerun.dump")
-    energies = runs.read_thermo(output / "lammps" / "ictp-nve" / "log.lammps")["PotEng"]
-    teacher_energies = runs.read_thermo(again / "log.lammps")["PotEng"]
+    energies = read_thermo(output / "lammps" / "ictp-nve" / "log.lammps")["PotEng"]
+    teacher_energies = read_thermo(again / "log.lammps")["PotEng"]
     by_type = analysis.rmse_by_type(trajectory.forces, reference.forces, trajectory.types)
     return result | {
         "num_atoms": num_atoms,
@@ -136,7 +135,7 @@ def read_npt(output: Path, dynamics: Dynamics) -> dict[str, list[Average]]:
     for name in NAMES:
         for temperature in dynamics.npt_temperatures:
             log = output / "lammps" / f"{name}-npt-{temperature:.0f}K" / "log.lammps"
-            lengths = runs.read_thermo(log)["Lx"] / dynamics.npt_repeat
+            lengths = read_thermo(log)["Lx"] / dynamics.npt_repeat
             values.setdefault(name, []).append(analysis.block_average(lengths))
     return values
 

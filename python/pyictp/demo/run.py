@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pyictp.arguments import examples
 from pyictp.config import load_config
 from pyictp.demo.alloy import ELEMENTS, teacher_commands
 from pyictp.demo.console import Counter, Stages
@@ -48,7 +49,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp demo`; returns its parser."""
     parser = subparsers.add_parser(
         "demo",
-        help="teach a small model an alloy potential, run both in LAMMPS, write a report",
+        description="Teach a small model an alloy potential, run both in LAMMPS, and write a "
+        "report that compares them: label, train, evaluate, export, dynamics, about 12 minutes.",
     )
     parser.add_argument(
         "--output",
@@ -65,6 +67,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the files of an earlier demo in DIR"
     )
+    examples(parser, "ictp demo", "ictp demo --output quick --minutes 2")
     parser.set_defaults(run=run)
     return parser
 

@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pyictp.demo.alloy import ELEMENTS, LATTICE_PARAMETER, mass_commands
-from pyictp.errors import UserError
+from pyictp.md.lammps import lammps_command, watch
 
 TIME_STEP = 0.002  # ps
 THERMO = "step temp pe etotal press vol lx"
@@ -127,19 +123,6 @@ def _deck(cell: Sequence[str], potential: Sequence[str], dynamics: Sequence[str]
     return "\n".join([*cell, "", *potential, "", *dynamics, ""])
 
 
-def lammps_command() -> list[str]:
-    """Return the command that starts the LAMMPS of this Python environment.
-
-    Raises:
-        UserError: no `lmp` is installed.
-    """
-    beside = Path(sys.executable).with_name("lmp")
-    found = str(beside) if beside.exists() else shutil.which("lmp")
-    if found is None:
-        raise UserError("program 'lmp' not found: pip install 'lammps[mpi]'")
-    return [found]
-
-
 def run_lammps(run: Run, progress: Callable[[int], None] | None = None) -> Path:
     """Run a deck in its folder and return the log.
 
@@ -153,63 +136,8 @@ def run_lammps(run: Run, progress: Callable[[int], None] | None = None) -> Path:
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / "in.lmp").write_text(run.deck)
     command = [*lammps_command(), "-in", "in.lmp", "-nocite"]
-    with subprocess.Popen(
-        command,
-        cwd=run.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        bufsize=1,
-    ) as process:
-        lines, last = [], 0
-        for line in process.stdout or ():
-            lines.append(line)
-            words = line.split()
-            if progress is not None and _is_row(words, len(THERMO.split())):
-                step = int(words[0])
-                progress(max(0, step - last))  # a new count starts at 0
-                last = step
-    if process.returncode != 0:
-        raise UserError(
-            f"LAMMPS run '{run.name}' failed: {_error_line(lines)} (deck and log in '{run.folder}')"
-        )
+    watch(command, run.folder, f"LAMMPS run '{run.name}'", len(THERMO.split()), progress)
     return run.folder / "log.lammps"
-
-
-def _error_line(lines: Sequence[str]) -> str:
-    errors = [line.strip() for line in lines if "ERROR" in line]
-    return errors[0] if errors else " ".join(line.strip() for line in lines[-2:])
-
-
-def read_thermo(log: Path) -> dict[str, np.ndarray]:
-    """Return the thermo columns of the last run in a LAMMPS log."""
-    blocks: list[tuple[list[str], list[list[float]]]] = []
-    inside = False
-    for line in log.read_text().splitlines():
-        words = line.split()
-        if words[:1] == ["Step"]:
-            blocks.append((words, []))
-            inside = True
-        elif line.startswith("Loop time"):
-            inside = False
-        elif inside and _is_row(words, len(blocks[-1][0])):
-            blocks[-1][1].append([float(word) for word in words])
-    if not blocks or not blocks[-1][1]:
-        raise UserError(f"log '{log}': expected a table that starts with 'Step', found none")
-    columns, rows = blocks[-1]
-    return dict(zip(columns, np.array(rows).T, strict=True))
-
-
-def _is_row(words: Sequence[str], num_columns: int) -> bool:
-    return len(words) == num_columns and words[0].isdigit()
-
-
-def seconds_per_step(log: Path) -> float:
-    """Return the wall-clock time of one step [s] in the last run of a LAMMPS log."""
-    times = re.findall(r"Loop time of (\S+) on \d+ procs for (\d+) steps", log.read_text())
-    if not times:
-        raise UserError(f"log '{log}': expected a line 'Loop time of ...', found none")
-    return float(times[-1][0]) / max(1, int(times[-1][1]))
 
 
 def read_dump(path: Path) -> Trajectory:

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""`ictp doctor`: what of this installation works, and what to mend."""

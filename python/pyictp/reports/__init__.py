@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Errors as numbers, pictures and a page."""

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""Pictures of the report, each a small vector drawing that an HTML page can hold."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from pyictp.reports.parity import FloatArray, Panel, Parity, draw_panel, parity_panels
+from pyictp.reports.plots import Curve, Rows, draw_curve, present_curves
+
+SIZE = (4.2, 3.3)  # inches
+COLORS = ("#2f5d8a", "#d98032", "#4f9d69", "#b0413e", "#7d6bab", "#8a6d4f", "#c77ba8", "#7a7a7a")
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.linewidth": 0.7,
+    "axes.labelcolor": "#333333",
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "legend.fontsize": 8.5,
+    "svg.hashsalt": "ictp",  # the same numbers give the same file
+}
+DENSITY = LinearSegmentedColormap.from_list("density", ["#9dbbd9", "#2f5d8a", "#142a44"])
+NOUNS = {"energy": "energy", "forces": "force", "stress": "stress"}
+DENSITY_POINTS = 4000  # beyond that, single points hide how many there are
+VECTOR_POINTS = 400  # beyond that, a picture of the points is smaller
+HISTOGRAM_MIN = 8  # values below which a histogram says nothing
+HISTOGRAM_REACH = 99.5  # percentile of |error| that the axis shows
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing in text form, with what stands below it."""
+
+    uri: str
+    title: str  # read out where pictures are not shown
+    caption: str = ""
+
+
+@contextmanager
+def _drawing(size: tuple[float, float] = SIZE) -> Iterator[tuple[Figure, Axes]]:
+    with rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots()
+        axes.set_prop_cycle(color=COLORS)
+        yield figure, axes
+
+
+def _picture(figure: Figure, title: str, caption: str = "") -> Picture:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
+    text = base64.b64encode(buffer.getvalue()).decode()
+    return Picture(f"data:image/svg+xml;base64,{text}", title, caption)
+
+
+def learning_curves(rows: Rows) -> list[Picture]:
+    """Return one picture per quantity that a log.csv holds, over epochs and over time."""
+    return [_learning_curve(rows, curve) for curve in present_curves(rows)]
+
+
+def _learning_curve(rows: Rows, curve: Curve) -> Picture:
+    with _drawing() as (figure, axes):
+        draw_curve(axes, rows, curve)
+        _plain_log_ticks(axes.yaxis)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        _add_time(axes, rows)
+        return _picture(figure, f"{curve[0]} over epochs")
+
+
+def _plain_log_ticks(axis: Axis) -> None:
+    """Label a logarithmic axis with plain numbers, few enough not to collide."""
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
+    steps = (1, 2, 3, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 2.2 else (1,)
+    axis.set_major_locator(LogLocator(subs=steps, numticks=12))
+    if low > 1e-5 and high < 1e5:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _add_time(axes: Axes, rows: Rows) -> None:
+    """Put the time of training on top, in seconds, minutes or hours."""
+    times = [(int(row["epoch"]), float(row["seconds"])) for row in rows if row.get("seconds")]
+    if len(times) < 2 or times[-1][1] <= times[0][1]:
+        return
+    total = times[-1][1]
+    size, unit = (1, "s") if total < 180 else (60, "min") if total < 180 * 60 else (3600, "h")
+    x, y = np.array([(0, 0), *times], dtype=np.float64).T
+    rise = np.maximum.accumulate(y / size + 1e-9 * np.arange(len(y)))  # strictly: inverted below
+    slope = rise[-1] / x[-1]
+    x = np.concatenate([[-x[-1]], x, [2 * x[-1]]])  # the axis reaches past the ends
+    rise = np.concatenate([[-slope * x[-2]], rise, [rise[-1] + slope * x[-2]]])
+    top = axes.secondary_xaxis(
+        "top", functions=(lambda e: np.interp(e, x, rise), lambda t: np.interp(t, rise, x))
+    )
+    top.xaxis.set_major_locator(MaxNLocator(nbins=6))
+    top.set_xlabel(f"time [{unit}]")
+
+
+def parity_plots(parity: Parity) -> list[Picture]:
+    """Return prediction over label of each quantity that has labels."""
+    return [_parity_plot(panel) for panel in parity_panels(parity).values()]
+
+
+def _parity_plot(panel: Panel) -> Picture:
+    with _drawing((4.2, 3.7)) as (figure, axes):
+        number = len(panel.points)
+        if number <= DENSITY_POINTS:
+            draw_panel(axes, panel)
+            for line in axes.lines if number > VECTOR_POINTS else ():
+                line.set_rasterized(True)
+            caption = ""
+        else:
+            _draw_density(figure, axes, panel)
+            caption = f"All {number} pairs; the colour says how many share a spot."
+        low, high = float(panel.points.min()), float(panel.points.max())
+        margin = 0.03 * (high - low) or 1e-3
+        axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
+        axes.locator_params(nbins=6)
+        return _picture(figure, panel.summary, caption)
+
+
+def _draw_density(figure: Figure, axes: Axes, panel: Panel) -> None:
+    points = panel.points
+    low, high = float(points.min()), float(points.max())
+    counts, x, y = np.histogram2d(*points.T, bins=150, range=[[low, high]] * 2)
+    image = axes.pcolormesh(
+        x, y, np.ma.masked_equal(counts.T, 0), norm=LogNorm(), cmap=DENSITY, rasterized=True
+    )
+    axes.plot([low, high], [low, high], color="0.6", linewidth=0.6, zorder=0)
+    axes.set(title=panel.summary)
+    axes.set(xlabel=f"label [{panel.unit}]", ylabel=f"prediction [{panel.unit}]")
+    figure.colorbar(image, ax=axes, shrink=0.8, label="pairs", pad=0.02)
+
+
+def error_histograms(parity: Parity) -> list[Picture]:
+    """Return the distributions of the errors, those of forces by element."""
+    found = []
+    for name, panel in parity_panels(parity).items():
+        errors = {g: 1e3 * (pairs[:, 1] - pairs[:, 0]) for g, pairs in panel.groups.items()}
+        if len(panel.points) >= HISTOGRAM_MIN and any(np.ptp(e) > 0 for e in errors.values()):
+            found.append(_histogram(f"{NOUNS[name]} errors", f"m{panel.unit}", errors))
+    return found
+
+
+def _histogram(title: str, unit: str, errors: Mapping[str, FloatArray]) -> Picture:
+    everything = np.concatenate(list(errors.values()))
+    reach = float(np.percentile(np.abs(everything), HISTOGRAM_REACH))
+    number = int(np.clip(np.sqrt(len(everything)), 8, 60))
+    edges = np.linspace(-reach, reach, number + 1)
+    with _drawing() as (figure, axes):
+        for name, values in errors.items():
+            kind = "stepfilled" if len(errors) == 1 else "step"
+            weights = np.full(len(values), 100 / len(values))
+            clipped = np.clip(values, -reach, reach)
+            axes.hist(clipped, edges, weights=weights, histtype=kind, label=name or None)
+        axes.axvline(0, color="0.6", linewidth=0.7)
+        axes.set(title=title, xlabel=f"prediction − label [{unit}]", ylabel="share per bin [%]")
+        axes.locator_params(axis="x", nbins=7)
+        if len(errors) > 1:
+            _legend(axes, len(errors))
+        beyond = int((np.abs(everything) > reach).sum())
+        which = "the error" if beyond == 1 else f"the {beyond} errors"
+        caption = f"The outermost bins also hold {which} beyond." if beyond else ""
+        return _picture(figure, title, caption)
+
+
+def _legend(axes: Axes, number: int) -> None:
+    axes.legend(frameon=False, ncols=1 if number < 6 else 2)
+
+
+def force_magnitude(rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
+    """Return errors and directions over the labelled force, of `by_force_magnitude`."""
+    rows = [row for row in rows if row["force_median_mev_per_a"] > 0]
+    if len(rows) < 2:
+        return []
+    x = [row["force_median_mev_per_a"] for row in rows]
+    pictures = []
+    for key, title, label in (
+        ("error_{}_mev_per_a", "force error", "|error| [meV/Å]"),
+        ("angle_{}_deg", "direction error", "angle between forces [°]"),
+    ):
+        with _drawing() as (figure, axes):
+            for part, name, line in (("90", "90th percentile", "--"), ("median", "median", "-")):
+                axes.plot(x, [row[key.format(part)] for row in rows], line, marker=".", label=name)
+            if key.startswith("error"):
+                axes.plot(x, [0.1 * value for value in x], ":", color="0.6", label="10 % of force")
+            axes.set(title=f"{title} over force", xlabel="|force| [meV/Å]", ylabel=label)
+            axes.set(xscale="log", yscale="log")
+            _plain_log_ticks(axes.xaxis)
+            _plain_log_ticks(axes.yaxis)
+            axes.grid(alpha=0.3, which="major", linewidth=0.4)
+            axes.legend(frameon=False)
+            pictures.append(_picture(figure, f"{title} over force"))
+    return pictures

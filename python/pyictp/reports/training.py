@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""The report of a training on its validation frames: at its end, and again by `ictp report`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pyictp.arguments import examples
+from pyictp.checkpoint import load_checkpoint
+from pyictp.config import Config, load_config
+from pyictp.data import Frame
+from pyictp.errors import UserError
+from pyictp.evaluate import labelled_frames, predict
+from pyictp.files import atomic_path
+from pyictp.potential import load_model, resolve_device
+from pyictp.reports.metrics import metrics
+from pyictp.sources import as_data_file
+from pyictp.training.prepare import read_split
+from pyictp.training.run_folder import RunFolder
+
+logger = logging.getLogger("pyictp")
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add `ictp report`; returns its parser."""
+    parser = subparsers.add_parser(
+        "report",
+        description="Write one HTML page of a training: learning curves, errors on its validation "
+        "frames or on other labelled structures, the configuration. The numbers go to a JSON file "
+        "beside it.",
+    )
+    parser.add_argument("run_folder", metavar="RUN", help="training folder")
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        nargs="*",
+        help="labelled structures, fields as in the training; default: its validation frames",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="HTML file, with a JSON file; default: RUN/report"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N")
+    examples(parser, "ictp report run", "ictp report run test.xyz -o test.html")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `ictp report`; returns the exit status."""
+    from pyictp.reports.page import check_report_path
+
+    folder, device = RunFolder(args.run_folder), resolve_device(args.device)
+    output = Path(args.output) if args.output else folder.path / "report.html"
+    check_report_path(output)
+    for name in ("config.yaml", "best.pt"):
+        if not (folder.path / name).is_file():
+            raise UserError(
+                f"'{folder.path}' holds no {name}: expected a training folder that has validated "
+                "once"
+            )
+    config = load_config(folder.path / "config.yaml")
+    words = ["ictp", "report", args.run_folder, *args.data]
+    words += ["-o", args.output] if args.output else []
+    if args.data:
+        frames = labelled_frames(args.data, config.data, f"data.*_key in '{folder.path}'")
+        names = ", ".join(Path(name).name for name in args.data)
+        about = (f"frames of {names}", tuple(args.data))
+    else:
+        frames, about = validation_frames(folder, config), ("validation frames", ())
+    output.parent.mkdir(parents=True, exist_ok=True)
+    make_report(folder, output, frames, about, shlex.join(words), device, args.batch_size)
+    print(f"report: {output}")
+    return 0
+
+
+def validation_frames(folder: RunFolder, config: Config) -> list[Frame]:
+    """Return the frames that a training has validated on, read again.
+
+    Raises:
+        UserError: a data file is not there any more, or the files hold other numbers of frames.
+    """
+    advice = f"name labelled structures: ictp report {shlex.quote(str(folder.path))} DATA"
+    files = [as_data_file(entry) for entry in (*config.data.train, *config.data.valid)]
+    gone = [file.file for file in files if file.weight > 0 and not Path(file.file).exists()]
+    if gone or not files:
+        what = f"'{gone[0]}' is not there" if gone else "config.yaml names no data"
+        more = f" (nor are {len(gone) - 1} other files)" if len(gone) > 1 else ""
+        raise UserError(
+            f"the validation frames of '{folder.path}' cannot be read again: {what}{more}: {advice}"
+        )
+    train, valid, _ = read_split(config)
+    provenance = load_checkpoint(folder.best).get("provenance", {})
+    for name, number in (("num_train", len(train)), ("num_valid", len(valid))):
+        if provenance.get(name, number) != number:
+            raise UserError(
+                f"the data of '{folder.path}' have changed: {name} was {provenance[name]} and is "
+                f"{number} now: {advice}"
+            )
+    return valid
+
+
+def make_report(
+    folder: RunFolder,
+    output: Path,
+    frames: Sequence[Frame],
+    about: tuple[str, Sequence[str]],
+    command: str,
+    device: torch.device,
+    batch_size: int,
+) -> None:
+    """Write a report of best.pt on some frames: HTML, and JSON beside it.
+
+    Args:
+        folder: of the training.
+        output: the HTML file.
+        frames: labelled structures.
+        about: the frames in words, and files that may be among the training data.
+        command: makes the report again.
+        device: where to compute.
+        batch_size: structures per evaluation.
+
+    Raises:
+        UserError: as `predict`; a file cannot be written.
+    """
+    from pyictp.reports.page import Subject, report_numbers, write_report
+
+    parity = predict(load_model(folder.best, device), frames, batch_size, device, progress=True)
+    result = metrics(parity)
+    again = ["ictp", "train", str(folder.path / "config.yaml"), "training.output=again"]
+    start = load_checkpoint(folder.best).get("provenance", {}).get("finetuned_from")
+    again += ["--finetune", start] if start else []
+    subject = Subject(folder.path, about[0], (shlex.join(again), command), tuple(about[1]))
+    write_report(output, subject, parity, result)
+    with atomic_path(output.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(report_numbers(subject, result), indent=2) + "\n")
+
+
+def write_training_report(
+    folder: RunFolder, frames: Sequence[Frame], device: torch.device, batch_size: int
+) -> None:
+    """Write RUN/report.html and RUN/report.json; a warning if that fails, never an error.
+
+    Args:
+        folder: of the training; nothing is done without a best.pt, or if another process writes.
+        frames: the validation frames.
+        device: where to compute.
+        batch_size: structures per evaluation.
+    """
+    if not (folder.is_writer and folder.best.is_file()):
+        return
+    output = folder.path / "report.html"
+    command = shlex.join(["ictp", "report", str(folder.path)])
+    try:
+        make_report(folder, output, frames, ("validation frames", ()), command, device, batch_size)
+    except (Exception, KeyboardInterrupt) as error:  # the training is done and saved
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = str(error) if isinstance(error, UserError) else reason
+        logger.warning("no report: %s; the training is saved; try again: %s", reason, command)
+        return
+    folder.note(f"report: '{output}'")
+    print(f"report: '{output}'", flush=True)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Everything of a training but the model: loop, optimisers, batches, run folder."""

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""`ictp md` runs LAMMPS: energies as ASE has them, numbers as the log has them, failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.geometry import find_mic
+from ase.io import read, write
+from pyictp.calculator import ICTPCalculator
+from pyictp.cli import main
+from pyictp.md.lammps import read_thermo
+from pyictp.native import plugin_path
+from toys import FragileToy, PairToy
+
+pytestmark = pytest.mark.lammps
+KB = 8.617343e-5  # eV/K, as LAMMPS has it in units metal
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch) -> Path:
+    """Run in an empty folder, one thread per process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("LAMMPS_PLUGIN_PATH", raising=False)
+    return tmp_path
+
+
+def crystal() -> Atoms:
+    """Return a triclinic cell of two elements that the toys know."""
+    atoms = bulk("W", a=3.3).repeat((3, 3, 2))
+    atoms.numbers[::3] = 73  # Ta
+    atoms.rattle(0.05, seed=3)
+    return atoms
+
+
+def run(*words: object) -> tuple[dict, dict[str, np.ndarray]]:
+    """Run `ictp md`; return summary.json and the log's table of the default folder."""
+    assert main(["md", *map(str, words)]) == 0
+    return json.loads(Path("md/summary.json").read_text()), read_thermo(Path("md/log.lammps"))
+
+
+@pytest.mark.parametrize(
+    "atoms",
+    [crystal(), Atoms("Ta3", [[0, 0, 0], [2, 0, 0], [0.5, 2.2, 0]])],
+    ids=["crystal", "molecule"],
+)
+def test_step_zero_is_what_ase_has(atoms, network):
+    model = network("float64")
+    write("x.extxyz", atoms)
+    _, thermo = run("x.extxyz", model, "--steps", 2, "--temperature", 10)
+    start = read("x.extxyz")
+    start.calc = ICTPCalculator(model)
+    assert thermo["PotEng"][0] == pytest.approx(start.get_potential_energy(), abs=1e-5)
+    final = read("md/final.extxyz")
+    final.calc = ICTPCalculator(model)
+    assert thermo["PotEng"][-1] == pytest.approx(final.get_potential_energy(), abs=1e-5)
+    _, moved = find_mic(final.positions - start.positions, start.cell, start.pbc)
+    assert 0 < moved.max() < 0.05  # A: back in the orientation and place of the file
+    degrees = 3 * len(atoms) - 3
+    assert final.get_kinetic_energy() == pytest.approx(
+        0.5 * degrees * KB * thermo["Temp"][-1], rel=1e-6
+    )
+
+
+def test_nve_numbers_are_those_of_the_log(export, capsys):
+    write("x.cif", crystal())
+    result, thermo = run(
+        "x.cif", export(PairToy), "--ensemble", "nve", "--steps", 60, "--repeat", 2, 1, 1
+    )
+    assert result["atoms"] == 36
+    assert len(thermo["Step"]) == 61
+    total = 1000 * thermo["TotEng"] / 36
+    slope = np.cov(thermo["Time"], total)[0, 1] / np.var(thermo["Time"], ddof=1)
+    assert result["energy_drift_meV_per_atom_per_ps"] == pytest.approx(slope, abs=1e-6)
+    assert np.ptp(total) < 0.05 * np.ptp(1000 * thermo["PotEng"] / 36)
+    assert result["temperature_K"]["mean"] == pytest.approx(thermo["Temp"][12:].mean(), abs=1e-8)
+    assert result["time_ps"] == pytest.approx(0.06)
+    assert result["us_per_atom_and_step"] == pytest.approx(1e6 * thermo["CPU"][-1] / 60 / 36)
+    assert f"{slope:.6g}"[:6] in capsys.readouterr().out
+    for name in ("thermo.png", "rdf.png", "msd.png", "rdf.csv", "msd.csv"):
+        assert Path("md", name).stat().st_size > 500
+
+
+@pytest.mark.mpi
+def test_processes_change_nothing_and_the_deck_runs_again(export):
+    write("x.cif", crystal())
+    model = export(PairToy)
+    _, two = run("x.cif", model, "--steps", 20, "--processes", 2)
+    command = [Path(sys.executable).with_name("lmp"), "-in", "in.lammps", "-log", "again.lammps"]
+    subprocess.run(
+        [*map(str, command), "-var", "plugin", str(plugin_path())],
+        cwd="md",
+        capture_output=True,
+        check=True,
+        timeout=90,
+    )
+    one = read_thermo(Path("md/again.lammps"))
+    for column in ("PotEng", "Temp", "Press"):
+        np.testing.assert_allclose(one[column], two[column], rtol=1e-7, atol=1e-7)
+
+
+def test_minimization_ends_where_forces_vanish(export):
+    write("x.extxyz", Atoms("TaW", [[0, 0, 0], [0.3, 1.9, 0.4]]))  # PairToy: repulsive to 3 A
+    result, thermo = run("x.extxyz", export(PairToy), "--ensemble", "minimize", "--steps", 500)
+    assert result["stopped_by"] in ("force tolerance", "linesearch alpha is zero")
+    assert result["energy_end_eV"] == thermo["PotEng"][-1] == pytest.approx(-1.5 + 3.0, abs=1e-3)
+    assert result["energy_start_eV"] > 1.5 + 0.05
+    assert result["max_force_component_eV_per_A"] == thermo["Fmax"][-1] < 0.01
+    final = read("md/final.extxyz")
+    assert final.get_distance(0, 1) > 2.7
+    direction = final.positions[1] - final.positions[0]
+    np.testing.assert_allclose(
+        direction / np.linalg.norm(direction), np.array([0.3, 1.9, 0.4]) / np.sqrt(3.86), atol=1e-5
+    )
+    assert Path("md/minimize.png").exists()
+
+
+def test_npt_and_anneal_do_as_told(export):
+    write("x.cif", crystal().repeat((2, 2, 1)))
+    words = ["--steps", 200, "--pressure", 20000, "--temperature", 300, "--thermo", 4]
+    result, thermo = run("x.cif", export(PairToy), "--ensemble", "npt", *words)
+    assert thermo["Volume"][-1] != pytest.approx(thermo["Volume"][0], rel=1e-3)
+    assert result["pressure_target_bar"] == 20000
+    ramp = ["--ensemble", "anneal", "--temperature", 200, "--to-temperature", 900, "--overwrite"]
+    result, thermo = run("x.cif", export(PairToy), *ramp, "--steps", 600, "--thermo", 10)
+    assert np.ptp(thermo["Volume"]) == 0
+    assert thermo["Temp"][:20].mean() < 200  # of which the lattice takes half
+    assert 400 < thermo["Temp"][-20:].mean() < 900  # so fast a ramp stays ahead of the atoms
+    assert result["temperature_K"]["mean"] == pytest.approx(thermo["Temp"][54:].mean())
+
+
+def test_an_error_of_lammps_is_one_line(export, capsys):
+    write("x.extxyz", Atoms("Ta2", [[0, 0, 0], [0.5, 0, 0]]))
+    assert main(["md", "x.extxyz", str(export(FragileToy, failure="raise 0"))]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: LAMMPS failed: ERROR")
+    assert "atoms closer than 0.7 A" in error
+    assert error.endswith("(deck and log in 'md')\n")
+    assert error.count("\n") == 1
+    assert Path("md/log.lammps").exists()
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.mpi)])
+def test_an_interrupt_ends_lammps_and_keeps_what_is_there(processes, export):
+    write("x.cif", crystal())
+    command = [sys.executable, "-m", "pyictp.cli", "md", "x.cif", str(export(PairToy))]
+    command += ["--time", "10000", "--thermo", "20", "--every", "20"]
+    with subprocess.Popen(
+        [*command, "--processes", str(processes)], stdout=subprocess.PIPE, text=True
+    ) as ictp:
+        log, limit = Path("md/log.lammps"), time.monotonic() + 60
+        while not (log.exists() and "\n       200 " in log.read_text()):
+            assert time.monotonic() < limit
+            assert ictp.poll() is None
+            time.sleep(0.1)
+        children = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(ictp.pid)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        assert children
+        os.kill(ictp.pid, signal.SIGINT)
+        output, _ = ictp.communicate(timeout=60)
+    assert ictp.returncode == 130
+    assert "interrupted: LAMMPS is ended" in output
+    assert not any(Path("/proc", pid).exists() for pid in children)
+    result = json.loads(Path("md/summary.json").read_text())
+    assert result["interrupted"]
+    assert 200 <= result["steps_done"] < 10_000_000
+    assert len(read("md/final.extxyz")) == 18
+
+
+def test_a_molecule_stays_one(export):
+    atoms = molecule("NH3")
+    atoms.symbols[:] = ["W", "V", "V", "V"]
+    atoms.positions *= 2
+    write("x.xyz", atoms)
+    result, _ = run("x.xyz", export(PairToy), "--steps", 50)
+    assert "boundary        m m m" in Path("md/in.lammps").read_text()
+    assert "pressure_bar" not in result
+    assert "rdf_highest" not in result
+    assert not read("md/final.extxyz").pbc.any()

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: MIT
+"""`ictp md` without LAMMPS: numbers against closed forms, structures, decks, refusals."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+from ase.cell import Cell
+from ase.io import read, write
+from model_toys import make_model
+from pyictp.cli import main
+from pyictp.errors import UserError
+from pyictp.export import export_model
+from pyictp.md import analysis, lammps
+from pyictp.md.deck import render
+from pyictp.md.settings import resolve
+from pyictp.md.structure import place, read_structure
+
+CHOICES = {
+    "ensemble": "nvt",
+    "temperature": 300.0,
+    "to_temperature": None,
+    "pressure": None,
+    "coupling": None,
+    "time": None,
+    "steps": None,
+    "timestep": None,
+    "repeat": (1, 1, 1),
+    "seed": 1,
+    "thermo": None,
+    "every": None,
+}
+
+
+def settings(atoms: Atoms, **choices: object):
+    return resolve(Namespace(**(CHOICES | choices)), atoms)
+
+
+class TestDistributions:
+    @pytest.mark.parametrize("primitive", [False, True], ids=["cubic", "triclinic"])
+    def test_shells_of_fcc(self, primitive):
+        a = 3.6
+        crystal = bulk("Cu", "fcc", a=a, cubic=not primitive).repeat(6 if primitive else 4)
+        crystal.rattle(1e-4, seed=1)  # off the edges of bins
+        r, g = analysis.radial_distributions([crystal])
+        width = r[1] - r[0]
+        count = (
+            g["Cu-Cu"] * 4 / a**3 * 4 / 3 * np.pi * ((r + width / 2) ** 3 - (r - width / 2) ** 3)
+        )
+        for shell, expected in ((a / 2**0.5, 12), (a, 6), (a * 1.5**0.5, 24), (a * 2**0.5, 12)):
+            near = np.abs(r - shell) < 2 * width
+            assert count[near].sum() == pytest.approx(expected, rel=1e-6)
+        assert g["Cu-Cu"][r < 2.4].max() == 0
+        assert r[-1] + width / 2 == pytest.approx(analysis.widths(crystal.cell.array).min() / 2)
+
+    def test_pairs_of_a_changing_cell_as_counted_by_ase(self):
+        crystal = bulk("NaCl", "rocksalt", a=5.6).repeat(4)
+        crystal.rattle(0.2, seed=1)
+        larger = crystal.copy()
+        larger.set_cell(1.05 * crystal.cell, scale_atoms=True)
+        r, g = analysis.radial_distributions([crystal, larger])
+        width = r[1] - r[0]
+        sodium = crystal.numbers == 11
+        groups = {
+            "Na-Na": (sodium, sodium),
+            "Cl-Na": (sodium, ~sodium),
+            "Cl-Cl": (~sodium, ~sodium),
+        }
+        assert sorted(g) == sorted(groups)
+        for pair, (centers, others) in groups.items():
+            expected = 0.0
+            for frame in (crystal, larger):
+                distances = frame.get_all_distances(mic=True)[centers][:, others]
+                counts, edges = np.histogram(
+                    distances[distances > 0], np.append(r - width / 2, r[-1] + width / 2)
+                )
+                density = others.sum() / frame.get_volume()
+                shells = 4 / 3 * np.pi * np.diff(edges**3)
+                expected = expected + counts / centers.sum() / density / shells / 2
+            np.testing.assert_allclose(g[pair], expected, atol=1e-10)
+
+    def test_an_ideal_gas_is_one(self):
+        random = np.random.default_rng(0)
+        cell = Cell.fromcellpar([18, 20, 22, 70, 80, 100])
+        symbols = ["Ar"] * 300 + ["Ne"] * 500
+        frames = [
+            Atoms(symbols, scaled_positions=random.random((800, 3)), cell=cell, pbc=True)
+            for _ in range(4)
+        ]
+        r, g = analysis.radial_distributions(frames)
+        volume, shells = cell.volume, 4 * np.pi * r**2 * (r[1] - r[0])
+        for (pair, values), (first, second) in zip(
+            g.items(), ((300, 299), (300, 500), (500, 499)), strict=True
+        ):
+            pairs = 4 * first * second * shells / volume / (1 if pair == "Ar-Ne" else 2)
+            expected = 1.0 if pair == "Ar-Ne" else second / first
+            enough = pairs > 20
+            deviations = (values - expected)[enough] * np.sqrt(pairs[enough])
+            assert abs(deviations.mean()) < 4 / np.sqrt(enough.sum()), pair
+            assert 0.8 < deviations.std() < 1.2, pair
+
+
+class TestDisplacements:
+    def test_ballistic_motion(self):
+        random = np.random.default_rng(1)
+        times = np.arange(41) * 0.25
+        velocities = random.normal(size=(30, 3))
+        masses = np.array([1.0] * 20 + [16.0] * 10)
+        velocities -= masses @ velocities / masses.sum()
+        positions = 5 + velocities * times[:, None, None] + 2.0 * times[:, None, None]  # and drift
+        symbols = ["H"] * 20 + ["O"] * 10
+        lags, msd = analysis.mean_square_displacements(times, positions, symbols, masses)
+        assert lags[[0, -1]] == pytest.approx([0, 5.0])
+        for element, chosen in (("H", slice(20)), ("O", slice(20, 30))):
+            expected = (velocities[chosen] ** 2).sum(1).mean() * lags**2
+            np.testing.assert_allclose(msd[element], expected, rtol=1e-10)
+            found = analysis.diffusion(lags, msd[element])
+            assert found.coefficient is None
+            assert found.why == "displacements grow as t^2.00, not as t"
+
+    def test_a_random_walk_diffuses(self):
+        random = np.random.default_rng(2)
+        coefficient, step = 0.5, 0.1  # A^2/ps, ps
+        hops = random.normal(scale=np.sqrt(2 * coefficient * step), size=(400, 400, 3))
+        positions = np.cumsum(hops, axis=0)
+        times = np.arange(400) * step
+        lags, msd = analysis.mean_square_displacements(times, positions, ["Li"] * 400, np.ones(400))
+        found = analysis.diffusion(lags, msd["Li"])
+        assert found.coefficient == pytest.approx(coefficient * 1e-4, rel=0.08)  # cm^2/s
+
+    def test_vibrations_and_short_runs_do_not(self):
+        lags = np.linspace(0, 10, 101)
+        assert analysis.diffusion(lags, 0.1 * np.ones(101)).why == "atoms moved by less than 1 A"
+        assert "t^0.10" in analysis.diffusion(lags, 4 * lags**0.1).why
+        short = analysis.diffusion(lags[:11], 6 * lags[:11])
+        assert short.why == "time differences of 2 ps need a run of 5 ps"
+
+
+class TestStructure:
+    @pytest.mark.parametrize(
+        "atoms",
+        [
+            bulk("Cu").repeat((2, 1, 3)),
+            Atoms(
+                "CuAu2",
+                [[0, 0, 0], [1.5, 1, 0.2], [0.3, 2, 1.4]],
+                cell=[[0, 4, 0.5], [5, 0, 0], [9.5, 1, 6]],  # left-handed, with much tilt
+                pbc=True,
+            ),
+            fcc111("Cu", (2, 2, 3), vacuum=6.0),
+            Atoms(
+                "Cu2", [[0, 0, 0], [1, 2, 0]], cell=[[1, 0, 3], [0, 0, 0], [3, 0, 1]], pbc=(1, 0, 1)
+            ),
+            molecule("CH3CH2OH"),
+        ],
+        ids=["primitive", "left_handed", "slab", "sheet", "molecule"],
+    )
+    def test_distances_and_the_way_back(self, atoms, tmp_path):
+        placed = place(atoms, "x")
+        elements = sorted(set(atoms.get_chemical_symbols()))
+        placed.write_data(tmp_path / "structure.data", elements)
+        there = read(tmp_path / "structure.data", format="lammps-data", atom_style="atomic")
+        there.pbc = placed.atoms.pbc
+        assert there.get_chemical_symbols() == atoms.get_chemical_symbols()
+        np.testing.assert_allclose(
+            there.get_all_distances(mic=True), atoms.get_all_distances(mic=True), atol=1e-8
+        )
+        x, y, z = there.cell.array
+        assert x[1] == x[2] == y[2] == 0
+        assert max(abs(y[0] / x[0]), abs(z[0] / x[0]), abs(z[1] / y[1])) <= 0.5 + 1e-9
+        inside = there.positions[:, ~atoms.pbc]
+        high = there.cell.lengths()[~atoms.pbc]
+        assert (inside > 4.9).all()
+        assert (inside < high - 4.9).all()
+        there.set_velocities(np.ones((len(there), 3)))
+        back = placed.back(there, (1, 1, 1))
+        moved = back.positions - atoms.positions
+        if atoms.pbc.all():  # by vectors of the lattice, to another cell of the same lattice
+            inverse = np.linalg.inv(atoms.cell.array)
+            for vectors in (moved @ inverse, back.cell.array @ inverse):
+                np.testing.assert_allclose(vectors, np.round(vectors), atol=1e-8)
+            assert back.get_volume() == pytest.approx(atoms.get_volume())
+        else:
+            np.testing.assert_allclose(moved, 0, atol=1e-8)
+            np.testing.assert_array_equal(back.cell, atoms.cell)
+
+    def test_frames_of_a_file(self, tmp_path):
+        path = tmp_path / "two.xyz"
+        write(path, [molecule("H2"), molecule("H2O")])
+        assert len(read_structure(str(path))) == 3
+        assert len(read_structure(f"{path}@0")) == 2
+        with pytest.raises(UserError, match=r"expected one frame, got 2: give file@0"):
+            read_structure(f"{path}@:")
+
+    def test_masses_of_ones_own_are_refused(self, tmp_path):
+        water = molecule("H2O")
+        water.set_masses([15.999, 2.014, 2.014])
+        write(tmp_path / "heavy.traj", water)
+        with pytest.raises(UserError, match=r"brings masses of its own"):
+            read_structure(str(tmp_path / "heavy.traj"))
+
+
+class TestSettings:
+    def test_defaults(self):
+        copper, water = bulk("Cu", cubic=True), molecule("H2O")
+        assert (settings(copper).timestep, settings(water).timestep) == (0.001, 0.0005)
+        assert settings(water).steps == 2000
+        assert settings(water, time=10.0, timestep=0.25).steps == 40000
+        assert settings(copper, ensemble="npt").pressure == 0.0
+        assert settings(copper).pressure is None
+        assert settings(copper, ensemble="minimize").steps == 1000
+        run = settings(copper, steps=100_000, repeat=(20, 20, 20))  # 32000 atoms
+        assert (run.thermo, run.every) == (200, 642)
+        assert settings(copper, steps=7).every == 1
+
+    @pytest.mark.parametrize(
+        ("choices", "message"),
+        [
+            ({"ensemble": "anneal"}, "--ensemble anneal: say where the temperature ends"),
+            ({"to_temperature": 5.0}, "--to-temperature is for --ensemble anneal, not nvt"),
+            ({"pressure": 1.0}, "--pressure is for --ensemble npt or anneal, not nvt"),
+            ({"coupling": "tri"}, "--coupling is for runs with a pressure"),
+            ({"ensemble": "minimize", "time": 1.0}, "--time with --ensemble minimize"),
+        ],
+    )
+    def test_contradictions(self, choices, message):
+        with pytest.raises(UserError) as error:
+            settings(bulk("Cu"), **choices)
+        assert str(error.value).startswith(message)
+
+    def test_constant_pressure_needs_a_crystal(self):
+        for atoms in (molecule("H2O"), fcc111("Cu", (1, 1, 2), vacuum=5)):
+            with pytest.raises(UserError, match="constant pressure needs a structure that is peri"):
+                settings(atoms, ensemble="npt")
+        with pytest.raises(UserError, match="--repeat: expected 1 along directions in which"):
+            settings(fcc111("Cu", (1, 1, 2), vacuum=5), repeat=(2, 2, 2))
+
+    def test_words_of_the_deck(self):
+        run = settings(bulk("Cu"), ensemble="anneal", to_temperature=900.0, pressure=50.0)
+        text = render(run, ["Cu"], "p p p", "cu.cif")
+        assert "fix             move all npt temp ${temperature} ${final} $(100*dt) iso" in text
+        assert "variable        final index 900 " in text
+        assert "variable        pressure index 50 " in text
+        assert "%" not in text.replace("%.", "")
+        assert "{" not in text.replace("${", "")
+
+
+def test_a_dump_cut_short_keeps_its_whole_frames(tmp_path):
+    frame = "\n".join(
+        [
+            "ITEM: TIMESTEP\n{}\nITEM: NUMBER OF ATOMS\n2",
+            "ITEM: BOX BOUNDS pp pp ff\n0 4\n0 5\n-1 6",
+            "ITEM: ATOMS id type element xu yu zu\n1 1 O 0.5 9 1\n2 2 H {} 0 0\n",
+        ]
+    )
+    text = frame.format(0, 1.5) + frame.format(10, 2.5)
+    path = tmp_path / "dump"
+    for cut, expected in ((0, [0, 10]), (1, [0]), (40, [0]), (len(text) - 5, [])):
+        path.write_text(text[: len(text) - cut])
+        steps, frames = lammps.read_frames(path)
+        assert steps.tolist() == expected
+        assert [atoms.positions[1, 0] for atoms in frames] == [1.5, 2.5][: len(expected)]
+        for atoms in frames:
+            assert atoms.get_chemical_symbols() == ["O", "H"]
+            assert atoms.cell.lengths().tolist() == [4, 5, 7]
+            assert atoms.positions[0, 1] == 9  # unwrapped
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("md") / "model.pt"
+    export_model(make_model(), path)
+    return path
+
+
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def here(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+
+    def test_a_folder_to_take_elsewhere(self, model, tmp_path, capsys):
+        write("x.xyz", Atoms("OH", [[0, 0, 0], [1, 0, 0]]))
+        words = ["md", "x.xyz", str(model), "--no-run", "-o", "new/run"]
+        assert main(words) == 0
+        assert "boundary m m m" in capsys.readouterr().out
+        found = sorted(path.name for path in (tmp_path / "new" / "run").iterdir())
+        assert found == ["in.lammps", "model.pt", "structure.data"]
+        text = (tmp_path / "new" / "run" / "in.lammps").read_text()
+        assert "pair_coeff      * * ${model} H O\n" in text
+        assert str(tmp_path) not in text
+        assert main(words) == 1
+        assert capsys.readouterr().err == (
+            "error: 'new/run/in.lammps' exists already: "
+            "choose another folder with -o, or --overwrite\n"
+        )
+        (tmp_path / "new" / "run" / "summary.json").write_text(json.dumps({}))
+        assert main([*words, "--overwrite"]) == 0
+        assert not (tmp_path / "new" / "run" / "summary.json").exists()
+
+    @pytest.mark.parametrize(
+        ("atoms", "options", "message"),
+        [
+            (None, [], "structure 'x.traj' not found"),
+            ("nonsense", [], "structure 'x.traj': ASE cannot read it: "),
+            (Atoms("Xe"), [], "; the structure also has Xe: train a model with all elements"),
+            (Atoms(), [], "structure 'x.traj' has no atoms"),
+            (
+                Atoms("H", pbc=True),
+                [],
+                "structure 'x.traj': pbc is on along a but the cell vector there is zero",
+            ),
+            (
+                Atoms("H", cell=[[1, 0, 0], [0, 1, 0], [1, 1, 0]], pbc=True),
+                [],
+                "structure 'x.traj': cell vectors lie in one plane",
+            ),
+            (Atoms("H"), ["--ensemble", "npt"], "constant pressure needs a structure"),
+            (Atoms("H"), ["--lmp", "no-lmp"], "program 'no-lmp' not found"),
+        ],
+    )
+    def test_refusals_are_one_line_and_leave_nothing(
+        self, atoms, options, message, model, tmp_path, capsys
+    ):
+        if isinstance(atoms, Atoms):
+            write("x.traj", atoms)
+        elif atoms:
+            (tmp_path / "x.traj").write_text(atoms)
+        assert main(["md", "x.traj", str(model), *options]) == 1
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+        assert error.startswith("error: ")
+        assert not (tmp_path / "md").exists()
