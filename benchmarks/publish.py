@@ -34,24 +34,47 @@ from pyictp.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 FACTS = yaml.safe_load((ROOT / "benchmarks/datasets.yaml").read_text())
+RESULTS = ROOT / "benchmarks/results/accuracy.json"
 MAX_BYTES = 4e6
+SUMMARY = ("num_train", "num_valid", "channels", "minutes", "epochs", "rate", "megabytes")
+SUMMARY += ("date", "processor", "torch", "seed")
+ERRORS = ("energy_mae_mev", "energy_rmse_mev", "energy_rmse_mev_per_atom", "force_mae_mev_per_a")
+ERRORS += ("force_rmse_mev_per_a", "force_rmse_percent", "stress_rmse_gpa")
 
 
 def main() -> None:
-    """Publish the runs named on the command line; print one line for each."""
+    """Publish the runs named on the command line; print what all models reach."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="+", choices=FACTS, metavar="NAME", help=", ".join(FACTS))
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     for name in args.names:
         card = publish(name, RunFolder(args.runs / name), ROOT / "models" / name)
-        errors = card["errors"]
-        print(
-            f"{name}: E {errors['energy_rmse_mev']:.2f} meV, F RMSE "
-            f"{errors['force_rmse_mev_per_a']:.2f} MAE {errors['force_mae_mev_per_a']:.2f} meV/A, "
-            f"{card['megabytes']} MB"
+        results[name] = {key: card[key] for key in SUMMARY}
+        results[name] |= {key: round(card["errors"][key] or 0.0, 4) for key in ERRORS}
+    RESULTS.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n")
+    print(table(results))
+
+
+def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what all published models reach, as a table for people."""
+    lines = [
+        "| set | frames | channels | minutes | epochs | energy RMSE meV (meV/atom) "
+        "| forces MAE / RMSE meV/A | stress RMSE GPa | file MB | published E / F |",
+        "|" + "---|" * 10,
+    ]
+    for name, row in results.items():
+        published = "; ".join(f"{k} {v}" for k, v in FACTS[name]["published"].items())
+        lines.append(
+            f"| [{name}](../models/{name}/README.md) | {row['num_train']} + {row['num_valid']} "
+            f"| {row['channels']} | {row['minutes']:.0f} | {row['epochs']} "
+            f"| {row['energy_rmse_mev']:.2f} ({row['energy_rmse_mev_per_atom']:.3f}) "
+            f"| {row['force_mae_mev_per_a']:.2f} / {row['force_rmse_mev_per_a']:.2f} "
+            f"| {row['stress_rmse_gpa'] or '-'} | {row['megabytes']} | {published} |"
         )
+    return "\n".join(lines)
 
 
 def publish(name: str, run: RunFolder, target: Path) -> dict[str, Any]:
@@ -109,6 +132,7 @@ def describe(
         "name": name,
         "facts": FACTS[name],
         "model": payload["model_config"],
+        "channels": payload["model_config"]["num_channels"],
         "parameters": sum(p.numel() for p in build_model(payload).parameters()),
         "megabytes": round((target / "model.pt").stat().st_size / 1e6, 2),
         "errors": metrics(predict(potential, valid)),

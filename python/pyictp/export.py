@@ -110,7 +110,8 @@ def export_model(
         model: on the CPU; not changed.
         path: the file to write; it appears only after the comparison.
         dtype: arithmetic of the file, float32 or float64.
-        provenance: what is known of the training, plain values.
+        provenance: what is known of the training, plain values; `shortest_edge` [A] says from
+            where on tables must be exact.
         portable: use no compiled operator but the exchange between processes.
         radial: the radial functions as `network`, as `table` (within 1e-6 of their largest value,
             much faster), or `auto`: tables in float32.
@@ -131,7 +132,7 @@ def export_model(
     rounded.use_operators(not portable)
     tables = []
     if radial == "table" or (radial == "auto" and dtype == "float32"):
-        tables = tabulate_radial(rounded, exact)
+        tables = tabulate_radial(rounded, exact, (provenance or {}).get("shortest_edge", 0.0))
     module = ExportedModule(rounded, dtype, graph, reference)
     metadata = _metadata(module, provenance or {}) | {
         "radial_tables": [

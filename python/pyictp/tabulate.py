@@ -14,10 +14,12 @@ from pyictp.model import ICTPModel
 from pyictp.radial import EdgeLengths, RadialTable
 
 VALUE_TOLERANCE = 1e-6  # largest error of a value, relative to the largest value
-# the same of slopes, whose largest value lies at distances that no structure has: of a trained
-# acetylacetone model 1e-4 are 0.012 meV/A of the forces, and 1e-5 would need a table three times
-# as large, which caches do not hold
+# the same of slopes: 0.01 meV/A of the forces of a trained molecule; 1e-5 would need a table three
+# times as large, which caches do not hold
 SLOPE_TOLERANCE = 1e-4
+# Where tolerances begin, in shortest edges of the training data. Below them a trained network is
+# what nobody asked for, and often so wild that it alone would decide the size of the table.
+KNOWN = 0.9
 INTERVALS = tuple(base << k for k in range(5, 13) for base in (2, 3))  # 64, 96, 128, 192, ...
 # Where between two knots cubic Hermite interpolation is worst: values at 1/2, slopes at the others.
 WORST = (0.5 - 12**-0.5, 0.5, 0.5 + 12**-0.5)
@@ -32,12 +34,15 @@ class Tabulated(NamedTuple):
     slope_error: float  # relative to the largest slope
 
 
-def tabulate_radial(model: ICTPModel, exact: ICTPModel) -> list[Tabulated]:
+def tabulate_radial(
+    model: ICTPModel, exact: ICTPModel, shortest_edge: float = 0.0
+) -> list[Tabulated]:
     """Put tables in the place of the radial networks of a model.
 
     Args:
         model: changed; tables get its dtype.
         exact: the same model in float64, which the tables are made from.
+        shortest_edge: of the training data [A]; 0 if it is not known.
 
     Returns:
         Per layer, the table and its errors.
@@ -48,15 +53,21 @@ def tabulate_radial(model: ICTPModel, exact: ICTPModel) -> list[Tabulated]:
     found = []
     for layer, exact_layer in zip(model.layers, exact.layers, strict=True):
         network = nn.Sequential(exact.radial_embedding, exact_layer.interaction.radial)
-        found.append(fit_table(network, model.config.r_cut, model.config.num_channels))
+        config, r_min = model.config, KNOWN * shortest_edge
+        found.append(fit_table(network, config.r_cut, config.num_channels, r_min))
         layer.interaction.tabulate(found[-1].table.to(model.node_embedding.dtype))
     model.radial_embedding = EdgeLengths()
     model.tabulated = True
     return found
 
 
-def fit_table(radial: Callable[[Tensor], Tensor], r_cut: float, num_channels: int) -> Tabulated:
-    """Return the smallest table of a float64 function (n,) -> (n, P*C) within the tolerances."""
+def fit_table(
+    radial: Callable[[Tensor], Tensor], r_cut: float, num_channels: int, r_min: float = 0.0
+) -> Tabulated:
+    """Return the smallest table of a float64 function (n,) -> (n, P*C) within the tolerances.
+
+    Tolerances hold from r_min [A] on and are relative to the largest values there.
+    """
     for intervals in INTERVALS:
         values, slopes = _sample(
             radial, torch.linspace(0.0, r_cut, intervals + 1, dtype=torch.float64)
@@ -65,6 +76,7 @@ def fit_table(radial: Callable[[Tensor], Tensor], r_cut: float, num_channels: in
         table = RadialTable(values, slopes, r_cut, num_channels)
         knots = torch.arange(intervals, dtype=torch.float64).unsqueeze(1)
         between = (knots + torch.tensor(WORST, dtype=torch.float64)).flatten() * table.spacing
+        between = between[between >= r_min]
         errors = [
             ((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-300)).item()
             for ours, theirs in zip(

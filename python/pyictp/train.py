@@ -261,6 +261,7 @@ def _provenance(data: TrainingData, finetune: str | Path | None) -> dict[str, An
     return {
         "num_train": len(data.train),
         "num_valid": len(data.valid),
+        "shortest_edge": data.train.shortest_edge,  # A
         "data_files": sorted(Path(name).name for name in files),
         "finetuned_from": None if finetune is None else Path(finetune).name,
         "torch": str(torch.__version__),

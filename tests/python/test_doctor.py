@@ -31,7 +31,7 @@ def subject(**changes: str | None) -> Subject:
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"} | changes
     kept = {key: value for key, value in environment.items() if value is not None}
-    return Subject(environment=kept, time_limit=90)
+    return Subject(environment=kept, time_limit=240)
 
 
 def doctor(*words: str, python: str = sys.executable, **changes: str | None) -> tuple[int, dict]:
@@ -132,7 +132,7 @@ def test_a_pytorch_that_does_not_load(tmp_path: Path, line: str, told: str) -> N
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text(line + "\n")
     environment = subject(PYTHONPATH=str(tmp_path)).environment
-    limit = 3 if "sleep" in line else 90
+    limit = 3 if "sleep" in line else 240
     (found,) = python_checks.check_torch(Subject(environment=environment, time_limit=limit))
     assert (found.name, found.status) == ("PyTorch", Status.PROBLEM)
     assert told in found.text

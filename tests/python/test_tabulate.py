@@ -137,3 +137,16 @@ def test_a_second_derivative_is_refused_not_wrong() -> None:
     tabulate_radial(model, exact)
     with pytest.raises(RuntimeError, match="has one derivative: for more, use the trained model"):
         evaluate_graph(model, cluster_graph(*make_cluster()), training=True)
+
+
+def test_what_lies_below_the_data_does_not_decide() -> None:
+    """A function that is wild below 1 A needs a fine table only if that is asked for."""
+
+    def wild(r: Tensor) -> Tensor:
+        return gaussian(r) + 0.3 * ((12 * r).cos() * (-((2 * r) ** 4)).exp()).unsqueeze(1)
+
+    everywhere, known = fit_table(wild, 3.0, 2), fit_table(wild, 3.0, 2, r_min=1.0)
+    assert known.table.num_intervals < everywhere.table.num_intervals / 2
+    r = torch.linspace(1.0, 3.0, 999, dtype=torch.float64)
+    deviation = (known.table(r.unsqueeze(1)) - wild(r)).abs().max()
+    assert deviation < 1.02 * known.value_error * wild(r).abs().max()

@@ -51,9 +51,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--time-limit",
         type=float,
-        default=60.0,
+        default=120.0,
         metavar="SECONDS",
-        help="of every program that is started; default: 60",
+        help="of every program that is started; default: 120",
     )
     examples(
         parser,

