@@ -6,7 +6,6 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
 from pyictp import train
 from pyictp.config import TrainConfig
 from pyictp.errors import UserError
@@ -62,19 +61,8 @@ def test_structures_without_edges_are_shared_by_number():
     assert [len(part) for part in shares([0] * 6, 3)] == [2, 2, 2]
 
 
-@pytest.fixture
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("_one_thread")
-def test_training_with_batches_by_edges(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch()
-    )
+@pytest.mark.usefixtures("quick_training")
+def test_training_with_batches_by_edges(tmp_path):
     config = changed(
         make_config(tmp_path), batch_size=None, batch_edges=150, max_epochs=3, schedule="plateau"
     )
@@ -90,10 +78,8 @@ def test_training_with_batches_by_edges(tmp_path, monkeypatch):
     assert_same_run(tmp_path / "run", tmp_path / "again")
 
 
-def test_a_bound_by_edges_that_splits_nothing_changes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch()
-    )
+@pytest.mark.usefixtures("quick_training")
+def test_a_bound_by_edges_that_splits_nothing_changes_nothing(tmp_path):
     config = changed(make_config(tmp_path), max_epochs=2)
     train.train(config)
     train.train(changed(config, output=str(tmp_path / "again"), batch_edges=10**6))

@@ -21,17 +21,7 @@ from pyictp.model import ICTPModel
 from pyictp.training import run_folder
 from train_toys import MODEL, changed, emt_frames, make_config, rows
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """One thread, as the equality of runs needs, and no pictures."""
-    monkeypatch.setattr(
-        "pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch()
-    )
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 
 @pytest.fixture

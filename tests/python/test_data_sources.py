@@ -24,12 +24,12 @@ from train_toys import MODEL, assert_same_run, changed, emt_frames, make_config,
 WEIGHTS = LossWeights(1.0, 10.0, 0.1)
 
 
+pytestmark = pytest.mark.usefixtures("quick_training")
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Ten frames in two files; no pictures."""
-    monkeypatch.setattr(
-        "pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch()
-    )
+def folder(tmp_path):
+    """Ten frames in two files."""
     frames = emt_frames(10)
     write(tmp_path / "a.extxyz", frames[:6])
     write(tmp_path / "b.extxyz", frames[6:])

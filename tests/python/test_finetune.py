@@ -23,17 +23,13 @@ from pyictp.training.finetune import extend_model, most_similar, refit_shifts
 from pyictp.training.freezing import select_trainable
 from train_toys import assert_same_run, changed, emt_frames, make_config, rows
 
+pytestmark = pytest.mark.usefixtures("quick_training")
+
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    """Configuration of a small training; one thread, as the equality of runs needs."""
-    monkeypatch.setattr(
-        "pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch()
-    )
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield changed(make_config(tmp_path), max_epochs=2)
-    torch.set_num_threads(before)
+def config(tmp_path):
+    """Return the configuration of a small training."""
+    return changed(make_config(tmp_path), max_epochs=2)
 
 
 def fine(config, tmp_path, name="fine", frames=None, **training):

@@ -17,18 +17,7 @@ from pyictp import train
 from pyictp.checkpoint import load_checkpoint
 from train_toys import changed, make_config, rows, write_yaml
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr(
-        "pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch()
-    )
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_training")]
 
 
 @pytest.fixture

@@ -23,17 +23,7 @@ from pyictp.training.divergence import CHECK_INTERVAL, Diverged, LossWatch
 from pyictp.training.run_folder import COLUMNS, RunFolder
 from train_toys import assert_same_run, changed, make_config, rows, write_yaml
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """One thread, as the equality of runs needs, and no pictures."""
-    monkeypatch.setattr(
-        "pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch()
-    )
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 
 @pytest.fixture

@@ -19,17 +19,7 @@ from pyictp.training.interrupt import StopRequest
 from pyictp.training.trainer import Outcome, Trainer
 from train_toys import MODEL, assert_same_run, changed, emt_frames, make_config, rows
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """One thread, as the equality of runs needs, and no pictures."""
-    monkeypatch.setattr(
-        "pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch()
-    )
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 
 @pytest.fixture

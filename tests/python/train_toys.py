@@ -63,12 +63,6 @@ def changed(config, **training):
     return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))
 
 
-def no_pictures(monkeypatch):
-    """Leave the learning curves out, which take longer than these trainings."""
-    name = "pyictp.training.trainer.plot_learning_curve"
-    monkeypatch.setattr(name, lambda _rows, path: path.touch())
-
-
 def rows(path):
     with open(path / "log.csv", newline="") as file:
         return [
