@@ -14,6 +14,7 @@ import argparse
 import csv
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,7 +98,7 @@ def publish(name: str, run: RunFolder, target: Path) -> dict[str, Any]:
     size = (target / "model.pt").stat().st_size
     if size > MAX_BYTES:
         raise SystemExit(f"{target / 'model.pt'}: {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6}")
-    text = "# complete configuration of this training, as run; data paths as in configs/\n"
+    text = "# complete configuration of this training, as run\n"
     text += yaml.safe_dump(without_paths, sort_keys=False, default_flow_style=None)
     (target / "config.yaml").write_text(text)
     for file in (run.log, run.picture, run.path / "ictp.log"):
@@ -112,10 +113,19 @@ def publish(name: str, run: RunFolder, target: Path) -> dict[str, Any]:
 
 
 def shipped_data(name: str) -> DataConfig:
-    """Return the data section as configs/ writes it: relative to that folder."""
-    tree = yaml.safe_load((ROOT / f"configs/{name}.yaml").read_text())
-    return DataConfig(
-        **{key: tuple(v) if isinstance(v, list) else v for key, v in tree["data"].items()}
+    """Return the data section of configs/ with paths relative to a folder of models/."""
+    data = load_config(ROOT / f"configs/{name}.yaml").data
+    here = ROOT / "models" / name
+
+    def relative(path: str) -> str:
+        return os.path.relpath(path, here)
+
+    lone = data.isolated_atoms
+    return dataclasses.replace(
+        data,
+        train=tuple(relative(file) for file in data.train),
+        valid=tuple(relative(file) for file in data.valid),
+        isolated_atoms=relative(lone) if isinstance(lone, str) else lone,
     )
 
 
