@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Where tests are started in the background, Ctrl-C is ignored, and so it would be by the programs
+# that they start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # the structures are tiny, and tests run side by side
 
 
