@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from train_toys import no_pictures
 
 
 @pytest.fixture
 def quick_training(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Train on one thread, as the equality of runs needs, and without pictures."""
-    name = "pyictp.training.trainer.plot_learning_curve"
-    monkeypatch.setattr(name, lambda _rows, path: path.touch())
+    no_pictures(monkeypatch)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -63,6 +63,11 @@ def changed(config, **training):
     return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))
 
 
+def no_pictures(patch):
+    """Leave the learning curves out, which take longer than these trainings."""
+    patch.setattr("pyictp.training.trainer.plot_learning_curve", lambda _rows, path: path.touch())
+
+
 def rows(path):
     with open(path / "log.csv", newline="") as file:
         return [
