@@ -37,7 +37,7 @@ def test_file_and_checkpoint_belong_together(model: Path) -> None:
 @pytest.mark.slow
 def test_errors_are_those_of_the_card(model: Path, shared_dir: Path) -> None:
     config = load_config(model / "config.yaml")
-    assert Path(config.data.train[0]).is_relative_to(shared_dir)
+    assert Path(config.data.train[0]).is_relative_to(shared_dir.resolve())
     _, valid, _ = read_split(config)
     found = evaluate_frames(load_model(model / "model.pt"), valid)
     stored = json.loads((model / "errors.json").read_text())
