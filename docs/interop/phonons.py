@@ -110,7 +110,10 @@ def draw(phonon: Phonopy, atoms: Atoms, path: str) -> None:
     phonon.run_mesh(mesh=60.0)
     phonon.run_total_dos()
     plot = phonon.plot_band_structure_and_dos()
-    plot.gcf().axes[0].set_ylabel("Frequency [THz]")
+    bands, density = plot.gcf().axes[0], plot.gcf().axes[-1]
+    bands.set_ylabel("frequency [THz]")
+    density.set_xlabel("states per cell [1/THz]")
+    density.set_xticks([tick for tick in density.get_xticks() if 0 < tick < density.get_xlim()[1]])
     plot.savefig(path, dpi=120, bbox_inches="tight")
     plot.close()
     print(f"picture: {path}")

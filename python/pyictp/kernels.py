@@ -2,7 +2,8 @@
 """The one seam between plain torch and compiled operators.
 
 Every function here is differentiable to any order in plain torch: the reference for compiled
-operators, and what runs where there are none. All of it compiles with TorchScript.
+operators, and what runs where there are none. All of it compiles with TorchScript, but for
+`interpolate`, which only training calls.
 """
 
 import functools
@@ -151,7 +152,7 @@ def interpolate(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
         rows: (E,) int64, the first of the n rows that each edge takes.
         weights: (E, n).
     """
-    if not table.is_cuda and torch.jit.is_scripting() is False and operators_available():
+    if not table.is_cuda and operators_available():
         return torch.ops.ictp.interpolate(table, rows, weights)
     points = rows.unsqueeze(1) + torch.arange(weights.size(1), device=rows.device)
     gathered = table.index_select(0, points.flatten()).view(-1, weights.size(1), table.size(1))

@@ -237,7 +237,7 @@ class Interaction(nn.Module):
             )
         else:
             radial = self.radial(edges.embedding)
-            if edges.knots.numel() > 0:
+            if not torch.jit.is_scripting() and edges.knots.numel() > 0:
                 radial = kernels.interpolate(radial, edges.knots, edges.weights)
             messages = self.convolution(packed, radial, source, edges)
         return self.linear_out(messages)

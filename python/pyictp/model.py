@@ -127,6 +127,12 @@ class ICTPModel(ExactModule):
         Returns:
             (N,) float64 [eV].
         """
+        return self.energies_and_features(species, edge_index, edge_vectors, num_local)[0]
+
+    def energies_and_features(
+        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `forward` does and the scalars (N, C) that the last readout sees."""
         edges = self.edges(edge_index, edge_vectors, num_local)
         local_species = species[:num_local]
         element_scalars = self.node_embedding.t() * self.node_embedding.size(1) ** -0.5
@@ -140,7 +146,8 @@ class ICTPModel(ExactModule):
             features, source = own, edges.neighbor
             energies = energies + layer.readout(own[0]).view(num_local).to(torch.float64)
         scale = self.scale.index_select(0, local_species)
-        return scale * energies + self.shift.index_select(0, local_species)
+        energies = scale * energies + self.shift.index_select(0, local_species)
+        return energies, own[0].squeeze(1)
 
     def edges(self, edge_index: Tensor, edge_vectors: Tensor, num_local: int) -> Edges:
         """Return what the layers see of the edges; arguments as in `forward`."""
