@@ -3,19 +3,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+SITE := build/docs
 CPP := $(wildcard pair_ictp/*.cpp pair_ictp/*.h pair_ictp/ops/*.cpp pair_ictp/ops/*.h pair_ictp/ops/cuda/*)
 BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 
-.PHONY: setup demo test test-long lint format bench check
+.PHONY: setup demo test test-long lint format bench docs check
 setup: $(STAMP)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
-$(STAMP): .venv/bin/python pyproject.toml CMakeLists.txt $(wildcard cmake/*) $(CPP)
+$(STAMP): .venv/bin/python pyproject.toml constraints.txt CMakeLists.txt $(wildcard cmake/*) $(CPP)
 	$(BIN)/python -c '$(BUILD_REQUIRES)' > .venv/build-requires.txt
-	$(BIN)/pip install -q -r .venv/build-requires.txt
-	$(BIN)/pip install -q --no-build-isolation --config-settings=build-dir=build/dev -e '.[dev]'
+	$(BIN)/pip install -q -c constraints.txt -r .venv/build-requires.txt
+	$(BIN)/pip install -q -c constraints.txt --no-build-isolation --config-settings=build-dir=build/dev -e '.[dev]'
 	touch $@
 
 demo: setup
@@ -37,5 +38,8 @@ format: setup
 
 bench: setup
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+docs: setup
+	$(BIN)/sphinx-build -W --keep-going -q docs $(SITE)
 
 check: lint test

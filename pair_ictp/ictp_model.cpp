@@ -100,16 +100,21 @@ struct Model::Impl {
   std::vector<std::string> elements;
   double r_cut = 0.0;
   int num_layers = 0;
+  int num_models = 1;
+  bool has_grades = false;
   std::string dtype;
-  std::vector<Message> messages;    // the exchanges of one evaluation
+  std::vector<std::vector<Message>> messages;    // the exchanges of one evaluation, by member + 1
   ModelTimings timings;
-  at::Tensor node_energies, edge_gradients;    // CPU, contiguous, float64
+  at::Tensor node_energies, edge_gradients, grades;    // CPU, contiguous, float64
 
   void load();
   void read_attributes();
   void self_check();
+  void record_messages();
+  at::Tensor energies(int member, bool graded, std::vector<c10::IValue> graph);
   void evaluate(const at::Tensor &species, const at::Tensor &edge_index,
-                const at::Tensor &edge_vectors, int64_t num_local, ExchangeHandler *handler);
+                const at::Tensor &edge_vectors, int64_t num_local, ExchangeHandler *handler,
+                int member = MEAN, bool graded = false);
 };
 
 void Model::Impl::load()
@@ -152,11 +157,29 @@ void Model::Impl::read_attributes()
   r_cut = module.attr("r_cut").toDouble();
   num_layers = static_cast<int>(module.attr("num_layers").toInt());
   dtype = module.attr("dtype").toStringRef();
+  // files of before ensembles do not say
+  num_models = static_cast<int>(module.attr("num_models", c10::IValue(1)).toInt());
+  has_grades = module.attr("has_grade", c10::IValue(false)).toBool();
+}
+
+/// Grades go to `grades`.
+at::Tensor Model::Impl::energies(int member, bool graded, std::vector<c10::IValue> graph)
+{
+  grades = at::empty({0}, at::dtype(at::kDouble));
+  graded = graded && has_grades && (member == 0 || num_models == 1);
+  if (num_models == 1)
+    member = graded ? 0 : MEAN;    // the same; files of before ensembles have no members
+  if (member == MEAN)
+    return module.forward(std::move(graph)).toTensor();
+  graph.insert(graph.begin(), {c10::IValue(member), c10::IValue(graded)});
+  const auto found = module.get_method("member")(std::move(graph)).toTuple();
+  grades = found->elements()[1].toTensor().to(at::kCPU, at::kDouble).contiguous();
+  return found->elements()[0].toTensor();
 }
 
 void Model::Impl::evaluate(const at::Tensor &species, const at::Tensor &edge_index,
                            const at::Tensor &edge_vectors, int64_t num_local,
-                           ExchangeHandler *handler)
+                           ExchangeHandler *handler, int member, bool graded)
 {
   // Edge counts change with every step: an executor that specialises on shapes recompiles for ever.
   torch::jit::GraphOptimizerEnabledGuard no_specialisation(false);
@@ -164,8 +187,8 @@ void Model::Impl::evaluate(const at::Tensor &species, const at::Tensor &edge_ind
   const double before = timings.exchange;
   const double start = now();
   const at::Tensor vectors = edge_vectors.to(device).requires_grad_(true);
-  const at::Tensor energies =
-      module.forward({species.to(device), edge_index.to(device), vectors, num_local}).toTensor();
+  const at::Tensor energies = this->energies(
+      member, graded, {species.to(device), edge_index.to(device), vectors, num_local});
   TORCH_CHECK(energies.dim() == 1 && energies.size(0) == num_local, "expected node energies (",
               num_local, "), got ", energies.sizes());
   const double middle = now();
@@ -184,6 +207,22 @@ void Model::Impl::evaluate(const at::Tensor &species, const at::Tensor &edge_ind
   timings.backward += now() - middle - (timings.exchange - between);
 }
 
+/// Which exchanges the mean and each model make, on the reference structure.
+void Model::Impl::record_messages()
+{
+  const auto read = [this](const char *name) {
+    return module.attr(name).toTensor();
+  };
+  for (int member = MEAN; member < num_models; ++member) {
+    MessageRecorder recorder;
+    if (num_models > 1 || member == MEAN)
+      evaluate(read("reference_species"), read("reference_edge_index"),
+               read("reference_edge_vectors"), read("reference_species").size(0), &recorder,
+               member);
+    messages.push_back(member == 0 && num_models == 1 ? messages[0] : recorder.messages);
+  }
+}
+
 void Model::Impl::self_check()
 {
   const auto read = [this](const char *name) {
@@ -194,9 +233,8 @@ void Model::Impl::self_check()
   const at::Tensor forces = at::zeros_like(read("reference_forces"));
   const double tolerance = module.attr("reference_tolerance").toDouble();
 
-  MessageRecorder recorder;
-  evaluate(read("reference_species"), edge_index, vectors, forces.size(0), &recorder);
-  messages = recorder.messages;
+  record_messages();
+  evaluate(read("reference_species"), edge_index, vectors, forces.size(0), nullptr);
   forces.index_add_(0, edge_index[0], edge_gradients).index_add_(0, edge_index[1], -edge_gradients);
   const at::Tensor virial = -at::matmul(vectors.t(), edge_gradients);
   timings = ModelTimings();
@@ -250,6 +288,16 @@ int Model::num_layers() const
   return impl->num_layers;
 }
 
+int Model::num_models() const
+{
+  return impl->num_models;
+}
+
+bool Model::has_grades() const
+{
+  return impl->has_grades;
+}
+
 const std::string &Model::dtype() const
 {
   return impl->dtype;
@@ -285,33 +333,36 @@ static void finish_after_failure(MessageHandler &handler, const std::string &fai
   }
 }
 
-void Model::sit_out(Halo *halo)
+void Model::sit_out(Halo *halo, int member)
 {
-  MessageHandler handler(halo, 0, impl->messages, impl->timings.exchange);
+  MessageHandler handler(halo, 0, impl->messages.at(member + 1), impl->timings.exchange);
   handler.finish_after_failure();
 }
 
-Evaluation Model::evaluate(const Graph &graph, Halo *halo)
+Evaluation Model::evaluate(const Graph &graph, Halo *halo, int member, bool graded)
 {
   const auto indices = at::dtype(at::kLong);
   const auto view = [&](const std::vector<int64_t> &values, int64_t size) {
     return at::from_blob(const_cast<int64_t *>(values.data()), {size}, indices);
   };
-  MessageHandler handler(halo, graph.num_nodes, impl->messages, impl->timings.exchange);
+  MessageHandler handler(halo, graph.num_nodes, impl->messages.at(member + 1),
+                         impl->timings.exchange);
   try {
     impl->evaluate(
         view(graph.species, graph.num_nodes),
         at::stack({view(graph.centers, graph.num_edges), view(graph.neighbors, graph.num_edges)}),
         at::from_blob(const_cast<double *>(graph.edge_vectors.data()), {graph.num_edges, 3},
                       at::dtype(at::kDouble)),
-        graph.num_local, halo ? &handler : nullptr);
+        graph.num_local, halo ? &handler : nullptr, member, graded);
   } catch (const std::exception &error) {
     const std::string text = "model '" + impl->path + "': " + reason(error);
     if (halo)
       finish_after_failure(handler, text);
     throw std::runtime_error(text);
   }
-  return {impl->node_energies.data_ptr<double>(), impl->edge_gradients.data_ptr<double>()};
+  const bool with_grades = impl->grades.size(0) == graph.num_local;
+  return {impl->node_energies.data_ptr<double>(), impl->edge_gradients.data_ptr<double>(),
+          with_grades ? impl->grades.data_ptr<double>() : nullptr};
 }
 
 }    // namespace ictp

@@ -34,6 +34,7 @@ class LostProcess : public std::runtime_error {
 struct Evaluation {
   const double *node_energies = nullptr;     ///< (num_local) [eV]
   const double *edge_gradients = nullptr;    ///< (num_edges, 3) dE/d(edge_vectors) [eV/A]
+  const double *grades = nullptr;            ///< (num_local) extrapolation grades, if asked for
 };
 
 /// Wall clock of all timings [s].
@@ -51,6 +52,7 @@ struct ModelTimings {
 class Model {
  public:
   static constexpr int SCHEMA_VERSION = 1;
+  static constexpr int MEAN = -1;    ///< not one model of an ensemble but the mean of them
 
   /// device: "auto" (CUDA where there is one), "cpu" or "cuda"; local_process picks the GPU among
   /// those of this machine. Ends with the self-check on the reference structure.
@@ -60,17 +62,23 @@ class Model {
   const std::vector<std::string> &elements() const;
   double r_cut() const;
   int num_layers() const;
+  /// More than one: an ensemble.
+  int num_models() const;
+  /// Whether the file knows how far an atom is from the training data of its first model.
+  bool has_grades() const;
   const std::string &dtype() const;
   /// For the log: "cpu" or "cuda:1 (NVIDIA H200)".
   const std::string &device() const;
 
   /// halo: null when this process owns every atom. When it throws, all exchanges have been made
   /// nevertheless, and no other process waits; unless it throws LostProcess.
-  Evaluation evaluate(const Graph &graph, Halo *halo = nullptr);
+  /// graded: with the grades, which are model 0's; where there are none this changes nothing.
+  Evaluation evaluate(const Graph &graph, Halo *halo = nullptr, int member = MEAN,
+                      bool graded = false);
 
   /// Take part in the exchanges of an evaluation that fails before it begins here; the halo is
   /// attached to a graph without nodes.
-  void sit_out(Halo *halo);
+  void sit_out(Halo *halo, int member = MEAN);
 
   ModelTimings &timings();
 

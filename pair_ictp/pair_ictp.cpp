@@ -36,6 +36,8 @@ PairICTP::PairICTP(LAMMPS *lmp)
   centroidstressflag = CENTROID_AVAIL;
   comm_forward = ictp::LammpsHalo::COMM_WIDTH;
   comm_reverse = ictp::LammpsHalo::COMM_WIDTH;
+  nextra = static_cast<int>(impl->totals.size());
+  pvector = impl->totals.data();
 }
 
 PairICTP::~PairICTP()
@@ -58,15 +60,30 @@ void PairICTP::allocate()
 void PairICTP::settings(int narg, char **arg)
 {
   impl->device = "auto";
+  impl->drive_first = false;
+  impl->uncertainty_every = 0;
   for (int iarg = 0; iarg < narg; iarg += 2) {
     const std::string keyword = arg[iarg];
-    if (keyword != "device")
-      error->all(FLERR, "Unknown pair_style ictp keyword: {} (expected device)", keyword);
+    if (keyword != "device" && keyword != "drive" && keyword != "uncertainty")
+      error->all(FLERR,
+                 "Unknown pair_style ictp keyword: {} (expected device, drive or uncertainty)",
+                 keyword);
     if (iarg + 1 == narg)
       utils::missing_cmd_args(FLERR, "pair_style ictp " + keyword, error);
-    impl->device = arg[iarg + 1];
-    if (impl->device != "auto" && impl->device != "cpu" && impl->device != "cuda")
-      error->all(FLERR, "pair_style ictp device: expected auto, cpu or cuda, got {}", impl->device);
+    const std::string value = arg[iarg + 1];
+    if (keyword == "device") {
+      impl->device = value;
+      if (value != "auto" && value != "cpu" && value != "cuda")
+        error->all(FLERR, "pair_style ictp device: expected auto, cpu or cuda, got {}", value);
+    } else if (keyword == "drive") {
+      impl->drive_first = value == "first";
+      if (value != "mean" && value != "first")
+        error->all(FLERR, "pair_style ictp drive: expected mean or first, got {}", value);
+    } else {
+      impl->uncertainty_every = utils::bnumeric(FLERR, value, false, lmp);
+      if (impl->uncertainty_every < 0)
+        error->all(FLERR, "pair_style ictp uncertainty: expected a number of steps, got {}", value);
+    }
   }
 }
 
@@ -96,7 +113,8 @@ void PairICTP::load_model(const char *file)
 {
   impl->builder.reset();
   impl->model.reset();
-  impl->initialized = false;
+  impl->initialized = impl->sampled = false;
+  impl->totals.fill(0.0);
   const ictp::NodeProcess process =
       ictp::node_process(world, universe->root_proc[universe->iworld]);
   std::string path = utils::get_potential_file_path(file);
@@ -139,8 +157,13 @@ void PairICTP::map_types(int num_names, char **names)
   map_element2type(num_names, names);
   impl->builder = std::make_unique<ictp::GraphBuilder>(species_of_type, impl->r_cut);
   impl->list_builds = -1;
+  const int num_models = impl->model->num_models();
+  const std::string ensemble = num_models == 1
+                                   ? ""
+                                   : std::to_string(num_models) + " models, driven by the " +
+                                         (impl->drive_first ? "first, " : "mean, ");
   if (comm->me == 0)
-    utils::logmesg(lmp, "pair ictp: {} layers, r_cut {:g} A, {}, device {}\n",
+    utils::logmesg(lmp, "pair ictp: {}{} layers, r_cut {:g} A, {}, device {}\n", ensemble,
                    impl->model->num_layers(), impl->r_cut, impl->model->dtype(),
                    impl->model->device());
 }
@@ -165,6 +188,9 @@ void PairICTP::init_style()
         error->all(FLERR,
                    "Pair style ictp needs bonded neighbors in its neighbor list: a weight of 0 "
                    "removes them, use special_bonds lj/coul 1 1 1 (or 1e-50 instead of 0)");
+
+  if (impl->uncertainty_every > 0 && impl->model->num_models() < 2)
+    check_uncertainty(false, true);
 
   neighbor->add_request(this, NeighConst::REQ_FULL);
   impl->initialized = true;
@@ -210,16 +236,18 @@ void PairICTP::finish()
   if (!impl->model || impl->num_evaluations == 0)
     return;
   const ictp::ModelTimings &model = impl->model->timings();
-  const std::string text = ictp::describe_phases({{"graph", impl->graph_seconds},
-                                                  {"forward", model.forward},
-                                                  {"backward", model.backward},
-                                                  {"exchange", model.exchange},
-                                                  {"scatter", impl->scatter_seconds}},
-                                                 impl->num_evaluations, world);
+  std::vector<ictp::Phase> phases = {{"graph", impl->graph_seconds},
+                                     {"forward", model.forward},
+                                     {"backward", model.backward},
+                                     {"exchange", model.exchange},
+                                     {"scatter", impl->scatter_seconds}};
+  if (impl->sampled)
+    phases.push_back({"uncertainty", impl->uncertainty_seconds});
+  const std::string text = ictp::describe_phases(phases, impl->num_evaluations, world);
   if (comm->me == 0)
     utils::logmesg(lmp, "{}, neighbor lists read {}\n", text, impl->num_lists);
   impl->num_evaluations = impl->num_lists = 0;
-  impl->graph_seconds = impl->scatter_seconds = 0.0;
+  impl->graph_seconds = impl->scatter_seconds = impl->uncertainty_seconds = 0.0;
   impl->model->timings() = ictp::ModelTimings();
 }
 
@@ -234,15 +262,26 @@ void *PairICTP::extract(const char *name, int &dim)
     return &impl->r_cut;
   if (strcmp(name, "energy_flag") == 0)
     return &impl->energy_flag;
+  if (strcmp(name, "deviation_flag") == 0)
+    return &impl->deviation_flag;
+  if (strcmp(name, "grade_flag") == 0)
+    return &impl->grade_flag;
   return nullptr;
 }
 
-/// "energy": those of the last step, from the first step after somebody has asked
+/// "energy": those of the last step, from the first step after somebody has asked; "deviation" and
+/// "grade": those of the last sampled step
 void *PairICTP::extract_peratom(const char *name, int &num_columns)
 {
+  num_columns = 0;
+  const bool deviation = strcmp(name, "deviation") == 0;
+  if (deviation || strcmp(name, "grade") == 0) {
+    if (impl->model)
+      check_uncertainty(deviation, !deviation);
+    return deviation ? impl->atom_deviations.data() : impl->atom_grades.data();
+  }
   if (strcmp(name, "energy") != 0)
     return nullptr;
-  num_columns = 0;
   impl->keep_energies = true;
   return impl->energies.data();
 }
@@ -257,5 +296,8 @@ double PairICTP::memory_usage()
   bytes += static_cast<double>(impl->types.capacity() * sizeof(int));
   bytes += static_cast<double>(impl->model_types.capacity() * sizeof(int));
   bytes += static_cast<double>(impl->energies.capacity() * sizeof(double));
+  bytes += static_cast<double>(impl->atom_deviations.capacity() * sizeof(double));
+  bytes += static_cast<double>(impl->atom_grades.capacity() * sizeof(double));
+  bytes += static_cast<double>(impl->uncertainty.memory_bytes());
   return bytes;
 }

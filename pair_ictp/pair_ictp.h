@@ -41,9 +41,14 @@ class PairICTP : public Pair {
   void warn_of_missing_pairs();
   // a step; what fails on this process is returned as text, empty when all is well
   std::string build_graph();
-  std::string evaluate();
-  void sit_out();
+  void evaluate(std::string failure, int member, bool graded);
+  std::string run_model(int member, bool graded);
+  void sit_out(int member);
   void tally();
+  bool uncertainty_due() const;
+  void check_uncertainty(bool deviations, bool grades) const;
+  void sample_uncertainty();
+  void reduce_uncertainty();
   void check_changed_types() const;
   void remove_excluded_atoms();
 };

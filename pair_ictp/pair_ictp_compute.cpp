@@ -29,11 +29,27 @@ void PairICTP::compute(int eflag, int vflag)
   if (!impl->initialized)
     error->all(FLERR, "Pair style ictp: the model was read after the last setup, use run pre yes");
 
-  std::string failure = build_graph();
+  ++impl->num_evaluations;
+  const bool sampling = uncertainty_due();
+  evaluate(build_graph(), impl->driver(), sampling);
+  const double start = ictp::now();
+  tally();
+  impl->scatter_seconds += ictp::now() - start;
+  if (sampling)
+    sample_uncertainty();
+}
+
+/* ----------------------------------------------------------------------
+   one model, or the mean of an ensemble, unless the graph has failed; ends with the same error on
+   all processes or on none
+------------------------------------------------------------------------- */
+
+void PairICTP::evaluate(std::string failure, int member, bool graded)
+{
   if (failure.empty())
-    failure = evaluate();
+    failure = run_model(member, graded);
   else
-    sit_out();
+    sit_out(member);
   const double evaluated = ictp::now();
   if (failure.empty())
     failure = ictp::describe_non_finite(impl->builder->graph(), impl->result, impl->tags.data());
@@ -42,10 +58,8 @@ void PairICTP::compute(int eflag, int vflag)
     failure = ictp::common_failure(failure, world);
   if (!failure.empty())
     error->all(FLERR, "Pair style ictp, step {}: {}", update->ntimestep, failure);
-  const double agreed = ictp::now();
-  tally();
-  impl->scatter_seconds += checked - evaluated + ictp::now() - agreed;
-  impl->model->timings().exchange += agreed - checked;    // it waits for the slowest process
+  impl->scatter_seconds += checked - evaluated;
+  impl->model->timings().exchange += ictp::now() - checked;    // it waits for the slowest process
 }
 
 std::string PairICTP::build_graph()
@@ -126,12 +140,12 @@ void PairICTP::remove_excluded_atoms()
   }
 }
 
-std::string PairICTP::evaluate()
+std::string PairICTP::run_model(int member, bool graded)
 {
   const ictp::Graph &graph = impl->builder->graph();
-  ++impl->num_evaluations;
+  ictp::Halo *halo = comm->nprocs > 1 ? &impl->halo : nullptr;
   try {
-    impl->result = impl->model->evaluate(graph, comm->nprocs > 1 ? &impl->halo : nullptr);
+    impl->result = impl->model->evaluate(graph, halo, member, graded);
   } catch (const ictp::LostProcess &problem) {
     error->one(FLERR, "Pair style ictp, step {}: {}", update->ntimestep, problem.what());
   } catch (const std::exception &problem) {
@@ -144,14 +158,14 @@ std::string PairICTP::evaluate()
    no graph here: let the other processes reach the end of the step
 ------------------------------------------------------------------------- */
 
-void PairICTP::sit_out()
+void PairICTP::sit_out(int member)
 {
   static const ictp::Graph NOTHING;
   if (comm->nprocs == 1)
     return;
   impl->halo.attach(NOTHING, atom->nlocal + atom->nghost);
   try {
-    impl->model->sit_out(&impl->halo);
+    impl->model->sit_out(&impl->halo, member);
   } catch (const std::exception &problem) {
     error->one(FLERR, "Pair style ictp, step {}: {}", update->ntimestep, problem.what());
   }

@@ -7,7 +7,9 @@
 #include "ictp_graph.h"
 #include "ictp_halo.h"
 #include "ictp_model.h"
+#include "ictp_uncertainty.h"
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -36,8 +38,21 @@ struct LAMMPS_NS::PairICTP::Impl {
   int energy_flag = 0;             // what fix pair sets to ask for them; they are kept anyway
   std::vector<double> energies;    // (nlocal)
 
+  bool drive_first = false;                  // or the mean of an ensemble
+  bigint uncertainty_every = 0;              // steps, 0: only when fix pair asks
+  bool sampled = false;                      // with this model
+  int deviation_flag = 0, grade_flag = 0;    // set by fix pair for the steps that it wants
+  ictp::Uncertainty uncertainty;
+  std::vector<double> atom_deviations, atom_grades;    // of the last sampled step
+  /// For compute pair: largest and mean force deviation, deviation of the energy per atom, largest
+  /// grade; zero on all processes but the first, because compute pair adds up.
+  std::array<double, 4> totals = {};
+
+  /// The model that moves the atoms.
+  int driver() const { return drive_first || model->num_models() == 1 ? 0 : ictp::Model::MEAN; }
+
   int num_evaluations = 0, num_lists = 0;    // since the last end of a run
-  double graph_seconds = 0.0, scatter_seconds = 0.0;
+  double graph_seconds = 0.0, scatter_seconds = 0.0, uncertainty_seconds = 0.0;
 };
 
 #endif

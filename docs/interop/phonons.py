@@ -110,10 +110,10 @@ def draw(phonon: Phonopy, atoms: Atoms, path: str) -> None:
     phonon.run_mesh(mesh=60.0)
     phonon.run_total_dos()
     plot = phonon.plot_band_structure_and_dos()
-    bands, density = plot.gcf().axes[0], plot.gcf().axes[-1]
+    bands, *_, density = (axes for axes in plot.gcf().axes if axes.get_visible())
     bands.set_ylabel("frequency [THz]")
-    density.set_xlabel("states per cell [1/THz]")
-    density.set_xticks([tick for tick in density.get_xticks() if 0 < tick < density.get_xlim()[1]])
+    density.set_xlabel("states per cell\n[1/THz]")
+    density.xaxis.get_major_locator().set_params(prune="lower")  # 0 would touch the label of N
     plot.savefig(path, dpi=120, bbox_inches="tight")
     plot.close()
     print(f"picture: {path}")

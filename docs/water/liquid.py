@@ -15,17 +15,17 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.geometry import get_distances
 from ase.io import read, write
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from pyictp.demo.analysis import radial_distribution
-from pyictp.demo.runs import Trajectory, read_dump
-from pyictp.md.lammps import lammps_command, read_thermo, seconds_per_step
+from pyictp.md.analysis import radial_distributions
+from pyictp.md.lammps import lammps_command, read_frames, read_thermo, seconds_per_step
 from pyictp.native import plugin_path
 
 HERE = Path(__file__).resolve().parent
 TIME_STEP = 0.0005  # ps
-OXYGEN = 2  # LAMMPS type
+BINS = 90  # of the distributions
 SKIPPED = 0.2  # of the run, before averages
 
 
@@ -45,16 +45,14 @@ def main() -> None:
     result = {}
     for name, repeat, steps in (("small", 1, args.steps), ("large", 2, args.large_steps)):
         log = run(args, name, repeat, steps)
-        result[name] = describe(log, read_dump(args.output / f"{name}.dump"))
+        result[name] = describe(log, read_frames(args.output / f"{name}.dump")[1])
         print(name, json.dumps(result[name]))
-    small = read_dump(args.output / "small.dump")
-    keep = slice(int(SKIPPED * len(small.steps)), None)
-    oxygen = small.types == OXYGEN
+    _, small = read_frames(args.output / "small.dump")
+    small = small[int(SKIPPED * len(small)) :]
+    r_max = min(frame.cell.lengths().min() for frame in frames) / 2 - 1e-6
     curves = {
-        "ictp in LAMMPS": radial_distribution(
-            small.positions[keep][:, oxygen], small.boxes[keep], *histogram(frames)
-        ),
-        "training frames": reference_distribution(frames),
+        "ictp in LAMMPS": oxygen_distribution(small, r_max),
+        "training frames": oxygen_distribution(frames, r_max),
     }
     for name, (r, g) in curves.items():
         first = int(np.argmax(g))
@@ -87,45 +85,34 @@ def run(args: argparse.Namespace, name: str, repeat: int, steps: int) -> Path:
     return args.output / f"{name}.log"
 
 
-def describe(log: Path, trajectory: Trajectory) -> dict[str, float]:
+def describe(log: Path, frames: list[Atoms]) -> dict[str, float]:
     """Return what tells a stable liquid: temperature, whole molecules, mobility, time."""
     thermo = read_thermo(log)
-    num_atoms = len(trajectory.types)
+    num_atoms = len(frames[0])
     kept = slice(int(SKIPPED * len(thermo["Temp"])), None)
-    oxygen = trajectory.types == OXYGEN
-    moved = trajectory.positions[-1, oxygen] - trajectory.positions[0, oxygen]
+    moved = (frames[-1].positions - frames[0].positions)[frames[0].numbers == 8]
     return {
         "atoms": num_atoms,
         "time_ps": float(thermo["Step"][-1] * TIME_STEP),
         "temperature_K": float(thermo["Temp"][kept].mean()),
         "pressure_bar": float(thermo["Press"][kept].mean()),
-        "broken_molecules": int(broken_molecules(trajectory)),
+        "broken_molecules": int(broken_molecules(frames[-1])),
         "oxygen_displacement_A": float(np.sqrt((moved**2).sum(axis=1).mean())),
         "us_per_atom_and_step": 1e6 * seconds_per_step(log) / num_atoms,
     }
 
 
-def broken_molecules(trajectory: Trajectory) -> int:
-    """Return how many oxygens of the last frame do not have two hydrogens within 1.3 A."""
-    box, last = trajectory.boxes[-1], trajectory.positions[-1]
-    oxygen = last[trajectory.types == OXYGEN]
-    hydrogen = last[trajectory.types != OXYGEN]
-    vectors = oxygen[:, None] - hydrogen[None]
-    vectors -= box * np.round(vectors / box)
-    bonded = (np.linalg.norm(vectors, axis=2) < 1.3).sum(axis=1)
-    return int((bonded != 2).sum())
+def broken_molecules(frame: Atoms) -> int:
+    """Return how many oxygens do not have two hydrogens within 1.3 A."""
+    oxygen, hydrogen = (frame.positions[frame.numbers == number] for number in (8, 1))
+    _, distances = get_distances(oxygen, hydrogen, cell=frame.cell, pbc=True)
+    return int(((distances < 1.3).sum(axis=1) != 2).sum())
 
 
-def histogram(frames: list[Atoms]) -> tuple[float, int]:
-    """Return range [A] and number of bins of the distributions."""
-    return min(frame.cell.lengths().min() for frame in frames) / 2 - 1e-6, 90
-
-
-def reference_distribution(frames: list[Atoms]) -> tuple[np.ndarray, np.ndarray]:
-    """Return r and g(r) of the oxygens in labelled frames."""
-    positions = np.array([frame.positions[frame.numbers == 8] for frame in frames])
-    boxes = np.array([frame.cell.lengths() for frame in frames])
-    return radial_distribution(positions, boxes, *histogram(frames))
+def oxygen_distribution(frames: list[Atoms], r_max: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return r [A] and g(r) of pairs of oxygens."""
+    r, g = radial_distributions([frame[frame.numbers == 8] for frame in frames], r_max, BINS)
+    return r, g["O-O"]
 
 
 def draw(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:

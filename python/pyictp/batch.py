@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pyictp.errors import UserError
 from pyictp.graph import Graph, build_graph, collate
 from pyictp.potential import as_potential, potential_properties, resolve_device
 from pyictp.training.batches import pack
+from pyictp.uncertainty import UncertainPrediction, evaluate_uncertain, has_grade, num_models
 
 FloatArray = NDArray[np.float64]
 
@@ -34,6 +35,10 @@ class Result:
     energies: FloatArray  # (N,) eV, per atom
     forces: FloatArray | None  # (N, 3) eV/A; None if not asked for
     stress: FloatArray | None  # (3, 3) eV/A^3, ASE's sign; None without a cell or if not asked for
+    # None if not asked for, or the file cannot tell:
+    energy_deviation: float | None = None  # eV, standard deviation over the models of an ensemble
+    force_deviation: FloatArray | None = None  # (N,) eV/A, sqrt(mean over models |F - <F>|^2)
+    grade: FloatArray | None = None  # (N,), 1 is the farthest training atom
 
 
 def evaluate_batch(
@@ -45,6 +50,7 @@ def evaluate_batch(
     dtype: torch.dtype | str | None = None,
     forces: bool = True,
     stress: bool = True,
+    uncertainty: bool = False,
 ) -> list[Result]:
     """Return energies, forces and stresses of structures, in their order.
 
@@ -58,10 +64,12 @@ def evaluate_batch(
         dtype: float32 or float64; None keeps the model's own.
         forces: whether to return forces.
         stress: whether to return stresses; with neither the gradient is not computed.
+        uncertainty: whether to return deviations and grades, of an exported file that can tell.
 
     Raises:
         UserError: the model cannot be loaded; `structures` is a single one; one of them has an
-            element that is not in the model, two atoms on one spot or pbc without a cell.
+            element that is not in the model, two atoms on one spot or pbc without a cell; the
+            model cannot tell its uncertainty.
     """
     if isinstance(structures, Atoms):
         raise UserError("structures: expected a list of ase.Atoms, got a single one: give [atoms]")
@@ -69,11 +77,16 @@ def evaluate_batch(
         raise UserError(f"batch_edges: expected 1 or more, got {batch_edges}")
     resolved = resolve_device(device)
     potential = as_potential(model, resolved, dtype)
+    if uncertainty and num_models(potential) == 1 and not has_grade(potential):
+        raise UserError(
+            "uncertainty: expected an exported file of several models or with a grade: "
+            "ictp export run1 run2 ... -o ensemble.pt"
+        )
     elements, r_cut = potential_properties(potential)
     chosen = list(structures)
     graphs = (_graph(index, atoms, elements, r_cut) for index, atoms in enumerate(chosen))
     predictions = evaluate_graphs(
-        potential, graphs, batch_edges, device=resolved, gradients=forces or stress
+        potential, graphs, batch_edges, None, resolved, forces or stress, uncertainty
     )
     return [
         Result(
@@ -81,6 +94,7 @@ def evaluate_batch(
             energies=prediction.node_energies.numpy(),
             forces=prediction.forces.numpy() if forces else None,
             stress=structure_stress(prediction.virials, atoms) if stress else None,
+            **_uncertainty(prediction),
         )
         for atoms, prediction in zip(chosen, predictions, strict=True)
     ]
@@ -93,6 +107,7 @@ def evaluate_graphs(
     batch_size: int | None = None,
     device: str | torch.device = "cpu",
     gradients: bool = True,
+    uncertainty: bool = False,
 ) -> Iterator[Prediction]:
     """Yield the prediction of each graph on the CPU, in their order.
 
@@ -103,11 +118,12 @@ def evaluate_graphs(
         batch_size: structures evaluated together; None: any number.
         device: where the potential is.
         gradients: False: energies only; forces, virials and edge gradients are zero.
+        uncertainty: yield `UncertainPrediction`, with gradients in any case.
     """
+    evaluate = evaluate_graph if gradients else _energies
+    evaluate = evaluate_uncertain if uncertainty else evaluate
     for batch in pack(graphs, lambda graph: graph.num_edges, batch_size, batch_edges):
-        joined = collate(batch).to(device)
-        found = evaluate_graph(potential, joined) if gradients else _energies(potential, joined)
-        yield from _split(found, batch)
+        yield from _split(evaluate(potential, collate(batch).to(device)), batch)
 
 
 def structure_stress(virial: Tensor, structure: Any) -> FloatArray | None:
@@ -142,13 +158,27 @@ def _energies(potential: Any, graph: Graph) -> Prediction:
 
 def _split(prediction: Prediction, graphs: Sequence[Graph]) -> Iterator[Prediction]:
     """Yield the parts of a prediction that belong to each of the graphs it was made of."""
-    sizes = {
-        "energies": [1] * len(graphs),
-        "node_energies": [graph.num_nodes for graph in graphs],
-        "forces": [graph.num_nodes for graph in graphs],
-        "virials": [1] * len(graphs),
-        "edge_gradients": [graph.num_edges for graph in graphs],
+    structures = [1] * len(graphs)
+    nodes = [graph.num_nodes for graph in graphs]
+    edges = [graph.num_edges for graph in graphs]
+    sizes = {"energies": structures, "virials": structures, "energy_deviations": structures}
+    sizes |= {"edge_gradients": edges}  # all else is of nodes
+    parts = {
+        name: value.cpu().split(sizes.get(name, nodes))
+        for name, value in vars(prediction).items()
+        if value is not None
     }
-    parts = [getattr(prediction, name).cpu().split(rows) for name, rows in sizes.items()]
-    for values in zip(*parts, strict=True):
-        yield Prediction(**dict(zip(sizes, values, strict=True)))
+    for values in zip(*parts.values(), strict=True):
+        yield replace(prediction, **dict(zip(parts, values, strict=True)))
+
+
+def _uncertainty(prediction: Prediction) -> dict[str, Any]:
+    """Return the fields of a result that an `UncertainPrediction` of one structure fills."""
+    if not isinstance(prediction, UncertainPrediction):
+        return {}
+    energy, forces = prediction.energy_deviations, prediction.force_deviations
+    return {
+        "energy_deviation": None if energy is None else energy.item(),
+        "force_deviation": None if forces is None else forces.numpy(),
+        "grade": None if prediction.grades is None else prediction.grades.numpy(),
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,15 +22,20 @@ from pyictp.graph import Graph, build_graph
 from pyictp.kernels import operators_available
 from pyictp.neighbors import SkinList
 from pyictp.potential import as_potential, potential_properties, resolve_device
+from pyictp.uncertainty import evaluate_uncertain, has_grade, num_models
+
+UNCERTAINTIES = {"force_deviation": "force_deviations", "grade": "grades"}  # property, field
 
 
 class ICTPCalculator(Calculator):
     """Energy, energies per atom, forces and, for cells with pbc, stress of a model.
 
-    Units and signs are ASE's: eV, eV/A, eV/A^3, tension positive.
+    Units and signs are ASE's: eV, eV/A, eV/A^3, tension positive. With an exported file of several
+    models there is also `force_deviation` (N,) [eV/A], with a grade in the file `grade` (N,); they
+    are computed when asked for, as in `calculator.get_property("grade", atoms)`.
     """
 
-    implemented_properties: ClassVar[list[str]] = [
+    implemented_properties: list[str] = [  # noqa: RUF012 (ASE's; an instance may have more)
         "energy",
         "free_energy",
         "energies",
@@ -67,6 +72,11 @@ class ICTPCalculator(Calculator):
         self._dtype, self._native = dtype, native
         self.potential = self._load(model)
         self.elements, self.r_cut = potential_properties(self.potential)
+        self.implemented_properties = [
+            *ICTPCalculator.implemented_properties,
+            *(["force_deviation"] if num_models(self.potential) > 1 else []),
+            *(["grade"] if has_grade(self.potential) else []),
+        ]
         self.neighbors = SkinList(self.r_cut, skin)
         self._numbers = np.zeros(0, dtype=np.int64)
         self._species = np.zeros(0, dtype=np.int64)
@@ -77,7 +87,7 @@ class ICTPCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Fill `results`, all properties at once.
+        """Fill `results`, all properties at once; uncertainties if one of them is asked for.
 
         Raises:
             UserError: an element is not in the model, two atoms are on one spot, pbc without cell.
@@ -94,6 +104,8 @@ class ICTPCalculator(Calculator):
             self.neighbors,
         )
         evaluate = self._evaluate_native if self._native else self._evaluate_python
+        if {*properties} & {*UNCERTAINTIES} & {*self.implemented_properties}:
+            evaluate = self._evaluate_uncertain
         prediction = evaluate(graph.to(self.device))
         energy = prediction.energies[0].item()
         self.results = {
@@ -105,6 +117,10 @@ class ICTPCalculator(Calculator):
         stress = structure_stress(prediction.virials.cpu(), self.atoms)
         if stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+        for name, field in UNCERTAINTIES.items():
+            values = getattr(prediction, field, None)
+            if values is not None:
+                self.results[name] = values.cpu().numpy()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds: a compiled model is left out, its file named.
@@ -146,6 +162,9 @@ class ICTPCalculator(Calculator):
 
     def _evaluate_python(self, graph: Graph) -> Prediction:
         return evaluate_graph(self.potential, graph)
+
+    def _evaluate_uncertain(self, graph: Graph) -> Prediction:
+        return evaluate_uncertain(self.potential, graph)
 
     def _evaluate_native(self, graph: Graph) -> Prediction:
         cpu = graph.to("cpu")

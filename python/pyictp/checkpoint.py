@@ -19,6 +19,7 @@ from pyictp.model import ICTPModel
 
 FORMAT = "ictp-checkpoint"
 SCHEMA_VERSION = 1
+CHECKPOINT_KEYS = ("format", "schema_version", "model_config", "model_state")
 
 
 def save_checkpoint(path: str | Path, model: ICTPModel, **extras: Any) -> None:

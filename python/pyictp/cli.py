@@ -28,27 +28,53 @@ class Command(NamedTuple):
     function: str = "add_parser"
 
 
-# Only the module of the command asked for is imported: PyTorch takes seconds.
+# Only the parser of the command asked for is made; what it runs is imported when it runs.
 COMMANDS = {
-    "stats": Command("data", "what a data set holds, what looks wrong", "pyictp.datasets.stats"),
-    "split": Command("data", "write train, valid and test files", "pyictp.datasets.split"),
-    "train": Command("models", "train a model as a YAML file says", "pyictp.train"),
-    "report": Command("models", "a training on one HTML page", "pyictp.reports.training"),
-    "evaluate": Command("models", "errors on labelled structures", "pyictp.evaluate"),
-    "info": Command("models", "what is inside a model file", "pyictp.info"),
-    "init": Command("models", "an untrained model", "pyictp.new_run", "add_init_parser"),
+    "stats": Command(
+        "data", "what a data set holds, what looks wrong", "pyictp.commands.data", "add_stats"
+    ),
+    "split": Command(
+        "data", "write train, valid and test files", "pyictp.commands.data", "add_split"
+    ),
+    "train": Command(
+        "models", "train a model as a YAML file says", "pyictp.commands.models", "add_train"
+    ),
+    "report": Command(
+        "models", "a training on one HTML page", "pyictp.commands.models", "add_report"
+    ),
+    "evaluate": Command(
+        "models", "errors on labelled structures", "pyictp.commands.models", "add_evaluate"
+    ),
+    "info": Command("models", "what is inside a model file", "pyictp.commands.models", "add_info"),
+    "init": Command("models", "an untrained model", "pyictp.commands.models", "add_init"),
     "import": Command(
         "models",
         "a checkpoint of the reference implementation",
-        "pyictp.new_run",
-        "add_import_parser",
+        "pyictp.commands.models",
+        "add_import",
     ),
-    "export": Command("dynamics", "write the file that pair_style ictp reads", "pyictp.export"),
-    "md": Command("dynamics", "run a structure in LAMMPS, with pictures", "pyictp.md.command"),
+    "export": Command(
+        "dynamics",
+        "write the file that pair_style ictp reads",
+        "pyictp.commands.dynamics",
+        "add_export",
+    ),
+    "md": Command(
+        "dynamics", "run a structure in LAMMPS, with pictures", "pyictp.commands.dynamics", "add_md"
+    ),
+    "explore": Command(
+        "dynamics",
+        "active learning: run, label, train, repeat",
+        "pyictp.commands.exploration",
+        "add_explore",
+    ),
     "plugin-path": Command("dynamics", "print the folder for LAMMPS_PLUGIN_PATH", "pyictp.native"),
     "doctor": Command("this installation", "what works, what to mend", "pyictp.doctor.command"),
     "demo": Command(
-        "this installation", "an alloy from labels to LAMMPS in minutes", "pyictp.demo.run"
+        "this installation",
+        "an alloy from labels to LAMMPS in minutes",
+        "pyictp.commands.dynamics",
+        "add_demo",
     ),
     "completion": Command(
         "this installation", "commands and options at the Tab key", "pyictp.completion"

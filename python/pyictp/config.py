@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from ase.data import atomic_numbers
@@ -38,21 +38,23 @@ class ModelConfig:
     elements: tuple[
         str, ...
     ] = ()  # species order; empty: taken from the training data, by atomic number
-    r_cut: float = 5.0
-    num_layers: int = 2
-    num_channels: int = 64
-    num_product_channels: int | None = None  # None: the same as num_channels
-    l_max_edge: int = 3
-    l_max_hidden: int = 1
-    correlation: int = 3
-    symmetric_product: bool = True
-    coupled_product: bool = False
-    odd_products: bool = False
-    num_radial: int = 8
-    cutoff_power: int = 5
-    radial_hidden: tuple[int, ...] = (64, 64, 64)
-    readout_hidden: tuple[int, ...] = (16,)
-    avg_num_neighbors: float | None = None  # None: measured on the training data
+    r_cut: float = 5.0  # [A] cutoff radius
+    num_layers: int = 2  # of message passing
+    num_channels: int = 64  # tensors of each rank that an atom carries
+    num_product_channels: int | None = None  # inside the product basis; None: num_channels
+    l_max_edge: int = 3  # highest rank of the harmonics and of A
+    l_max_hidden: int = 1  # highest rank that goes from layer to layer
+    correlation: int = 3  # highest power of A in the product basis
+    symmetric_product: bool = True  # A x A without the mirror images of its paths
+    coupled_product: bool = False  # the weights of products mix channels
+    odd_products: bool = False  # products with a Levi-Civita tensor too: tells mirror images apart
+    num_radial: int = 8  # radial functions
+    cutoff_power: int = 5  # p of the cutoff function
+    radial_hidden: tuple[int, ...] = (64, 64, 64)  # widths of the radial networks' inner layers
+    readout_hidden: tuple[int, ...] = (16,)  # widths of the last readout's inner layers
+    avg_num_neighbors: float | None = None  # divides A; None: measured on the training data
+    zbl: bool = False  # add the repulsion of nuclei at short distances
+    zbl_reach: float = 1.0  # where it ends, in sums of the covalent radii of the two elements
 
     @property
     def product_channels(self) -> int:
@@ -79,6 +81,8 @@ class ModelConfig:
         neighbors = self.avg_num_neighbors
         if neighbors is not None and not 0 < neighbors < math.inf:
             raise UserError(f"model.avg_num_neighbors: expected above 0, got {neighbors}")
+        if not 0 < self.zbl_reach < math.inf:
+            raise UserError(f"model.zbl_reach: expected above 0, got {self.zbl_reach}")
         for element in self.elements:
             if not atomic_numbers.get(element):
                 raise UserError(f"model.elements: '{element}' is no chemical symbol")
@@ -94,14 +98,14 @@ class DataConfig:
         str | DataFile, ...
     ] = ()  # files: extended XYZ, ASE database (.db), rMD17 npz; or {file: ..., weight: ...}
     valid: tuple[str | DataFile, ...] = ()  # empty: split off the training files
-    valid_fraction: float = 0.1
+    valid_fraction: float = 0.1  # of the training files' frames, where no file is given
     num_train: int | None = None  # None: all that remain after the validation split
     num_valid: int | None = None  # None: valid_fraction of the frames
-    split_seed: int = 0
-    energy_key: str = "energy"
-    forces_key: str = "forces"
-    stress_key: str | None = "stress"  # eV/A^3, ASE sign (tension positive)
-    virial_key: str | None = "virial"  # eV, -stress * volume
+    split_seed: int = 0  # which frames are held back
+    energy_key: str = "energy"  # names of the fields in the files
+    forces_key: str = "forces"  # minus the gradient of the energy
+    stress_key: str | None = "stress"  # ASE's sign: tension is positive
+    virial_key: str | None = "virial"  # -stress * volume
     energy_unit: str | None = None  # names of ase.units; None: eV, or kcal/mol for rMD17 npz
     length_unit: str | None = None  # None: Angstrom
     forces_unit: str | None = None  # None: energy_unit/length_unit
@@ -127,8 +131,15 @@ class Config:
     training: TrainConfig = field(default_factory=TrainConfig)
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), kind: type[AnyConfig] = Config
+) -> AnyConfig:
     """Return the configuration of a YAML file with `section.key=value` overrides applied.
+
+    `kind` may have further sections.
 
     A relative data path is looked up next to the config file first, then in the current folder,
     and comes back absolute.
@@ -141,7 +152,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     training = tree.get("training")
     if isinstance(training, dict) and training.get("recipe") == "published":
         tree["training"] = {**PUBLISHED, **training}
-    config = from_dict(Config, tree, "")
+    config = from_dict(kind, tree, "")
     return dataclasses.replace(config, data=_find_files(config.data, Path(path).parent))
 
 
@@ -190,12 +201,17 @@ def _apply_override(tree: dict[str, Any], item: str) -> None:
         raise UserError(f"override '{item}': '{text}' is not a valid YAML value") from error
 
 
+def find_file(name: str, folder: Path) -> str:
+    """Return the absolute path of a file in `folder` or here; as it is where there is none."""
+    places = (folder / name, Path(name))
+    return next((str(place.resolve()) for place in places if place.exists()), name)
+
+
 def _find_files(data: DataConfig, folder: Path) -> DataConfig:
     """Return `data` with absolute paths; a file that is nowhere stays as written."""
 
     def find(name: str) -> str:
-        places = (folder / name, Path(name))
-        return next((str(place.resolve()) for place in places if place.exists()), name)
+        return find_file(name, folder)
 
     def find_entry(entry: str | DataFile) -> str | DataFile:
         if isinstance(entry, DataFile):

@@ -16,16 +16,19 @@ import torch
 from ase.formula import Formula
 from tqdm import tqdm
 
-from pyictp.arguments import examples, is_quiet
+from pyictp.arguments import is_quiet
 from pyictp.batch import evaluate_graphs, structure_stress
 from pyictp.config import DataConfig
 from pyictp.data import LABELS, Frame, read_frames
 from pyictp.dataset import make_sample
-from pyictp.derivatives import Prediction
 from pyictp.errors import UserError
 from pyictp.potential import as_potential, potential_properties, resolve_device
+from pyictp.reports.calibration import describe_calibration
 from pyictp.reports.metrics import METRICS, metrics
 from pyictp.reports.parity import IntArray, Parity, Structure, check_plot_path, plot_parity
+from pyictp.uncertainty import UncertainPrediction
+
+UNCERTAIN = ("energy_deviations", "force_deviations", "grades")  # of Parity and of a prediction
 
 
 def evaluate_frames(
@@ -63,11 +66,11 @@ def predict(
     if batch_size < 1:
         raise UserError(f"batch size: expected 1 or more, got {batch_size}")
     elements, r_cut = potential_properties(potential)
-    rows: dict[str, list[Any]] = {name: [] for name in (*LABELS, "atoms")}
+    rows: dict[str, list[Any]] = {name: [] for name in (*LABELS, "atoms", *UNCERTAIN)}
     shown = progress and not is_quiet()
     bar = tqdm(total=len(frames), unit="frame", disable=None if shown else True)
     graphs = (make_sample(frame, elements, r_cut).graph for frame in frames)
-    predictions = evaluate_graphs(potential, graphs, None, batch_size, device)
+    predictions = evaluate_graphs(potential, graphs, None, batch_size, device, uncertainty=True)
     for frame, prediction in zip(frames, predictions, strict=True):
         _append(rows, frame, prediction)
         bar.update()
@@ -87,6 +90,7 @@ def predict(
         stresses=np.array(rows["stress"], dtype=np.float64).reshape(-1, 6, 2),
         stress_structures=_labelled(frames, "stress"),
         structures=tuple(_structure(frame) for frame in frames),
+        **{name: np.concatenate(rows[name]) for name in UNCERTAIN if rows[name]},
     )
 
 
@@ -107,15 +111,21 @@ def _structure(frame: Frame) -> Structure:
     )
 
 
-def _append(rows: dict[str, list[Any]], frame: Frame, prediction: Prediction) -> None:
+def _append(rows: dict[str, list[Any]], frame: Frame, prediction: UncertainPrediction) -> None:
     """Put labels and predictions of one structure side by side."""
     if frame.energy is not None:
         rows["energy"].append((frame.energy, prediction.energies.item()))
+        if prediction.energy_deviations is not None:
+            rows["energy_deviations"].append(prediction.energy_deviations.numpy())
     if frame.forces is not None:
         labelled = np.flatnonzero(np.isfinite(frame.forces).all(axis=1))
         pairs = np.stack([frame.forces, prediction.forces.numpy()], axis=-1)  # (N, 3, 2)
         rows["forces"].append(pairs[labelled])
         rows["atoms"].append(labelled)
+        for name in ("force_deviations", "grades"):
+            values = getattr(prediction, name)
+            if values is not None:
+                rows[name].append(values.numpy()[labelled])
     if frame.stress is not None:
         stress = structure_stress(prediction.virials, frame)
         pairs = np.stack([frame.stress, stress], axis=-1)  # (3, 3, 2)
@@ -135,51 +145,8 @@ def report(result: dict[str, Any]) -> str:
     if result["num_structures"] > 1 and worst:
         text = f"{worst[0]['force_rmse_mev_per_a']:.3f} meV/A in {worst[0]['frame']}"
         lines.append(f"largest force RMSE of a frame: {text}")
+    lines += describe_calibration(result["uncertainty"])
     return "\n".join(lines)
-
-
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `ictp evaluate`; returns its parser."""
-    parser = subparsers.add_parser(
-        "evaluate",
-        description="Print the errors of a model on labelled structures: energies, forces, "
-        "stresses, forces per element. Also as JSON, as parity plots, or all on one HTML page.",
-    )
-    parser.add_argument("model", metavar="MODEL", help="training folder, checkpoint, exported file")
-    parser.add_argument(
-        "data", metavar="DATA", nargs="+", help="extended XYZ, ASE database or rMD17 npz"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the numbers to a JSON file")
-    parser.add_argument(
-        "--plot", metavar="PATH", help="draw parity plots: image file, or folder for parity.png"
-    )
-    parser.add_argument(
-        "--report", metavar="FILE", help="write numbers and pictures to one HTML file"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>")
-    parser.add_argument("--dtype", choices=("float32", "float64"), help="default: the model's own")
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N")
-    add_data_options(parser)
-    examples(
-        parser,
-        "ictp evaluate run test.xyz",
-        "ictp evaluate model.pt test.xyz --json errors.json --plot parity.png",
-        "ictp evaluate run test.xyz --report errors.html",
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Add names and units of the fields of data files."""
-    group = parser.add_argument_group("fields of the data")
-    for field in ("energy", "forces", "stress", "virial"):
-        default = getattr(DataConfig(), f"{field}_key")
-        group.add_argument(f"--{field}-key", default=default, help=f"default: {default}")
-    group.add_argument("--energy-unit", help="for example kcal/mol; default: eV (rMD17: kcal/mol)")
-    group.add_argument("--length-unit", help="default: Angstrom")
-    group.add_argument("--forces-unit", help="default: energy unit per length unit")
-    group.add_argument("--stress-unit", help="default: energy unit per cubed length unit")
 
 
 def data_config(args: argparse.Namespace) -> DataConfig:

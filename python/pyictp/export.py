@@ -1,53 +1,73 @@
 # SPDX-License-Identifier: MIT
-"""The exported file (contract: export/FORMAT.md): everything TorchScript on the Python side."""
-
-from __future__ import annotations
+"""Trained models to the file that LAMMPS reads (contract: export/FORMAT.md)."""
 
 import argparse
 import copy
 import json
 import time
 import warnings
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from pyictp import __version__
-from pyictp.arguments import examples
 from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
 from pyictp.config import to_dict
+from pyictp.data import read_frames
+from pyictp.dataset import GraphDataset
 from pyictp.derivatives import Prediction, evaluate_graph
 from pyictp.errors import UserError
+from pyictp.exported import (
+    ATTRIBUTES,
+    REFERENCE,
+    SCHEMA_VERSION,
+    check_reference,
+    load_exported,
+)
+from pyictp.extrapolation import ExtrapolationGrade, fit_grade, grade_of
 from pyictp.files import atomic_path
 from pyictp.graph import Graph, build_graph
 from pyictp.model import ICTPModel
 from pyictp.native import load_operators
-from pyictp.tabulate import tabulate_radial
+from pyictp.tabulate import Tabulated, tabulate_radial
 
-SCHEMA_VERSION = 1
 # Largest deviation allowed on the reference structure, relative to the largest force [eV/A] or
 # interaction energy [eV].
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 
 
 class ExportedModule(nn.Module):
-    """A model with the attributes that a reader of the file needs."""
+    """Models with the attributes that a reader of the file needs; several are an ensemble."""
 
-    def __init__(self, model: ICTPModel, dtype: str, graph: Graph, reference: Prediction) -> None:
-        """Join the model and its reference structure; `reference` in float64."""
+    num_models: Final[int]
+
+    def __init__(
+        self, models: Sequence[ICTPModel], grade: ExtrapolationGrade | None, dtype: str
+    ) -> None:
+        """Join models of the same elements and cutoff radius; `grade` belongs to the first."""
         super().__init__()
-        self.model = model
+        self.models = nn.ModuleList(models)
+        self.grade = grade
         self.schema_version = SCHEMA_VERSION
-        self.elements = list(model.config.elements)
-        self.r_cut = float(model.config.r_cut)
-        self.num_layers = int(model.config.num_layers)
+        self.elements = list(models[0].config.elements)
+        self.r_cut = float(models[0].config.r_cut)
+        self.num_layers = max(int(model.config.num_layers) for model in models)
+        self.num_models = len(models)
+        self.has_grade = grade is not None
         self.dtype = dtype
-        self.reference_tolerance = _tolerance(model, dtype, graph, reference)
+
+    def add_reference(self, graph: Graph, reference: Prediction) -> None:
+        """Keep a structure and what the models say of it in float64, on average."""
+        shift = sum(model.shift for model in self.models) / self.num_models
+        interaction = (reference.node_energies - shift[graph.species]).abs().max().item()
+        largest = max(interaction, reference.forces.abs().max().item(), 1e-3)
+        # in scale with the model, above the rounding of energies
+        rounding = 1e-14 * reference.node_energies.abs().max().item()
+        self.reference_tolerance = TOLERANCE[self.dtype] * largest + rounding
         for name, values in (
             ("species", graph.species),
             ("edge_index", graph.edge_index),
@@ -61,87 +81,93 @@ class ExportedModule(nn.Module):
     def forward(
         self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
     ) -> Tensor:
-        """Return the energies of the local nodes, as `ICTPModel.forward`."""
-        return self.model(species, edge_index, edge_vectors, num_local)
+        """Return the energies of the local nodes, as `ICTPModel.forward`; the mean of several."""
+        energies = torch.zeros(num_local, dtype=torch.float64, device=species.device)
+        for model in self.models:
+            energies = energies + model(species, edge_index, edge_vectors, num_local)
+        return energies / self.num_models
+
+    @torch.jit.export
+    def member(
+        self,
+        index: int,
+        graded: bool,
+        species: Tensor,
+        edge_index: Tensor,
+        edge_vectors: Tensor,
+        num_local: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the energies of one model and, if asked for, the grades (N,) of the first.
+
+        Grades are empty if they are not asked for, not there, or another model's.
+        """
+        energies = torch.zeros(num_local, dtype=torch.float64, device=species.device)
+        grades = energies[:0]
+        for i, model in enumerate(self.models):
+            if i == index:
+                energies, features = model.energies_and_features(
+                    species, edge_index, edge_vectors, num_local
+                )
+                if i == 0 and graded and self.grade is not None:
+                    grades = self.grade(features.detach(), species[:num_local])
+        return energies, grades
 
 
-def _tolerance(model: ICTPModel, dtype: str, graph: Graph, reference: Prediction) -> float:
-    """Return the deviation to allow: in scale with the model, above the rounding of energies."""
-    interaction = reference.node_energies - model.shift[graph.species]
-    largest = max(interaction.abs().max().item(), reference.forces.abs().max().item(), 1e-3)
-    return TOLERANCE[dtype] * largest + 1e-14 * reference.node_energies.abs().max().item()
-
-
-ATTRIBUTES = ("schema_version", "elements", "r_cut", "num_layers", "dtype", "reference_tolerance")
-REFERENCE = ("species", "edge_index", "edge_vectors", "node_energies", "forces", "virial")
-
-
-class ExportedPotential:
-    """An exported file in Python: a callable like `ICTPModel.forward`."""
-
-    def __init__(self, module: torch.jit.ScriptModule, metadata: dict[str, Any]) -> None:
-        """Wrap a loaded archive."""
-        self.module = module
-        self.metadata = metadata
-        self.elements: tuple[str, ...] = tuple(module.elements)
-        self.r_cut: float = module.r_cut
-        self.dtype: torch.dtype = getattr(torch, module.dtype)
-
-    def __call__(
-        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
-    ) -> Tensor:
-        """Return (num_local,) float64 node energies [eV]."""
-        # The number of edges changes at every call: never specialise.
-        with torch.jit.optimized_execution(False):
-            return self.module(species, edge_index, edge_vectors, num_local)
+EXTRA = ("num_models", "has_grade", "member")
 
 
 def export_model(
-    model: ICTPModel,
+    model: ICTPModel | Sequence[ICTPModel],
     path: str | Path,
     dtype: str = "float32",
-    provenance: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
     portable: bool = False,
     radial: str = "auto",
+    grade: ExtrapolationGrade | None = None,
 ) -> float:
-    """Write a model as the file LAMMPS reads, reload and compare; return the deviation found.
+    """Write a model, or several as an ensemble, as the file LAMMPS reads, reload and compare.
 
     Args:
-        model: on the CPU; not changed.
+        model: on the CPU; not changed. Several need the same elements and cutoff radius.
         path: the file to write; it appears only after the comparison.
         dtype: arithmetic of the file, float32 or float64.
-        provenance: what is known of the training, plain values; `shortest_edge` [A] says from
+        provenance: what is known of each training, plain values; `shortest_edge` [A] says from
             where on tables must be exact.
         portable: use no compiled operator but the exchange between processes.
         radial: the radial functions as `network`, as `table` (within 1e-6 of their largest value,
             much faster), or `auto`: tables in float32.
+        grade: how far atoms are from the training data of the first model, if that is known.
 
     Returns:
-        The largest deviation of node energies [eV] and forces [eV/A] from the float64 model on the
-        reference structure.
+        The largest deviation of node energies [eV] and forces [eV/A] from the float64 models on
+        the reference structure.
 
     Raises:
-        UserError: the file cannot be written, or does not reproduce the model.
+        UserError: the file cannot be written, does not reproduce the model, or models differ in
+            what an ensemble must share.
     """
-    exact = build_model(
-        {"model_config": to_dict(model.config), "model_state": model.state_dict()}, torch.float64
-    )
-    graph = reference_graph(model)
-    reference = evaluate_graph(exact, graph)
-    rounded = copy.deepcopy(exact).to(getattr(torch, dtype)).eval().requires_grad_(False)
-    rounded.use_operators(not portable)
-    tables = []
-    if radial == "table" or (radial == "auto" and dtype == "float32"):
-        tables = tabulate_radial(rounded, exact, (provenance or {}).get("shortest_edge", 0.0))
-    module = ExportedModule(rounded, dtype, graph, reference)
-    metadata = _metadata(module, provenance or {}) | {
-        "radial_tables": [
-            {"intervals": t.table.num_intervals, "error": t.value_error, "slopes": t.slope_error}
-            for t in tables
-        ]
-    }
+    models = [model] if isinstance(model, ICTPModel) else list(model)
+    several = provenance if isinstance(provenance, Sequence) else [provenance] * len(models)
+    provenances = [dict(one or {}) for one in several]
+    _check_members(models)
+    exact = [
+        build_model(
+            {"model_config": to_dict(one.config), "model_state": one.state_dict()}, torch.float64
+        )
+        for one in models
+    ]
+    tables = radial == "table" or (radial == "auto" and dtype == "float32")
+    rounded, errors = [], []
+    for one, known in zip(exact, provenances, strict=True):
+        rounded.append(copy.deepcopy(one).to(getattr(torch, dtype)).eval().requires_grad_(False))
+        rounded[-1].use_operators(not portable)
+        edge = known.get("shortest_edge", 0.0)
+        errors.append(tabulate_radial(rounded[-1], one, edge) if tables else [])
+    module = ExportedModule(rounded, copy.deepcopy(grade), dtype)
+    graph = reference_graph(exact[0])
+    module.add_reference(graph, evaluate_graph(ExportedModule(exact, None, dtype), graph))
     with atomic_path(path) as temporary:
-        _save(module, temporary, metadata)
+        _save(module, temporary, _metadata(module, provenances, errors))
         deviation = check_reference(load_exported(temporary))
         if not deviation <= module.reference_tolerance:
             raise UserError(
@@ -150,6 +176,18 @@ def export_model(
                 "try --dtype float64"
             )
     return deviation
+
+
+def _check_members(models: Sequence[ICTPModel]) -> None:
+    first = models[0].config
+    for number, model in enumerate(models[1:], start=2):
+        for name in ("elements", "r_cut"):
+            ours, theirs = getattr(first, name), getattr(model.config, name)
+            if ours != theirs:
+                raise UserError(
+                    f"an ensemble shares one graph: {name} of model {number} is {theirs}, "
+                    f"that of the first {ours}: train them with the same"
+                )
 
 
 def reference_graph(model: ICTPModel) -> Graph:
@@ -166,172 +204,91 @@ def reference_graph(model: ICTPModel) -> Graph:
     )
 
 
-def check_reference(potential: ExportedPotential) -> float:
-    """Return the largest deviation [eV, eV/A] from the reference values in the file."""
-    stored = {name: getattr(potential.module, f"reference_{name}") for name in REFERENCE}
-    num_nodes = stored["species"].shape[0]
-    index = torch.zeros(num_nodes, dtype=torch.int64, device=stored["species"].device)
-    graph = Graph(
-        stored["species"], stored["edge_index"], stored["edge_vectors"], num_nodes, index, 1
-    )
-    found = evaluate_graph(potential, graph)
-    energies = (found.node_energies - stored["node_energies"]).abs().max()
-    forces = (found.forces - stored["forces"]).abs().max()
-    return max(energies.item(), forces.item())
-
-
 def _save(module: ExportedModule, path: Path, metadata: Mapping[str, Any]) -> None:
     load_operators()
     with warnings.catch_warnings():
         # TorchScript is deprecated upstream; it is our file format today.
         warnings.simplefilter("ignore", DeprecationWarning)
-        preserved = [*ATTRIBUTES, *(f"reference_{name}" for name in REFERENCE)]
+        preserved = [*EXTRA, *ATTRIBUTES, *(f"reference_{name}" for name in REFERENCE)]
         frozen = torch.jit.freeze(torch.jit.script(module.eval()), preserved_attrs=preserved)
         extra_files = {"metadata.json": json.dumps(metadata, indent=1)}
         with path.open("wb") as file:  # given a name, torch hides why it cannot write
             torch.jit.save(frozen, file, _extra_files=extra_files)
 
 
-def _metadata(module: ExportedModule, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _metadata(
+    module: ExportedModule,
+    provenances: Sequence[Mapping[str, Any]],
+    tables: Sequence[Sequence[Tabulated]],
+) -> dict[str, Any]:
     """Return what the file says of itself, for people and for `ictp info`."""
-    model = module.model
+    members = [
+        {
+            "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "model": to_dict(model.config),
+            "provenance": dict(provenance),
+            "radial_tables": [
+                {"intervals": table.num_intervals, "error": value_error, "slopes": slope_error}
+                for table, value_error, slope_error in layers
+            ],
+        }
+        for model, provenance, layers in zip(module.models, provenances, tables, strict=True)
+    ]
     return {
         "format": "ictp",
         **{name: getattr(module, name) for name in ATTRIBUTES},
+        "num_models": module.num_models,
+        "has_grade": module.has_grade,
         "units": {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom"},
-        "e0": dict(zip(module.elements, model.e0.tolist(), strict=True)),
-        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "model": to_dict(model.config),
-        "provenance": dict(provenance),
+        "e0": dict(zip(module.elements, module.models[0].e0.tolist(), strict=True)),
+        **members[0],
+        "other_models": members[1:],
         "exported": time.strftime("%Y-%m-%d"),
         "pyictp": __version__,
         "torch": torch.__version__,
     }
 
 
-def load_exported(
-    path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
-) -> ExportedPotential:
-    """Return the potential of an exported file.
-
-    Args:
-        path: the file.
-        device: where it shall compute.
-        dtype: None, or what the file must have been exported with.
-
-    Raises:
-        UserError: not an exported file, a later schema, or another dtype.
-    """
-    metadata = read_metadata(path)
-    load_operators()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            module = torch.jit.load(str(path), map_location=device)
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"exported file '{path}' does not load: {reason}; export it again"
-            ) from error
-    potential = ExportedPotential(module, metadata)
-    if dtype is not None and dtype != potential.dtype:
-        wanted = str(dtype).removeprefix("torch.")
-        raise UserError(
-            f"'{path}' was exported in {module.dtype}, asked for {wanted}: "
-            f"export it with --dtype {wanted}"
-        )
-    return potential
-
-
-def read_metadata(path: str | Path) -> dict[str, Any]:
-    """Return the metadata of an exported file without loading the model.
-
-    Raises:
-        UserError: not an exported file, or a later schema.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"'{path}' not found: expected a file written by export/export_model.py")
-    if not is_exported(path):
-        raise UserError(
-            f"'{path}' is no exported model, or is truncated: write it with export/export_model.py"
-        )
-    with zipfile.ZipFile(path) as archive:
-        found = [name for name in archive.namelist() if name.endswith("/extra/metadata.json")]
-        metadata = json.loads(archive.read(found[0])) if found else {}
-    if metadata.get("format") != "ictp":
-        raise UserError(
-            f"'{path}' is a TorchScript archive, but no ICTP model: "
-            "write it with export/export_model.py"
-        )
-    if metadata["schema_version"] > SCHEMA_VERSION:
-        raise UserError(
-            f"model '{path}' has schema {metadata['schema_version']}, "
-            f"this package reads {SCHEMA_VERSION}: export it again with export/export_model.py"
-        )
-    return metadata
-
-
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `ictp export`; returns its parser."""
-    parser = subparsers.add_parser(
-        "export",
-        description="Write the one file that pair_style ictp, the ASE calculator and the other "
-        "commands read. It is read again and compared with the trained model before this says that "
-        "it is done.",
-    )
-    parser.add_argument("model", metavar="RUN", help="training folder or checkpoint")
-    parser.add_argument(
-        "-o", "--output", default="model.pt", help="file to write (default: model.pt)"
-    )
-    parser.add_argument(
-        "--dtype", choices=tuple(TOLERANCE), default="float32", help="default: float32"
-    )
-    parser.add_argument(
-        "--portable", action="store_true", help="use plain PyTorch instead of compiled operators"
-    )
-    parser.add_argument(
-        "--radial",
-        choices=("auto", "table", "network"),
-        default="auto",
-        help="radial functions as a table (fast, within 1e-6) or as the network (default: table in "
-        "float32, network in float64)",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    examples(
-        parser,
-        "ictp export run -o model.pt",
-        "ictp export run -o precise.pt --dtype float64",
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
 def run(args: argparse.Namespace) -> int:
     """Export as the command line says."""
-    source = resolve_path(args.model)
-    if is_exported(source):
-        raise UserError(
-            f"'{source}' is an exported file already: expected a training folder or a checkpoint"
-        )
-    payload = load_checkpoint(source)
+    payloads = [_payload(source) for source in args.models]
+    models = [build_model(payload) for payload in payloads]
+    grade = grade_of(payloads[0])
+    if args.training_data:
+        frames = [frame for file in args.training_data for frame in read_frames(file)]
+        elements, r_cut = models[0].config.elements, models[0].config.r_cut
+        grade = fit_grade(models[0], (s.graph for s in GraphDataset(frames, elements, r_cut)))
     deviation = export_model(
-        build_model(payload),
+        models,
         args.output,
         args.dtype,
-        payload.get("provenance"),
+        [payload.get("provenance") for payload in payloads],
         args.portable,
         args.radial,
+        grade,
     )
     size = Path(args.output).stat().st_size
     if args.json:
         values = {"file": args.output, "bytes": size, "dtype": args.dtype, "deviation": deviation}
+        values |= {"num_models": len(models), "has_grade": grade is not None}
         print(json.dumps(values))  # deviation in eV or eV/A
         return 0
+    what = f"{len(models)} models, " if len(models) > 1 else ""
     print(
-        f"wrote '{args.output}' ({size / 1e6:.1f} MB, {args.dtype}): reloaded, "
-        f"at most {deviation:.1e} eV or eV/A from the trained model"
+        f"wrote '{args.output}' ({what}{size / 1e6:.1f} MB, {args.dtype}): reloaded, "
+        f"at most {deviation:.1e} eV or eV/A from the trained {'mean' if what else 'model'}"
     )
-    elements = " ".join(payload["model_config"]["elements"])
+    if grade is None:
+        print("no extrapolation grade: the training did not end; --training-data FILE gives one")
+    elements = " ".join(models[0].config.elements)
     print(f"in LAMMPS:  pair_style ictp  and  pair_coeff * * {args.output} {elements}")
     return 0
+
+
+def _payload(name: str) -> dict[str, Any]:
+    source = resolve_path(name)
+    if is_exported(source):
+        raise UserError(
+            f"'{source}' is an exported file already: expected a training folder or a checkpoint"
+        )
+    return load_checkpoint(source)

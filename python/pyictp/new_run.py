@@ -9,48 +9,12 @@ from typing import Any
 
 import torch
 
-from pyictp.arguments import examples
 from pyictp.checkpoint import save_checkpoint
 from pyictp.config import Config, TrainConfig, load_config
 from pyictp.errors import UserError
 from pyictp.model import ICTPModel
 from pyictp.training.run_folder import RunFolder
 from pyictp.upstream import find_checkpoint, import_checkpoint
-
-
-def add_import_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `ictp import`; returns its parser."""
-    parser = subparsers.add_parser(
-        "import",
-        description="Make a training folder of a checkpoint of the reference implementation: "
-        "evaluate, export and train --finetune take it like one of their own.",
-    )
-    parser.add_argument("folder", metavar="DIR", help="ckpt_<epoch>/, or a folder above it")
-    parser.add_argument(
-        "-o", "--output", metavar="RUN", required=True, help="training folder to write"
-    )
-    examples(parser, "ictp import ckpt_100 -o old")
-    parser.set_defaults(run=run_import)
-    return parser
-
-
-def add_init_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `ictp init`; returns its parser."""
-    parser = subparsers.add_parser(
-        "init",
-        description="Make a training folder with random weights, of the architecture and the seed "
-        "that a YAML file says: for timing, or to look at an architecture.",
-    )
-    parser.add_argument("config", metavar="CONFIG", help="YAML file; model.elements must be given")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="section.key=value", help="replaces a value of the file"
-    )
-    parser.add_argument(
-        "-o", "--output", metavar="RUN", required=True, help="training folder to write"
-    )
-    examples(parser, "ictp init config.yaml 'model.elements=[Cu, Ni]' -o untrained")
-    parser.set_defaults(run=run_init)
-    return parser
 
 
 def run_import(args: argparse.Namespace) -> int:

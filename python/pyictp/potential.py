@@ -12,7 +12,7 @@ from torch import nn
 
 from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
 from pyictp.errors import UserError
-from pyictp.export import load_exported
+from pyictp.exported import load_exported
 
 DEVICES = "expected auto, cpu, cuda or cuda:<number>"
 

@@ -27,12 +27,12 @@ class DataFile:
     Validation errors are not weighted. 0 leaves the label out, of validation as well.
     """
 
-    file: str = ""
+    file: str = ""  # required
     weight: float = 1.0  # of all labels; 0: the file is not read
-    energy_weight: float = 1.0
+    energy_weight: float = 1.0  # times weight, here and below
     forces_weight: float = 1.0
     stress_weight: float = 1.0
-    energy_key: str | None = None  # None, here and below: as the data section says
+    energy_key: str | None = None  # None, here and below: as in the section data
     forces_key: str | None = None
     stress_key: str | None = None
     virial_key: str | None = None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pyictp.config import DataConfig
 from pyictp.data import Frame, read_frames
 from pyictp.dataset import Sample
+from pyictp.derivatives import Potential, evaluate_graph
 from pyictp.errors import UserError
 
 FloatArray = NDArray[np.float64]
@@ -46,6 +47,16 @@ def compute_statistics(samples: Sequence[Sample], e0: FloatArray) -> Statistics:
         shift=shift,
         scale=np.full(len(e0), _scale(samples, shift)),
         avg_num_neighbors=_avg_num_neighbors(samples),
+    )
+
+
+def subtract(sample: Sample, potential: Potential) -> Sample:
+    """Return a sample with what a potential leaves of its energy and forces."""
+    found = evaluate_graph(potential, sample.graph)
+    return replace(
+        sample,
+        energy=None if sample.energy is None else sample.energy - found.energies.item(),
+        forces=None if sample.forces is None else sample.forces - found.forces,
     )
 
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from pyictp.arguments import examples
 from pyictp.checkpoint import load_checkpoint
 from pyictp.config import Config, ModelConfig, load_config, read_tree, to_dict
 from pyictp.dataset import Sample
 from pyictp.errors import UserError
+from pyictp.extrapolation import add_grade
 from pyictp.model import ICTPModel
 from pyictp.potential import resolve_device
 from pyictp.reports.training import write_training_report
@@ -37,43 +37,6 @@ from pyictp.training.trainer import Outcome, Trainer
 
 logger = logging.getLogger("pyictp")
 REPORT_BATCH_SIZE = 16  # where training.batch_size is null
-
-
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `ictp train`; return its parser."""
-    parser = subparsers.add_parser(
-        "train",
-        description="Train a model as a YAML file says, into the folder training.output: "
-        "weights, log, learning curves and a report. Ctrl-C saves; --resume goes on from there. "
-        "Every key of the file can be replaced on the command line.",
-    )
-    parser.add_argument("config", help="YAML file with the sections model, data and training")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="section.key=value",
-        help="replaces a value of the file, for example training.max_epochs=10",
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="continue the training in training.output"
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the training in training.output"
-    )
-    parser.add_argument(
-        "--finetune",
-        metavar="RUN",
-        help="start from the weights of a run folder or checkpoint; its architecture is kept, "
-        "elements it does not know are added",
-    )
-    examples(
-        parser,
-        "ictp train config.yaml",
-        "ictp train config.yaml --resume training.max_epochs=20",
-        "ictp train config.yaml --finetune run training.output=tuned",
-    )
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -140,6 +103,8 @@ def train(
             trainer.say(text)
     with stop or StopRequest() as request:
         outcome = trainer.run(request)
+    if outcome is not Outcome.SIGNAL and processes.is_first and trainer.folder.best.is_file():
+        add_grade(trainer.folder.best, (sample.graph for sample in data.train))
     if config.training.report and outcome is not Outcome.SIGNAL:
         size = config.training.batch_size or REPORT_BATCH_SIZE
         write_training_report(trainer.folder, data.valid.frames, trainer.device, size)

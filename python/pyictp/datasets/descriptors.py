@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,16 +85,36 @@ def farthest_points(vectors: FloatArray, number: int) -> list[int]:
     if number == 0:
         return []
     centered = _fewer_columns(vectors - vectors.mean(axis=0))
-    norms = np.square(centered).sum(axis=1)  # (K,)
-    chosen = [int(norms.argmin())]
-    nearest = np.full(len(centered), np.inf)  # squared distance to the chosen ones
-    while len(chosen) < number:
-        last = chosen[-1]
-        distances = norms + norms[last] - 2 * centered @ centered[last]
+    first = int(np.square(centered).sum(axis=1).argmin())
+    others = farthest_first(centered, centered[[first]], {first})
+    return [first, *(index for index, _ in islice(others, number - 1))]
+
+
+def farthest_first(
+    vectors: FloatArray, known: FloatArray, without: Collection[int] = ()
+) -> Iterator[tuple[int, float]]:
+    """Yield all vectors by index, each the farthest from known ones and those before it.
+
+    Args:
+        vectors: (K, D), their mean near the origin (distances come from scalar products).
+        known: (M, D), at least one.
+        without: indices that are left out.
+
+    Yields:
+        An index and the distance to the nearest one known before.
+    """
+    norms = np.square(vectors).sum(axis=1)  # (K,)
+    nearest = np.full(len(vectors), np.inf)  # squared distance
+    nearest[list(without)] = -np.inf
+    for point in known:
+        distances = norms + point @ point - 2 * vectors @ point
         nearest = np.minimum(nearest, distances)
-        nearest[last] = -np.inf  # never again, not even among copies of one structure
-        chosen.append(int(nearest.argmax()))
-    return chosen
+    for _ in range(len(vectors) - len(without)):
+        index = int(nearest.argmax())
+        yield index, float(np.sqrt(max(nearest[index], 0.0)))
+        distances = norms + norms[index] - 2 * vectors @ vectors[index]
+        nearest = np.minimum(nearest, distances)
+        nearest[index] = -np.inf  # never again, not even among copies of one structure
 
 
 def _fewer_columns(centered: FloatArray) -> FloatArray:

@@ -14,7 +14,6 @@ from pyictp.datasets.descriptors import farthest_points, structure_vectors
 from pyictp.errors import UserError
 
 PARTS = ("train", "valid", "test")
-METHODS = ("random", "group", "farthest")
 Parts = dict[str, list[int]]  # indices of frames by part
 
 

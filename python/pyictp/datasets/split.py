@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +16,10 @@ import numpy as np
 import yaml
 from ase import Atoms
 
-from pyictp.arguments import examples
 from pyictp.config import DataConfig
 from pyictp.data import Frame
 from pyictp.datasets.loose_virials import read_with_loose_virials
 from pyictp.datasets.parts import (
-    METHODS,
     PARTS,
     Parts,
     is_free_atom,
@@ -30,7 +29,7 @@ from pyictp.datasets.parts import (
     split_sizes,
 )
 from pyictp.errors import UserError
-from pyictp.evaluate import add_data_options, data_config
+from pyictp.evaluate import data_config
 from pyictp.files import atomic_path
 from pyictp.readers import NPZ_NAMES, RawFrame, read_raw
 
@@ -159,16 +158,10 @@ def report(
         free = sum(is_free_atom(items[index].frame) for index in parts[part])
         extra = f", {free} of them free atoms" if free else ""
         lines.append(f"{part:<6}{len(parts[part]):>7} frames  {path}{extra}")
-    used = {index: part for part, indices in parts.items() for index in indices}
-    if len(used) < len(items):
-        lines.append(f"{'unused':<6}{len(items) - len(used):>7} frames")
-    groups = [
-        item.group(key) if key and not is_free_atom(item.frame) else item.frame.group
-        for item in items
-    ]
-    table: dict[str, Counter[str]] = {group: Counter() for group in sorted(set(groups))}
-    for index, group in enumerate(groups):
-        table[group][used.get(index, "unused")] += 1
+    num_unused = len(items) - sum(map(len, parts.values()))
+    if num_unused:
+        lines.append(f"{'unused':<6}{num_unused:>7} frames")
+    table = count_groups(items, parts, key)
     if any(table):
         lines.append("frames by group:")
         names = list(table)[:SHOWN_GROUPS]
@@ -183,6 +176,21 @@ def report(
     return "\n".join(lines)
 
 
+def count_groups(
+    items: Sequence[LabelledFrame], parts: Parts, key: str | None
+) -> dict[str, Counter[str]]:
+    """Return {group: {part: frames}}, "unused" one of the parts; "" is no group."""
+    used = {index: part for part, indices in parts.items() for index in indices}
+    groups = [
+        item.group(key) if key and not is_free_atom(item.frame) else item.frame.group
+        for item in items
+    ]
+    table: dict[str, Counter[str]] = {group: Counter() for group in sorted(set(groups))}
+    for index, group in enumerate(groups):
+        table[group][used.get(index, "unused")] += 1
+    return table
+
+
 def data_section(files: dict[str, Path], config: DataConfig) -> str:
     """Return the lines of a configuration that train on the files."""
     keys = {name: getattr(config, name) for name in ("energy_key", "forces_key", "stress_key")}
@@ -190,46 +198,6 @@ def data_section(files: dict[str, Path], config: DataConfig) -> str:
     section |= {k: value for k, value in keys.items() if value != getattr(DataConfig(), k)}
     lines = yaml.safe_dump(section, sort_keys=False, default_flow_style=None, width=10_000)
     return "data:\n" + "".join(f"  {line}\n" for line in lines.splitlines())
-
-
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `ictp split`; returns its parser."""
-    parser = subparsers.add_parser(
-        "split",
-        description="Write training, validation and test files out of labelled structures, and "
-        "print the data section that trains on them. Frames are drawn at random, by whole groups, "
-        "or as different from one another as there are.",
-    )
-    parser.add_argument(
-        "data", metavar="DATA", nargs="+", help="extended XYZ, ASE database or rMD17 npz"
-    )
-    parser.add_argument("-o", "--output", metavar="FOLDER", required=True, help="where to write")
-    number = {"metavar": "N|FRACTION"}
-    parser.add_argument("--train", **number, help="default: all frames that remain")
-    parser.add_argument("--valid", **number, required=True)
-    parser.add_argument("--test", **number, help="default: no test file")
-    parser.add_argument(
-        "--method",
-        choices=METHODS,
-        default="random",
-        help="random (default); group: whole groups stay together; farthest: training frames as "
-        "different from one another as there are",
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--group-key",
-        metavar="KEY",
-        help="field that names the group, or the word file; default: config_type, else group",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
-    add_data_options(parser)
-    examples(
-        parser,
-        "ictp split data.xyz -o parts --valid 0.1 --test 0.1",
-        "ictp split data.xyz -o few --train 5 --valid 2 --method farthest",
-    )
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -242,4 +210,18 @@ def run(args: argparse.Namespace) -> int:
     files = write_parts(items, parts, Path(args.output), config, args.overwrite)
     print(report(items, parts, files, args.group_key))
     print(f"\nfor the configuration of ictp train:\n{data_section(files, config)}", end="")
+    if args.json:
+        groups = count_groups(items, parts, args.group_key)
+        result = {
+            "data": args.data,
+            "method": args.method,
+            "seed": args.seed,
+            "files": {part: str(path) for part, path in files.items()},
+            "frames": {part: len(indices) for part, indices in parts.items()},
+            "unused": len(items) - sum(map(len, parts.values())),
+            "groups": groups if any(groups) else {},
+        }
+        path = Path(args.json)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=2) + "\n")
     return 0

@@ -16,7 +16,6 @@ from ase import units
 from ase.data import atomic_masses
 from numpy.typing import NDArray
 
-from pyictp.arguments import examples
 from pyictp.data import LABELS, Frame
 from pyictp.datasets import checks as data_checks
 from pyictp.datasets import label_checks
@@ -26,7 +25,7 @@ from pyictp.datasets.label_checks import Check
 from pyictp.datasets.loose_virials import LooseVirial, read_with_loose_virials
 from pyictp.datasets.parts import is_free_atom
 from pyictp.errors import UserError
-from pyictp.evaluate import add_data_options, data_config
+from pyictp.evaluate import data_config
 from pyictp.neighbors import neighbor_pairs
 from pyictp.reports.parity import check_plot_path
 
@@ -216,34 +215,6 @@ def report_checks(checks: Sequence[Check], findings: Sequence[Finding]) -> str:
             lines.append(f"warning, {kind}: and {rest} more (--json FILE lists all)")
     total = f"{len(findings)} warning{'' if len(findings) == 1 else 's'}"
     return "\n".join([*lines, *([""] if lines else []), total])
-
-
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `ictp stats`; returns its parser."""
-    parser = subparsers.add_parser(
-        "stats",
-        description="Print what a data set holds (frames, elements, labels, densities, distances) "
-        "and warn of frames and labels that look wrong. It is worth a look before the first "
-        "training.",
-    )
-    parser.add_argument(
-        "data", metavar="DATA", nargs="+", help="extended XYZ, ASE database or rMD17 npz"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write numbers and warnings to a JSON file")
-    parser.add_argument("--cutoff", type=float, default=5.0, help="of neighbors [A]; default: 5")
-    parser.add_argument(
-        "--plot", metavar="PATH", help="draw distributions: image file, or folder for data.png"
-    )
-    parser.add_argument("--strict", action="store_true", help="exit status 1 if there are warnings")
-    add_data_options(parser)
-    examples(
-        parser,
-        "ictp stats data.xyz",
-        "ictp stats data.xyz --json data.json --plot data.png",
-        "ictp stats data.xyz --strict > data.txt   # status 1 if there are warnings",
-    )
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from pyictp.demo.alloy import ELEMENTS
-from pyictp.demo.analysis import Average
+from pyictp.md.averages import Average
 
 TEACHER_COLOR, ICTP_COLOR = "#4d4d4d", "#d95f02"
 ELEMENT_COLORS = {"Co": "#e7298a", "Ni": "#1b9e77", "Fe": "#d95f02", "Cr": "#7570b3"}
@@ -121,22 +121,23 @@ def radial_distributions(r: np.ndarray, g: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def force_parity(forces: np.ndarray, reference: np.ndarray, types: np.ndarray) -> Figure:
+def force_parity(forces: np.ndarray, reference: np.ndarray, symbols: Sequence[str]) -> Figure:
     """Draw ictp's force components over the teacher's, and the distribution of the differences.
 
     Args:
         forces: (T, N, 3) [eV/A] of ictp.
         reference: (T, N, 3) [eV/A] of the teacher.
-        types: (N,) from 1.
+        symbols: of the N atoms.
     """
     figure = Figure(figsize=(9.0, 3.8), layout="constrained")
     parity, spread = figure.subplots(1, 2)
     shown = slice(None, None, max(1, len(forces) // 10))
     width = 5 * 1000 * float(np.std(forces - reference))
     bins = np.linspace(-width, width, 61)
-    for kind, element in enumerate(ELEMENTS, start=1):
+    for element in ELEMENTS:
         style = {"color": ELEMENT_COLORS[element], "label": element}
-        mine, its = forces[:, types == kind], reference[:, types == kind]
+        chosen = np.array(symbols) == element
+        mine, its = forces[:, chosen], reference[:, chosen]
         parity.plot(its[shown].ravel(), mine[shown].ravel(), ".", ms=2, **style)
         differences = 1000 * (mine - its).ravel()
         spread.hist(differences, bins=bins, histtype="step", density=True, **style)

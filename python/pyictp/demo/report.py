@@ -18,10 +18,11 @@ from ase import Atoms
 from ase.io import read
 
 import pyictp
-from pyictp.demo import alloy, analysis, figures, runs
-from pyictp.demo.analysis import Average
-from pyictp.demo.runs import TIME_STEP, Trajectory
-from pyictp.md.lammps import read_thermo, seconds_per_step
+from pyictp.demo import alloy, figures
+from pyictp.demo.runs import TIME_STEP
+from pyictp.md.analysis import radial_distributions
+from pyictp.md.averages import Average, block_average, energy_drift
+from pyictp.md.lammps import read_frames, read_thermo, seconds_per_step
 from pyictp.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -99,34 +100,53 @@ def read_nve(output: Path, dynamics: Dynamics) -> dict[str, Any]:
         "us_per_atom_step": {},
     }
     num_atoms = 4 * dynamics.nve_repeat**3
-    trajectories: dict[str, Trajectory] = {}
+    frames: dict[str, list[Atoms]] = {}
     for name in NAMES:
         folder = output / "lammps" / f"{name}-nve"
         thermo = read_thermo(folder / "log.lammps")
         times = result["times"][name] = TIME_STEP * thermo["Step"]
         energies = result["energies"][name] = thermo["TotEng"]
-        result["drift"][name] = analysis.energy_drift(times, energies, num_atoms)
+        result["drift"][name] = energy_drift(times, energies, num_atoms)
         result["us_per_atom_step"][name] = 1e6 * seconds_per_step(folder / "log.lammps") / num_atoms
-        trajectory = trajectories[name] = runs.read_dump(folder / "nve.dump")
-        r_max = 0.499 * float(trajectory.boxes.min())
-        result["r"], result["g"][name] = analysis.radial_distribution(
-            trajectory.positions, trajectory.boxes, r_max, RDF_BINS
-        )
+        _, frames[name] = read_frames(folder / "nve.dump")
+        result["r"], result["g"][name] = radial_distribution(frames[name])
     again = output / "lammps" / "teacher-rerun"
-    trajectory, reference = trajectories["ictp"], runs.read_dump(again / "rerun.dump")
+    forces, reference = forces_of(frames["ictp"]), forces_of(read_frames(again / "rerun.dump")[1])
+    symbols = np.array(frames["ictp"][0].get_chemical_symbols())
     energies = read_thermo(output / "lammps" / "ictp-nve" / "log.lammps")["PotEng"]
     teacher_energies = read_thermo(again / "log.lammps")["PotEng"]
-    by_type = analysis.rmse_by_type(trajectory.forces, reference.forces, trajectory.types)
     return result | {
         "num_atoms": num_atoms,
-        "trajectory": trajectory,
+        "frames": frames["ictp"],
+        "forces": forces,
         "reference": reference,
-        "force_rmse": 1000 * analysis.rmse(trajectory.forces, reference.forces),
-        "force_rms": 1000 * analysis.rmse(reference.forces, np.zeros(1)),
-        "by_element": {alloy.ELEMENTS[kind - 1]: 1000 * value for kind, value in by_type.items()},
-        "energy_rmse": 1000 * analysis.rmse(energies, teacher_energies) / num_atoms,
-        "rdf_rmse": analysis.rmse(result["g"]["ictp"], result["g"]["teacher"]),
+        "force_rmse": 1000 * rmse(forces, reference),
+        "force_rms": 1000 * rmse(reference, np.zeros(1)),
+        "by_element": {
+            element: 1000 * rmse(forces[:, symbols == element], reference[:, symbols == element])
+            for element in alloy.ELEMENTS
+        },
+        "energy_rmse": 1000 * rmse(energies, teacher_energies) / num_atoms,
+        "rdf_rmse": rmse(result["g"]["ictp"], result["g"]["teacher"]),
     }
+
+
+def radial_distribution(frames: Sequence[Atoms]) -> tuple[np.ndarray, np.ndarray]:
+    """Return bin centers [A] and g(r) of all pairs, whatever their elements."""
+    alike = [Atoms(["X"] * len(f), f.positions, cell=f.cell, pbc=True) for f in frames]
+    r_max = 0.499 * min(frame.cell.lengths().min() for frame in frames)
+    r, g = radial_distributions(alike, r_max, RDF_BINS)
+    return r, g["X-X"]
+
+
+def forces_of(frames: Sequence[Atoms]) -> np.ndarray:
+    """Return forces (T, N, 3) [eV/A]."""
+    return np.array([frame.get_forces() for frame in frames])
+
+
+def rmse(values: np.ndarray, reference: np.ndarray) -> float:
+    """Return the root mean square difference over all components."""
+    return float(np.sqrt(np.mean((values - reference) ** 2)))
 
 
 def read_npt(output: Path, dynamics: Dynamics) -> dict[str, list[Average]]:
@@ -136,7 +156,7 @@ def read_npt(output: Path, dynamics: Dynamics) -> dict[str, list[Average]]:
         for temperature in dynamics.npt_temperatures:
             log = output / "lammps" / f"{name}-npt-{temperature:.0f}K" / "log.lammps"
             lengths = read_thermo(log)["Lx"] / dynamics.npt_repeat
-            values.setdefault(name, []).append(analysis.block_average(lengths))
+            values.setdefault(name, []).append(block_average(lengths))
     return values
 
 
@@ -197,15 +217,12 @@ def draw(
     output: Path, nve: Mapping[str, Any], npt: Mapping[str, Sequence[Average]], dynamics: Dynamics
 ) -> dict[str, str]:
     """Draw the pictures; returns {name: data URI}, those of training and evaluation included."""
-    trajectory, folder = nve["trajectory"], output / "pictures"
+    last, folder = nve["frames"][-1], output / "pictures"
     folder.mkdir(exist_ok=True)
-    symbols = [alloy.ELEMENTS[kind - 1] for kind in trajectory.types]
-    atoms = Atoms(symbols, positions=trajectory.positions[-1], cell=trajectory.boxes[-1], pbc=True)
+    symbols = last.get_chemical_symbols()
     drawn = {
-        "crystal": figures.crystal(atoms),
-        "forces": figures.force_parity(
-            trajectory.forces, nve["reference"].forces, trajectory.types
-        ),
+        "crystal": figures.crystal(last),
+        "forces": figures.force_parity(nve["forces"], nve["reference"], symbols),
         "drift": figures.energy_drift(nve["times"], nve["energies"], nve["num_atoms"]),
         "rdf": figures.radial_distributions(nve["r"], nve["g"]),
         "lattice": figures.lattice_parameters(dynamics.npt_temperatures, npt),

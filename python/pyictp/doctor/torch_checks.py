@@ -14,11 +14,11 @@ import torch
 from pyictp.config import ModelConfig
 from pyictp.derivatives import evaluate_graph
 from pyictp.doctor.machine import instruction_set
-from pyictp.doctor.python_checks import REINSTALL, TORCH_CHECKS, requirements
+from pyictp.doctor.python_checks import REINSTALL, TORCH_CHECKS
 from pyictp.doctor.results import Result, Status, Subject, run_check
 from pyictp.graph import build_graph
 from pyictp.model import ICTPModel
-from pyictp.native import library_folder, load_operators
+from pyictp.native import check_torch, library_folder, load_operators
 from pyictp.tabulate import tabulate_radial
 
 # Largest deviation of forces from plain torch, relative to the largest force.
@@ -27,12 +27,8 @@ LIMITS = {torch.float64: 1e-10, torch.float32: 1e-4}
 
 def check_version(_: Subject) -> Result:
     """Compare PyTorch with the one that the operators were built with."""
-    from packaging.specifiers import SpecifierSet
-
-    wanted = requirements("")["torch"]
-    text = f"{torch.__version__}, operators built with {wanted.removeprefix('==')}"
-    if str(torch.__version__) not in SpecifierSet(wanted):
-        return Result("PyTorch", Status.PROBLEM, text, REINSTALL)
+    check_torch(torch.__version__)
+    text = f"{torch.__version__}, fits the operators"
     if not torch._C._GLIBCXX_USE_CXX11_ABI:
         text += "; it has the C++ ABI of before 2011, the operators that of after"
         return Result("PyTorch", Status.PROBLEM, text, "take a PyTorch of the Python package index")

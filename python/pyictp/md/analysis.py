@@ -35,7 +35,7 @@ def widths(cell: np.ndarray) -> np.ndarray:
 
 
 def radial_distributions(
-    frames: Sequence[Atoms], r_max: float | None = None
+    frames: Sequence[Atoms], r_max: float | None = None, num_bins: int | None = None
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return bin centers and g(r) of every pair of elements, averaged over frames.
 
@@ -44,6 +44,7 @@ def radial_distributions(
     Args:
         frames: periodic in all directions, all with the same atoms.
         r_max: [A]; None: half the narrowest cell.
+        num_bins: between 0 and r_max; None: about BIN_WIDTH each.
 
     Returns:
         r (B,) [A] and {"H-O": g (B,)}, dimensionless; a lone atom has no pair with itself.
@@ -55,7 +56,7 @@ def radial_distributions(
     density = len(first) / first.get_volume()
     pairs_per_frame = len(first) * density * 4 / 3 * np.pi * r_max**3
     stride = int(np.ceil(len(frames) * pairs_per_frame / MOST_PAIRS)) or 1
-    num_bins = max(1, round(r_max / BIN_WIDTH))
+    num_bins = num_bins or max(1, round(r_max / BIN_WIDTH))
     edges = np.linspace(0.0, r_max, num_bins + 1)
     sums = np.zeros((len(elements), len(elements), num_bins))
     for frame in frames[::stride]:

@@ -11,52 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pyictp.arguments import examples, is_quiet
+from pyictp.arguments import is_quiet
 from pyictp.errors import UserError
 from pyictp.files import atomic_path, writing
-from pyictp.md.settings import COUPLINGS, ENSEMBLES, Settings, number, resolve
+from pyictp.md.settings import Settings, resolve
 
 DECK, DATA, MODEL = "in.lammps", "structure.data", "model.pt"
-
-
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `ictp md`; returns its parser."""
-    parser = subparsers.add_parser(
-        "md",
-        help="molecular dynamics in LAMMPS: deck, run, numbers, pictures",
-        description="Run a structure in LAMMPS with a model. The folder gets a deck to change and "
-        "run again, log, trajectory, summary.json and pictures.",
-    )
-    examples(
-        parser,
-        "ictp md water.xyz model.pt --temperature 300 --time 10 --processes 4 -o water",
-        "ictp md crystal.cif run --ensemble npt --repeat 3 3 3 -o crystal",
-        "ictp md molecule.xyz model.pt --ensemble minimize -o relaxed",
-    )
-    add = parser.add_argument
-    add("structure", metavar="STRUCTURE", help="any file ASE reads; FILE@0 for its first frame")
-    add("model", metavar="MODEL", help="exported file, or a training folder to export")
-    add("--ensemble", choices=ENSEMBLES, default="nvt", help="default: nvt")
-    positive, count = number(float, 0, above=True), number(int, 1)
-    add("--temperature", metavar="K", type=positive, default=300.0, help="default: 300")
-    add("--to-temperature", metavar="K", type=positive, help="where anneal ends")
-    add("--pressure", metavar="BAR", type=float, help="of npt (default: 0), possible for anneal")
-    add("--coupling", choices=COUPLINGS, help="how a pressure acts on the cell (default: iso)")
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--time", metavar="PS", type=positive, help="default: 1")
-    length.add_argument("--steps", metavar="N", type=count, help="of minimize: 1000 at most")
-    add("--timestep", metavar="FS", type=positive, help="default: 1, with hydrogen 0.5")
-    add("--repeat", metavar="N", type=count, nargs=3, default=(1, 1, 1), help="copies of the cell")
-    add("--seed", metavar="N", type=count, default=1, help="of the velocities (default: 1)")
-    add("--processes", metavar="N", type=count, default=1, help="of MPI (default: 1)")
-    add("--thermo", metavar="N", type=count, help="steps between rows of the log (default: 500)")
-    add("--every", metavar="N", type=count, help="steps between frames (default: 500 frames)")
-    add("-o", "--output", metavar="FOLDER", type=Path, default=Path("md"), help="default: md")
-    add("--overwrite", action="store_true", help="replace a run that is in the folder")
-    add("--no-run", action="store_true", help="write the deck and what it reads, run nothing")
-    add("--lmp", metavar="PROGRAM", help="LAMMPS to run (default: the installed lmp)")
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -103,11 +63,13 @@ def _place_model(model: str, target: Path) -> str:
     """Put the exported file into the folder; return where it came from."""
     from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
     from pyictp.export import export_model
+    from pyictp.extrapolation import grade_of
 
     source = resolve_path(model)
     if not is_exported(source):
         payload = load_checkpoint(source)
-        export_model(build_model(payload), target, provenance=payload.get("provenance"))
+        provenance, grade = payload.get("provenance"), grade_of(payload)
+        export_model(build_model(payload), target, provenance=provenance, grade=grade)
         return f"{source}, exported to '{target}' (float32)"
     if not (target.exists() and target.samefile(source)):
         with atomic_path(target) as temporary:
@@ -137,9 +99,9 @@ def _prepare(folder: Path, overwrite: bool) -> None:
 
 def _run_lammps(command: list[str], folder: Path, settings: Settings) -> bool:
     """Run the deck with a progress bar; return whether Ctrl-C ended it."""
-    from pyictp.demo.console import Counter
     from pyictp.md.lammps import watch
     from pyictp.native import plugin_path
+    from pyictp.progress import Counter
 
     words = [*command, "-in", DECK, "-nocite"]
     if "LAMMPS_PLUGIN_PATH" not in os.environ:

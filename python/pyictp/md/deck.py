@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jinja2
 
@@ -28,21 +29,37 @@ def render(settings: Settings, elements: Sequence[str], boundary: str, structure
         boundary: the words after `boundary`.
         structure: where the atoms come from, for a comment.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pyictp.md"),
+    values = deck_values(settings, elements, boundary, structure)
+    return templates("pyictp.md").get_template("in.lammps.j2").render(values)
+
+
+def templates(*packages: str) -> jinja2.Environment:
+    """Return what renders the templates of some packages."""
+    return jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(package) for package in packages]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("in.lammps.j2").render(
-        title=TITLES[settings.ensemble],
-        version=__version__,
-        run=settings,
-        elements=" ".join(elements),
-        types=", ".join(f"{kind} {element}" for kind, element in enumerate(elements, start=1)),
-        boundary=boundary,
-        structure=structure,
-        thermostat=THERMOSTAT,
-        barostat=BAROSTAT,
-    )
+
+
+def deck_values(
+    settings: Settings, elements: Sequence[str], boundary: str, structure: str
+) -> dict[str, Any]:
+    """Return what the template calls by name; arguments as `render`."""
+    return {
+        "title": TITLES[settings.ensemble],
+        "command": "ictp md",
+        "where": "all it reads is in this folder.",
+        "version": __version__,
+        "run": settings,
+        "columns": settings.columns,
+        "model": "model.pt",
+        "elements": " ".join(elements),
+        "types": ", ".join(f"{kind} {element}" for kind, element in enumerate(elements, start=1)),
+        "boundary": boundary,
+        "structure": structure,
+        "thermostat": THERMOSTAT,
+        "barostat": BAROSTAT,
+    }

@@ -13,8 +13,8 @@ import numpy as np
 from ase import Atoms
 from ase.io import write
 
-from pyictp.demo.analysis import block_average, energy_drift
 from pyictp.md import analysis, pictures
+from pyictp.md.averages import block_average, energy_drift
 from pyictp.md.lammps import read_frames, read_thermo
 from pyictp.md.settings import Settings
 from pyictp.md.structure import Placed

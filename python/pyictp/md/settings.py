@@ -4,17 +4,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from pyictp.errors import UserError
 
-ENSEMBLES = ("nve", "nvt", "npt", "minimize", "anneal")
-COUPLINGS = ("iso", "aniso", "tri")
 NUM_ROWS = 500  # of the log, and frames of the trajectory, unless the user says otherwise
 MOST_POSITIONS = 5_000_000  # in the trajectory, unless the user says otherwise
 DEFAULT_TIME = 1.0  # ps
@@ -128,17 +124,3 @@ def _check(args: argparse.Namespace, atoms: Atoms) -> None:
         )
     if any(count > 1 and not p for count, p in zip(args.repeat, atoms.pbc, strict=True)):
         raise UserError("--repeat: expected 1 along directions in which nothing is periodic")
-
-
-def number(kind: type, least: float, above: bool = False) -> Callable[[str], Any]:
-    """Return a reader of option values: numbers from (or above) `least`, not infinite."""
-
-    def parse(text: str) -> Any:
-        value = kind(text)
-        if not (value > least if above else value >= least) or value == float("inf"):
-            relation = "above" if above else "of at least"
-            raise argparse.ArgumentTypeError(f"expected a number {relation} {least:g}, got {text}")
-        return value
-
-    parse.__name__ = {int: "whole number", float: "number"}[kind]
-    return parse

@@ -18,6 +18,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from pyictp.reports.calibration import Spread, draw_spread, spreads
 from pyictp.reports.parity import FloatArray, Panel, Parity, draw_panel, parity_panels
 from pyictp.reports.plots import Curve, Rows, draw_curve, present_curves
 
@@ -179,6 +180,20 @@ def _histogram(title: str, unit: str, errors: Mapping[str, FloatArray]) -> Pictu
         which = "the error" if beyond == 1 else f"the {beyond} errors"
         caption = f"The outermost bins also hold {which} beyond." if beyond else ""
         return _picture(figure, title, caption)
+
+
+def uncertainty_plots(parity: Parity) -> list[Picture]:
+    """Return force errors over deviations and grades, where a file tells them."""
+    return [_uncertainty_plot(spread) for spread in spreads(parity)]
+
+
+def _uncertainty_plot(spread: Spread) -> Picture:
+    with _drawing() as (figure, axes):
+        draw_spread(axes, spread)
+        _plain_log_ticks(axes.xaxis)
+        _plain_log_ticks(axes.yaxis)
+        caption = f"{len(spread.values)} atoms; lines: bins of equal numbers of them."
+        return _picture(figure, spread.title, caption)
 
 
 def _legend(axes: Axes, number: int) -> None:

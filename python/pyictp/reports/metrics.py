@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ase.units import GPa
 
+from pyictp.reports.calibration import calibration
 from pyictp.reports.parity import NINE, FloatArray, IntArray, Parity
 
 METRICS = (  # JSON key, what it is called on the screen, unit
@@ -64,6 +65,7 @@ def metrics(parity: Parity) -> dict[str, Any]:
         "per_composition": sums.by([s.composition for s in parity.structures]),
         "by_force_magnitude": by_force_magnitude(parity.forces),
         "worst_frames": worst_frames(parity, sums),
+        "uncertainty": calibration(parity),
     }
 
 

@@ -17,7 +17,13 @@ from pyictp.files import atomic_path
 from pyictp.info import describe
 from pyictp.reports import figures as report_figures
 from pyictp.reports.parity import Parity
-from pyictp.reports.tables import breakdown_tables, headline_table, number, worst_tables
+from pyictp.reports.tables import (
+    breakdown_tables,
+    headline_table,
+    number,
+    uncertainty_table,
+    worst_tables,
+)
 from pyictp.training.run_folder import RunFolder
 
 CARDS = (  # JSON key, unit, name
@@ -147,6 +153,8 @@ def _contents(subject: Subject, parity: Parity, result: Mapping[str, Any]) -> di
         "breakdowns": breakdown_tables(result),
         "magnitude": report_figures.force_magnitude(result["by_force_magnitude"]),
         "has_tail_bin": len(result["by_force_magnitude"]) > 10,
+        "uncertainty": uncertainty_table(result),
+        "spreads": report_figures.uncertainty_plots(parity),
         "worst": worst_tables(result),
         "learning": report_figures.learning_curves(folder.read_rows()) if folder else [],
         "commands": subject.commands,

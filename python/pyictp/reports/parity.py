@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,10 @@ class Parity:
     stresses: FloatArray  # (L, 6, 2) Voigt xx yy zz yz xz xy [eV/A^3]
     stress_structures: IntArray  # (L,) index into structures
     structures: tuple[Structure, ...]
+    # what a model file tells of its uncertainty, None if it cannot:
+    energy_deviations: FloatArray | None = None  # (K,) [eV]
+    force_deviations: FloatArray | None = None  # (M,) [eV/A] sqrt(mean over models |F - <F>|^2)
+    grades: FloatArray | None = None  # (M,)
 
     @property
     def num_structures(self) -> int:
@@ -70,7 +75,8 @@ def check_plot_path(path: Path) -> None:
 def plot_parity(parity: Parity, path: Path) -> Path:
     """Draw one panel per quantity that has labels; returns the file written.
 
-    Energies are per atom and relative to the mean label, forces are coloured by element.
+    Energies are per atom and relative to the mean label, forces are coloured by element. Where a
+    file tells its uncertainty, force errors over it follow.
 
     Args:
         parity: labels and predictions.
@@ -79,15 +85,18 @@ def plot_parity(parity: Parity, path: Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from pyictp.reports.calibration import draw_spread, spreads
+
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         path.mkdir(parents=True, exist_ok=True)
         path = path / "parity.png"
-    panels = list(parity_panels(parity).values())
-    figure = Figure(figsize=(4 * len(panels), 4), layout="constrained")
+    drawings = [partial(draw_panel, panel=panel) for panel in parity_panels(parity).values()]
+    drawings += [partial(draw_spread, spread=spread) for spread in spreads(parity)]
+    figure = Figure(figsize=(4 * len(drawings), 4), layout="constrained")
     FigureCanvasAgg(figure)
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, panel in zip(all_axes, panels, strict=True):
-        draw_panel(axes, panel)
+    all_axes = figure.subplots(1, len(drawings), squeeze=False)[0]
+    for axes, draw in zip(all_axes, drawings, strict=True):
+        draw(axes)
     figure.savefig(path, dpi=150)
     return path
 

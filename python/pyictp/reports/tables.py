@@ -40,6 +40,21 @@ BREAKDOWNS = (  # JSON key, title, first heading
     ("per_group", "Errors by group", "group"),
     ("per_composition", "Errors by composition", "composition"),
 )
+UNCERTAINTY_ROWS = (  # JSON key, name
+    ("force_deviation", "deviation of forces"),
+    ("energy_deviation", "deviation of energies"),
+    ("grade", "grade"),
+)
+UNCERTAINTY_COLUMNS = (  # JSON key, heading, unit
+    ("rank_correlation", "rank correlation", ""),
+    ("rank_correlation_frames", "largest of a frame", ""),
+    ("percent_within_1", "within 1", "%"),
+    ("percent_within_2", "within 2", "%"),
+    ("factor", "factor", ""),
+    ("percent_within_1_scaled", "within 1 × factor", "%"),
+    ("percent_within_2_scaled", "within 2 × factor", "%"),
+    ("percent_above_1", "above 1", "% of atoms"),
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,19 @@ def _breakdown(title: str, heading: str, values: Mapping[str, Mapping[str, Any]]
         bars=[round(100 * (row[ranking] or 0.0) / longest) for _, row in shown],
         note=note,
     )
+
+
+def uncertainty_table(result: Mapping[str, Any]) -> Table | None:
+    """Return how well deviations and grades tell errors, None if the model file has neither."""
+    found = result["uncertainty"]
+    keys = [key for key, _, _ in UNCERTAINTY_COLUMNS]
+    rows = [
+        [name, *(number(found[key].get(k)) for k in keys)]
+        for key, name in UNCERTAINTY_ROWS
+        if key in found
+    ]
+    heads = [Head(""), *(Head(name, unit) for _, name, unit in UNCERTAINTY_COLUMNS)]
+    return Table("Uncertainty", heads, rows) if rows else None
 
 
 def worst_tables(result: Mapping[str, Any]) -> list[Table]:

@@ -9,11 +9,9 @@ import logging
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from pyictp.arguments import examples
 from pyictp.checkpoint import load_checkpoint
 from pyictp.config import Config, load_config
 from pyictp.data import Frame
@@ -27,31 +25,6 @@ from pyictp.training.prepare import read_split
 from pyictp.training.run_folder import RunFolder
 
 logger = logging.getLogger("pyictp")
-
-
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `ictp report`; returns its parser."""
-    parser = subparsers.add_parser(
-        "report",
-        description="Write one HTML page of a training: learning curves, errors on its validation "
-        "frames or on other labelled structures, the configuration. The numbers go to a JSON file "
-        "beside it.",
-    )
-    parser.add_argument("run_folder", metavar="RUN", help="training folder")
-    parser.add_argument(
-        "data",
-        metavar="DATA",
-        nargs="*",
-        help="labelled structures, fields as in the training; default: its validation frames",
-    )
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", help="HTML file, with a JSON file; default: RUN/report"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>")
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N")
-    examples(parser, "ictp report run", "ictp report run test.xyz -o test.html")
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -41,13 +41,14 @@ def check_resume(config: Config, checkpoint: Mapping[str, Any]) -> ModelConfig:
     """
     if "training_state" not in checkpoint:
         raise UserError("this checkpoint holds no training state: resume needs a last.pt")
-    given, former = to_dict(config), checkpoint["config"]
+    given, former, defaults = to_dict(config), checkpoint["config"], to_dict(Config())
     resolved = checkpoint["model_config"]
     for section, values in given.items():
         for key, value in values.items():
             if section == "training" and key in FREE_KEYS:
                 continue
-            known = [former[section].get(key)]
+            # a key that is newer than the checkpoint had its default
+            known = [former[section].get(key, defaults[section][key])]
             known += [resolved.get(key)] if section == "model" else []
             if not any(_same(value, other) for other in known):
                 raise UserError(
@@ -84,7 +85,7 @@ def check_finetune(given: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> M
     Raises:
         UserError: a key says something else than the checkpoint.
     """
-    resolved = dict(checkpoint["model_config"])
+    resolved = to_dict(ModelConfig()) | checkpoint["model_config"]
     known, elements = resolved["elements"], given.get("elements") or []
     if isinstance(elements, (list, tuple)) and list(elements[: len(known)]) == list(known):
         resolved["elements"] = list(elements)

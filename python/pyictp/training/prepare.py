@@ -13,7 +13,8 @@ from pyictp.data import Frame, draw_frames, read_frames, split_frames
 from pyictp.dataset import GraphDataset, elements_of
 from pyictp.errors import UserError
 from pyictp.sources import LABELS, NO_WEIGHTING, as_data_file
-from pyictp.statistics import Statistics, compute_statistics, isolated_energies
+from pyictp.statistics import Statistics, compute_statistics, isolated_energies, subtract
+from pyictp.zbl import ZBLRepulsion
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,12 @@ def prepare_data(
     if len(known) < len(elements):
         new = elements[len(known) :]
         e0[len(known) :] = isolated_energies(data.isolated_atoms, new, data, lone)
-    r_cut = config.model.r_cut
+    r_cut, reach = config.model.r_cut, config.model.zbl_reach
+    repulsion = ZBLRepulsion(elements, r_cut, reach) if config.model.zbl else None
     train_set = GraphDataset(train, elements, r_cut, progress, "training graphs")
     valid_set = GraphDataset(valid, elements, r_cut, progress, "validation graphs")
-    return TrainingData(train_set, valid_set, elements, compute_statistics(train_set, e0))
+    learned = [subtract(s, repulsion) for s in train_set] if repulsion else train_set
+    return TrainingData(train_set, valid_set, elements, compute_statistics(learned, e0))
 
 
 def read_split(config: Config) -> tuple[list[Frame], list[Frame], list[Frame]]:

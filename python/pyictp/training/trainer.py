@@ -19,6 +19,7 @@ from pyictp.config import TrainConfig
 from pyictp.data import Frame
 from pyictp.derivatives import evaluate_graph
 from pyictp.errors import UserError
+from pyictp.progress import Progress
 from pyictp.reports.plots import plot_learning_curve
 from pyictp.training.batches import Batch, BatchPlan
 from pyictp.training.divergence import Diverged, LossWatch, describe, save_failed
@@ -27,7 +28,6 @@ from pyictp.training.loss import ErrorSums, LossWeights, describe_errors, square
 from pyictp.training.optimisation import Schedule, WeightAverage, make_optimizer
 from pyictp.training.parallel import SINGLE, Processes
 from pyictp.training.position import Clock, Outcome, Position
-from pyictp.training.progress import Progress
 from pyictp.training.run_folder import FAILED, RunFolder
 
 PICTURE_INTERVAL = 300.0  # s between two drawings of the learning curve

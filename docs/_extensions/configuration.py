@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""The reference of all configuration keys, from the dataclasses and the comments beside them."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import io
+import re
+import textwrap
+import tokenize
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from pyictp.config import Config
+from pyictp.config_reader import to_dict
+from pyictp.sources import DataFile
+from pyictp.training_config import PUBLISHED
+
+UNIT = re.compile(r"^\[([^\]]+)\] *")  # how a comment begins that names a unit
+TYPE_NAMES = {str: "text", float: "number", int: "integer", bool: "true, false"}
+
+
+def configuration_page() -> str:
+    """Return a table for each section, as Markdown."""
+    kinds = typing.get_type_hints(Config)
+    parts = [part for name, kind in kinds.items() for part in section(name, kind)]
+    parts += section("An entry of data.train or data.valid", DataFile)
+    changes = "\n".join(f"{key}: {as_yaml(value)}" for key, value in PUBLISHED.items())
+    parts += ["## recipe: published", "The keys that are not set become"]
+    return "\n\n".join([*parts, f"```yaml\n{changes}\n```"])
+
+
+def section(title: str, kind: type) -> tuple[str, str, str]:
+    """Return heading, first paragraph of the docstring, and the table of all keys."""
+    summary = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0]
+    comments, hints = comments_of(kind), typing.get_type_hints(kind)
+    lines = ["| key | type | default | unit | |", "|---|---|---|---|---|"]
+    for field in dataclasses.fields(kind):
+        comment = comments[field.name]
+        unit = UNIT.match(comment)
+        meaning = re.sub(r"\bNone\b", "null", UNIT.sub("", comment))
+        default = f"`{as_yaml(to_plain(field))}`"
+        name = type_name(hints[field.name])
+        cells = (f"`{field.name}`", name, default, unit[1] if unit else "", meaning)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return f"## {title}", summary, "\n".join(lines)
+
+
+def to_plain(field: dataclasses.Field) -> Any:
+    """Return a default as a value that YAML knows."""
+    holder = dataclasses.make_dataclass("Holder", [("value", Any, field.default)])
+    return to_dict(holder())["value"]
+
+
+def as_yaml(value: Any) -> str:
+    """Return a value as one would write it in a configuration."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=1000)
+    return text.removesuffix("...\n").strip()
+
+
+def type_name(hint: Any) -> str:
+    """Return an annotation in words."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(type_name(argument) for argument in arguments)
+    if origin is tuple:
+        return f"list of {type_name(arguments[0])}"
+    if origin is Mapping:
+        return f"{type_name(arguments[0])}: {type_name(arguments[1])}"
+    if dataclasses.is_dataclass(hint):
+        return "entry"
+    return "null" if hint is type(None) else TYPE_NAMES[hint]
+
+
+def comments_of(kind: type) -> dict[str, str]:
+    """Return the comment of every field of a dataclass, empty where there is none.
+
+    It stands at the end of the field's lines and may go on below; a paragraph of its own, which
+    begins with a capital letter, belongs to the field that follows, and comes after its comment.
+    """
+    source = textwrap.dedent(inspect.getsource(kind))
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {t.start[0]: t for t in tokens if t.type == tokenize.COMMENT}
+    (tree,) = ast.parse(source).body
+    fields = [node for node in tree.body if isinstance(node, ast.AnnAssign)]
+    found: dict[str, list[str]] = {}
+    before, line = [], fields[0].lineno - 1  # the comment of the field above, and its last line
+    for field in fields:
+        between = text_of(comments, range(line + 1, field.lineno))
+        line = field.end_lineno
+        own = text_of(comments, range(field.lineno, line + 1))
+        if between and between[0][0].isupper():
+            own = [f"{' '.join(own)}.", *between] if own else between
+        else:
+            before += between
+        found[field.target.id] = before = own
+    return {key: " ".join(words) for key, words in found.items()}
+
+
+def text_of(comments: Mapping[int, tokenize.TokenInfo], lines: range) -> list[str]:
+    """Return what comments on some lines say."""
+    return [comments[line].string.lstrip("# ") for line in lines if line in comments]

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "pair_ictp.h"
+
+#include "pair_ictp_impl.h"
+
+#include "atom.h"
+#include "comm.h"
+#include "error.h"
+#include "update.h"
+
+#include <mpi.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+using namespace LAMMPS_NS;
+
+/* ----------------------------------------------------------------------
+   every N steps as pair_style says, at the first step, and when fix pair has asked
+------------------------------------------------------------------------- */
+
+bool PairICTP::uncertainty_due() const
+{
+  if (impl->deviation_flag || impl->grade_flag)
+    return true;
+  if (impl->uncertainty_every == 0)
+    return false;
+  return !impl->sampled || update->ntimestep % impl->uncertainty_every == 0;
+}
+
+/// A file that cannot say what is asked for.
+void PairICTP::check_uncertainty(bool deviations, bool grades) const
+{
+  if (deviations && impl->model->num_models() < 2)
+    error->all(FLERR,
+               "Pair style ictp: a force deviation needs the models of several trainings in one "
+               "file: ictp export run1 run2 ... -o ensemble.pt");
+  if (grades && !impl->model->has_grades())
+    error->all(FLERR,
+               "Pair style ictp: the model file has no extrapolation grade: export it again, from "
+               "a training that ended or with --training-data");
+}
+
+/* ----------------------------------------------------------------------
+   all models on the graph of this step; what drives the run has been evaluated, with grades if it
+   is the first model
+------------------------------------------------------------------------- */
+
+void PairICTP::sample_uncertainty()
+{
+  const double start = ictp::now();
+  const ictp::ModelTimings timings = impl->model->timings();
+  const double scatter_seconds = impl->scatter_seconds;
+  const ictp::Graph &graph = impl->builder->graph();
+  ictp::Halo *halo = comm->nprocs > 1 ? &impl->halo : nullptr;
+  impl->uncertainty.begin(graph);
+  for (int member = 0; member < impl->model->num_models(); ++member) {
+    if (member != impl->driver())
+      evaluate("", member, true);
+    impl->uncertainty.add(graph, impl->result, halo);
+  }
+  reduce_uncertainty();
+  impl->sampled = true;
+  impl->model->timings() = timings;
+  impl->scatter_seconds = scatter_seconds;
+  impl->uncertainty_seconds += ictp::now() - start;
+}
+
+/// Per atom to arrays in LAMMPS' order, over all atoms to the vector of compute pair.
+void PairICTP::reduce_uncertainty()
+{
+  const ictp::Graph &graph = impl->builder->graph();
+  const double unit = impl->energy_unit;
+  const std::vector<double> deviations = impl->uncertainty.force_deviations();
+  const std::vector<double> &grades = impl->uncertainty.grades();
+  impl->atom_deviations.assign(atom->nmax, 0.0);
+  impl->atom_grades.assign(atom->nmax, 0.0);
+
+  double largest[2] = {0.0, 0.0};                                            // deviation, grade
+  std::vector<double> sums = {0.0, static_cast<double>(graph.num_local)};    // deviations, atoms
+  for (int64_t node = 0; node < graph.num_local; ++node) {
+    const double deviation = unit * deviations[node];
+    impl->atom_deviations[graph.node_atoms[node]] = deviation;
+    impl->atom_grades[graph.node_atoms[node]] = grades[node];
+    largest[0] = std::max(largest[0], deviation);
+    largest[1] = std::max(largest[1], grades[node]);
+    sums[0] += deviation;
+  }
+  sums.insert(sums.end(), impl->uncertainty.energies().begin(), impl->uncertainty.energies().end());
+  MPI_Allreduce(MPI_IN_PLACE, largest, 2, MPI_DOUBLE, MPI_MAX, world);
+  MPI_Allreduce(MPI_IN_PLACE, sums.data(), static_cast<int>(sums.size()), MPI_DOUBLE, MPI_SUM,
+                world);
+
+  const double num_atoms = std::max(sums[1], 1.0);
+  double mean = 0.0, squares = 0.0;
+  for (size_t k = 2; k < sums.size(); ++k) mean += sums[k] / static_cast<double>(sums.size() - 2);
+  for (size_t k = 2; k < sums.size(); ++k) squares += (sums[k] - mean) * (sums[k] - mean);
+  const double spread = std::sqrt(squares / static_cast<double>(sums.size() - 2));
+
+  // compute pair adds up over processes
+  const double on_first = comm->me == 0 ? 1.0 : 0.0;
+  impl->totals = {on_first * largest[0], on_first * sums[0] / num_atoms,
+                  on_first * unit * spread / num_atoms, on_first * largest[1]};
+}

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: MIT
+"""Many labels: worker processes that may fail, crash or hang, one file for every structure done."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.io import read, write
+
+from pyictp.errors import UserError
+from pyictp.explore.settings import LabellerConfig
+from pyictp.files import atomic_path
+
+PATIENCE = 10.0  # s that a worker has to end, with the programs it runs
+
+
+def label_structures(
+    structures: Sequence[Atoms],
+    settings: LabellerConfig,
+    folder: Path,
+    progress: Callable[[], None] | None = None,
+) -> tuple[list[Atoms], list[tuple[int, str]]]:
+    """Return the labelled structures, and number and reason of those that could not be.
+
+    What `folder` holds of an earlier call is not labelled again, so a killed one goes on.
+
+    Args:
+        structures: to label, the same at every call with this folder.
+        settings: of the labeller.
+        folder: gets NNNN.extxyz for each structure, or NNNN.failed with the reason.
+        progress: called after each structure.
+
+    Raises:
+        UserError: the labeller does not start: no such calculator, function or package.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder)
+    todo = [i for i in range(len(structures)) if not any(p.exists() for p in _files(folder, i))]
+    if todo:
+        with _Workers(settings, min(settings.processes, len(todo))) as workers:
+            workers.label({i: structures[i] for i in todo}, folder, progress)
+    labelled, failed = [], []
+    for index in range(len(structures)):
+        done, note = _files(folder, index)
+        if done.exists():
+            labelled.append(read(done))
+        else:
+            failed.append((index, note.read_text().strip()))
+    return labelled, failed
+
+
+def forget_failures(folder: Path) -> None:
+    """Let structures that failed be labelled again."""
+    for note in folder.glob("*.failed"):
+        note.unlink()
+
+
+def _files(folder: Path, index: int) -> tuple[Path, Path]:
+    return folder / f"{index:04}.extxyz", folder / f"{index:04}.failed"
+
+
+def _clear(folder: Path) -> None:
+    """Remove working folders of processes that were killed."""
+    for leftover in folder.glob("*.work.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+class _Workers:
+    """Processes that label, a thread for each; leaving the block ends them and what they run."""
+
+    def __init__(self, settings: LabellerConfig, number: int) -> None:
+        self.settings, self.number = settings, number
+        self.is_leaving = False
+        self.workers: list[_Worker] = []
+        self.own = threading.local()
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_leaving = True
+        for worker in self.workers:
+            worker.end()
+
+    def label(
+        self, structures: dict[int, Atoms], folder: Path, progress: Callable[[], None] | None
+    ) -> None:
+        """Write a file for each structure."""
+        pool = ThreadPoolExecutor(self.number)
+        try:
+            jobs = [pool.submit(self._one, i, atoms, folder) for i, atoms in structures.items()]
+            for job in jobs:
+                job.result()
+                if progress is not None:
+                    progress()
+        except BaseException:
+            self.__exit__()  # so that no thread waits for a worker
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _one(self, index: int, atoms: Atoms, folder: Path) -> None:
+        if self.is_leaving:
+            return
+        worker = getattr(self.own, "worker", None)
+        if worker is None or not worker.is_usable:
+            worker = self.own.worker = _Worker(self.settings)
+            self.workers.append(worker)
+        done, note = _files(folder, index)
+        reason = worker.label(atoms, done)
+        if reason is not None and not self.is_leaving:
+            with atomic_path(note) as temporary:
+                temporary.write_text(reason + "\n")
+
+
+class _Worker:
+    """One process that labels structures one after the other."""
+
+    def __init__(self, settings: LabellerConfig) -> None:
+        self.timeout = None if settings.timeout is None else 60 * settings.timeout
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, settings), daemon=True)
+        with _without_interrupts():
+            self.process.start()
+        theirs.close()
+        self.is_usable = True
+        problem = self._receive(None)
+        if problem is not None:
+            self.end()
+            raise UserError(problem)
+
+    def label(self, atoms: Atoms, target: Path) -> str | None:
+        """Write the labelled structure to a file; return why not, where that failed."""
+        self.connection.send((atoms, target))
+        return self._receive(self.timeout)
+
+    def _receive(self, timeout: float | None) -> str | None:
+        try:
+            if not self.connection.poll(timeout):
+                self.end()
+                return f"no label after {(timeout or 0) / 60:g} minutes (labeller.timeout)"
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join(PATIENCE)
+            status = self.process.exitcode
+            self.is_usable = False
+            return f"the labeller's process ended with status {status}"
+
+    def end(self) -> None:
+        """End the process and what it runs."""
+        self.is_usable = False
+        self.process.terminate()
+        self.process.join(PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Any:
+    """Let a process started inside ignore Ctrl-C: the one that started it ends it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python sets signals in the main thread only; the process does so when it is up
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(1)  # through the programs under way, which end too
+
+
+def _serve(connection: Connection, settings: LabellerConfig) -> None:
+    """Label what comes, until the other side closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+    from pyictp.explore.label import make_labeller
+
+    try:
+        labeller = make_labeller(settings)
+    except UserError as error:
+        connection.send(str(error))
+        return
+    connection.send(None)
+    while True:
+        try:
+            atoms, target = connection.recv()
+        except EOFError:
+            return
+        connection.send(_label(labeller, atoms, target))
+
+
+def _label(labeller: Callable[[Atoms, Path], Atoms], atoms: Atoms, target: Path) -> str | None:
+    folder = target.with_name(f"{target.stem}.work.{os.getpid()}")
+    folder.mkdir()
+    try:
+        labelled = labeller(atoms, folder)
+    except UserError as error:
+        reason = str(error)
+    except Exception as error:  # labellers raise whatever they like, and the loop goes on
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    else:
+        with atomic_path(target) as temporary:
+            write(temporary, labelled, format="extxyz")
+        shutil.rmtree(folder)
+        return None
+    kept = target.with_name(f"{target.stem}_failed")
+    shutil.rmtree(kept, ignore_errors=True)
+    folder.rename(kept)
+    return reason.replace(str(folder), str(kept))

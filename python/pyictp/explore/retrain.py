@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""The committee of a cycle: trained, or trained on from the cycle before, and exported together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pyictp.arguments import logger
+from pyictp.checkpoint import build_model, load_checkpoint
+from pyictp.config import Config, DataConfig, ModelConfig
+from pyictp.explore.settings import ExploreConfig, retraining
+from pyictp.explore.state import Terminated
+from pyictp.export import export_model
+from pyictp.extrapolation import grade_of
+from pyictp.train import train
+from pyictp.training.interrupt import StopRequest
+from pyictp.training.position import Outcome
+from pyictp.training.run_folder import RunFolder
+
+
+def train_member(
+    config: ExploreConfig, member: int, data: tuple[Path, Path], folder: Path, start: Path | None
+) -> dict[str, Any]:
+    """Train one member in its run folder, on from where a killed training stood.
+
+    Args:
+        config: of the loop.
+        member: its number; seeds differ by it.
+        data: training and validation file; the second may be missing, then `data.valid` is it.
+        folder: of the run.
+        start: run folder of the cycle before; None: random weights.
+
+    Returns:
+        Epochs, seconds and the best validation loss.
+
+    Raises:
+        UserError: as `train`.
+        KeyboardInterrupt, Terminated: a signal came; the state is saved.
+    """
+    run = RunFolder(folder)
+    if not _is_finished(run):
+        stop = StopRequest()
+        is_resumed = run.last.exists()
+        with _quietly():
+            _, outcome = train(
+                _member_config(config, member, data, folder, start),
+                resume=is_resumed,
+                overwrite=not is_resumed,
+                finetune=None if is_resumed else start,
+                stop=stop,
+            )
+        if outcome is Outcome.SIGNAL:
+            raise KeyboardInterrupt if stop.exit_code == 130 else Terminated
+    position = load_checkpoint(run.last)["training_state"]["position"]
+    return {
+        "epochs": position["epoch"],
+        "seconds": round(position["seconds"], 1),
+        "best_validation_loss": position["best_loss"],
+    }
+
+
+def _is_finished(run: RunFolder) -> bool:
+    """Return whether the training ended: the grade is the last thing that it writes."""
+    if not (run.best.exists() and run.last.exists()):
+        return False
+    return grade_of(load_checkpoint(run.best)) is not None
+
+
+def _member_config(
+    config: ExploreConfig, member: int, data: tuple[Path, Path], folder: Path, start: Path | None
+) -> Config:
+    settings = config.training if start is None else retraining(config)
+    train_file, valid_file = map(str, data)
+    return Config(
+        # a model to go on from brings architecture, scale and energies of isolated atoms
+        model=config.model if start is None else ModelConfig(),
+        data=DataConfig(
+            train=(train_file,),
+            valid=(valid_file,),
+            allow_missing=config.data.allow_missing,
+            isolated_atoms=config.data.isolated_atoms if start is None else None,
+        ),
+        training=replace(
+            settings, output=str(folder), seed=settings.seed + config.explore.seed + member
+        ),
+    )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Let a training write its log, but print nothing, unless -v asked for messages."""
+    before = logger.level
+    if before > logging.DEBUG:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def export_committee(folders: list[Path], path: Path) -> None:
+    """Write the models of some run folders as one file; grades are those of the first.
+
+    Raises:
+        UserError: as `export_model`.
+    """
+    payloads = [load_checkpoint(folder / "best.pt") for folder in folders]
+    export_model(
+        [build_model(payload) for payload in payloads],
+        path,
+        provenance=[payload["provenance"] for payload in payloads],
+        grade=grade_of(payloads[0]),
+    )

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""What a program shows while it works: a bar, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+LINE_INTERVAL = 10.0  # s, at least, between two lines where there is no terminal
+
+
+class Stages:
+    """Numbers the stages of a program and keeps the time of each."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[None]:
+        """Announce a stage and, after it, its time."""
+        print(f"[{len(self.seconds) + 1}/{self.total}] {title}", flush=True)
+        start = time.monotonic()
+        yield
+        self.seconds[title] = time.monotonic() - start
+        print(f"      done in {self.seconds[title]:.0f} s", flush=True)
+
+
+class Counter:
+    """Counts finished work of a known amount; several threads may advance it."""
+
+    def __init__(self, total: int, unit: str) -> None:
+        self._bar = tqdm(total=total, unit=unit, disable=not sys.stderr.isatty(), leave=False)
+        self._total, self._unit, self._done = total, unit, 0
+        self._last_line = time.monotonic()
+        self._lock = threading.Lock()
+
+    def advance(self, amount: int = 1) -> None:
+        """Add finished work."""
+        with self._lock:
+            self._done += amount
+            self._bar.update(amount)
+            now = time.monotonic()
+            if self._bar.disable and now - self._last_line > LINE_INTERVAL:
+                self._last_line = now
+                percent = 100 * self._done / self._total
+                print(f"      {percent:3.0f} % of {self._total} {self._unit}", flush=True)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.close()
+
+
+class Progress:
+    """A training: epochs, or seconds if time ends it; so the bar shows the time left."""
+
+    def __init__(self, total: float, done: float, in_seconds: bool, is_quiet: bool = False) -> None:
+        """Begin; a quiet one shows nothing."""
+        unit, count = (
+            ("s", "{n:.0f}/{total:.0f}") if in_seconds else ("epoch", "{n:.1f}/{total:.0f}")
+        )
+        self._is_quiet = is_quiet
+        self._is_terminal = sys.stderr.isatty() and not is_quiet
+        self._last_line = -LINE_INTERVAL
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            unit=unit,
+            disable=not self._is_terminal,
+            dynamic_ncols=True,
+            mininterval=0.2,
+            bar_format="{percentage:3.0f}% |{bar:20}| "
+            + count
+            + f" {unit} "
+            + "[{elapsed}<{remaining}]{postfix}",
+        )
+
+    def move_to(self, done: float) -> None:
+        """Show that `done` epochs or seconds lie behind."""
+        self._bar.update(min(done, self._bar.total) - self._bar.n)
+
+    def show(self, text: str) -> None:
+        """Show the newest validation behind the bar, or as a line of its own every few seconds."""
+        if self._is_terminal:
+            self._bar.set_postfix_str(text, refresh=False)
+        elif not self._is_quiet and time.monotonic() - self._last_line > LINE_INTERVAL:
+            self._last_line = time.monotonic()
+            print(text, flush=True)
+
+    def close(self) -> None:
+        """Leave the bar as it is and go to the next line."""
+        self._bar.close()

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""The blocks of commands in README.md and docs/, and who runs each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+LANGUAGES = ("bash", "console", "python", "lammps", "yaml", "indented")  # README.md has the last
+SCRIPTS = ("docs/tutorial.md", "docs/howto/")  # run from the first block to the last: test_pages.py
+# blocks of any page that begin like this change the machine: never run
+INSTALLS = ("make setup", "make demo", "make bench", "pip ", "PIP_", "docker ")
+
+# page, first words of the block, and the test that runs it, or why none does
+ELSEWHERE = (
+    ("README.md", "cmake -S", "tests/cpp/test_source_tree.py"),
+    ("README.md", "pair_style ictp", "tests/lammps/test_documentation.py"),
+    ("docs/install.md", "cmake -S", "tests/cpp/test_source_tree.py"),
+    ("docs/pair_style.md", "", "tests/lammps/test_documentation.py"),
+    ("docs/scaling.md", "comm_style tiled", "tests/lammps/test_documentation.py"),
+    ("docs/training.md", "torchrun", "tests/python/test_parallel_training.py"),
+    ("docs/training.md", "# subtract_d3.py", "tests/lammps/test_dispersion.py"),
+    ("docs/interop.md", "$ python docs/interop/", "tests/python/test_interop_scripts.py"),
+    ("docs/interop.md", "$ ictp import ckpt_100/", "tests/python/test_upstream.py"),
+)
+NOT_RUN = (
+    ("docs/accuracy.md", "ictp train configs/acac.yaml", "an hour, on data that are not shipped"),
+    ("docs/water.md", "ictp train docs/water/train.yaml", "an hour, on data that are not shipped"),
+    ("docs/scaling.md", "python benchmarks/scaling.py", "a benchmark of several minutes"),
+    ("docs/scaling.md", "srun", "needs a cluster; the page says that it has not been run"),
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a page: where it is, its language and its text."""
+
+    page: str  # relative to the project's folder
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        """Return page, line and first words: the name of a test."""
+        return f"{self.page}:{self.line} {self.text.splitlines()[0][:40].strip()}"
+
+    @property
+    def owner(self) -> str | None:
+        """Return the test that runs this block or the reason why none does; None: test_pages.py."""
+        if self.text.startswith(INSTALLS):
+            return "installs, compiles or takes a quarter of an hour"
+        for page, start, owner in ELSEWHERE + NOT_RUN:
+            if self.page == page and self.text.startswith(start):
+                return owner
+        return None
+
+
+def blocks_of(path: Path) -> list[Block]:
+    """Return all blocks of a page but the directives of the site."""
+    page = path.relative_to(ROOT).as_posix()
+    found = []
+    for token in MarkdownIt("commonmark").parse(path.read_text()):
+        if token.type in ("fence", "code_block") and not token.info.startswith("{"):
+            language = "indented" if token.type == "code_block" else token.info.strip()
+            found.append(Block(page, token.map[0] + 1, language, token.content))
+    return found
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+COMMANDS = [block for block in BLOCKS if block.language in LANGUAGES]
+
+
+def blocks_run_by(test: str, *languages: str) -> list[str]:
+    """Return the texts in some languages that a test has to run."""
+    return [b.text for b in COMMANDS if b.owner == test and b.language in languages]

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""The repulsion of nuclei inside an exported file: against pair_style zbl, and in a collision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+from ase.neighborlist import neighbor_list
+from deck import Deck, Structure, pair_lines, run
+from decompositions import TILED, assert_same, cached_runs
+from pyictp import train
+from pyictp.config import Config, DataConfig, ModelConfig, TrainConfig
+from pyictp.derivatives import evaluate_graph
+from pyictp.export import export_model
+from pyictp.graph import build_graph
+from pyictp.model import ICTPModel
+from session import lammps_session
+from structures import STRUCTURES
+
+pytestmark = pytest.mark.lammps
+SMALL = {
+    "num_channels": 4,
+    "l_max_edge": 1,
+    "l_max_hidden": 1,
+    "correlation": 2,
+    "radial_hidden": (8,),
+    "readout_hidden": (8,),
+}
+# far from where LAMMPS' own switch begins, the additive constant of that switch is zero too
+LAMMPS_ZBL = [
+    "pair_style zbl 20 21",
+    *(f"pair_coeff {t} {t} {z} {z}" for t, z in enumerate((73, 23, 74), 1)),
+]
+
+
+def make_model(zbl: bool, scale: float = 1.0) -> ICTPModel:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        elements=("Ta", "V", "W"), r_cut=3.5, avg_num_neighbors=20.0, zbl=zbl, **SMALL
+    )
+    model = ICTPModel(config).double()
+    model.scale.fill_(scale)
+    return model
+
+
+def cluster(positions: list[list[float]], types: list[int]) -> Structure:
+    return Structure(np.array(positions) + 9.0, np.array(types), 18 * np.eye(3), (False,) * 3)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """Return a file whose network says nothing."""
+    path = tmp_path_factory.mktemp("bare") / "model.pt"
+    export_model(make_model(zbl=True, scale=0.0), path, "float64")
+    return path
+
+
+@pytest.mark.parametrize("types", [[1, 1, 1], [2, 2, 2], [1, 2, 3], [3, 2, 1]])
+def test_same_as_pair_style_zbl_below_the_inner_radius(types, bare, tmp_path):
+    # 0.7 to 1.5 A; the smallest inner radius, of V and V, is 1.53 A
+    positions = [[0, 0, 0], [0.7, 0.2, 0], [0.1, -1.08, 0.4]]
+    structure = cluster(positions, types)
+    ours = run(tmp_path / "ours", structure, Deck(pair_lines(bare)))
+    theirs = run(tmp_path / "theirs", structure, Deck(LAMMPS_ZBL))
+    assert theirs.energy > 300
+    assert ours.energy == pytest.approx(theirs.energy, rel=1e-10)
+    largest = np.abs(theirs.forces).max()
+    np.testing.assert_allclose(ours.forces, theirs.forces, atol=1e-10 * largest)
+    np.testing.assert_allclose(ours.virial, theirs.virial, atol=1e-10 * theirs.energy)
+    np.testing.assert_allclose(ours.node_energies, theirs.node_energies, rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_two_atoms_at_a_third_of_an_angstrom(dtype, tmp_path):
+    structure = cluster([[0, 0, 0], [0.3, 0, 0]], [1, 3])
+    answers = [run(tmp_path / "zbl", structure, Deck(LAMMPS_ZBL))]
+    for zbl in (False, True):
+        path = tmp_path / f"{zbl}.pt"
+        export_model(make_model(zbl), path, dtype)
+        answers.append(run(tmp_path / str(zbl), structure, Deck(pair_lines(path))))
+    repulsion, without, both = answers
+    assert repulsion.energy > 20_000
+    assert both.energy - without.energy == pytest.approx(repulsion.energy, rel=1e-10)
+    np.testing.assert_allclose(both.forces - without.forces, repulsion.forces, atol=1e-5)
+    assert both.forces[1, 0] == pytest.approx(-both.forces[0, 0])
+    assert both.forces[1, 0] > 10_000
+
+
+CASES = {"bulk": (), "triclinic": (), "slab": TILED, "cell below the cutoff": ()}
+CASES |= {"lone atom": (), "no atoms": ()}
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    export_model(make_model(zbl=True), folder / "model.pt", "float64")
+    pair = pair_lines(folder / "model.pt")
+    cases = {name: (STRUCTURES[name], Deck(pair, setup=setup)) for name, setup in CASES.items()}
+    return cached_runs(cases, {number: list(CASES) for number in (1, 2, 4)}, folder)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_same_as_python(name, answers):
+    structure, found = STRUCTURES[name], answers(0)[name]
+    arrays = (structure.positions, structure.cell, np.array(structure.pbc), structure.types - 1)
+    with_zbl = evaluate_graph(make_model(True), build_graph(*arrays, 3.5))
+    without = evaluate_graph(make_model(False), build_graph(*arrays, 3.5))
+    gained = (with_zbl.energies - without.energies).item()
+    expected = len(structure.types) if len(with_zbl.edge_gradients) else 0.0  # 1 eV each
+    assert gained >= expected
+    np.testing.assert_allclose(found.node_energies, with_zbl.node_energies, atol=1e-9)
+    np.testing.assert_allclose(found.forces, with_zbl.forces, atol=1e-9)
+    virial = with_zbl.virials[0].numpy()[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+    np.testing.assert_allclose(found.virial, virial, atol=1e-7)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_same_on_any_number_of_processes(processes, name, answers):
+    limits = {"node_energies": 1e-9, "forces": 1e-9, "virial": 1e-7}
+    assert_same(answers(processes)[name], answers(0)[name], limits)
+
+
+COLLISION = """
+units metal
+atom_modify map array
+lattice fcc 3.61
+region box block 0 3 0 3 0 3
+create_box 1 box
+create_atoms 1 box
+mass 1 63.546
+displace_atoms all random 0.02 0.02 0.02 3
+pair_style ictp device cpu
+pair_coeff * * {model} Cu
+neigh_modify delay 0 every 1
+velocity all create 300 7
+group projectile id 38
+velocity projectile set 123.2 123.2 0.0 units box
+fix move all nve
+fix step all dt/reset 1 NULL 0.001 0.01
+"""
+
+
+@pytest.fixture(scope="module")
+def copper(tmp_path_factory):
+    """Return a training on copper close to its lattice, labelled in closed form."""
+    folder, rng, frames = tmp_path_factory.mktemp("copper"), np.random.default_rng(0), []
+    for _ in range(12):
+        atoms = bulk("Cu", cubic=True)
+        atoms.positions += rng.normal(scale=0.1, size=(4, 3))
+        atoms.calc = EMT()
+        values = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+        atoms.calc = SinglePointCalculator(atoms, **values)
+        frames.append(atoms)
+    write(folder / "train.extxyz", frames)
+    data = DataConfig(train=(str(folder / "train.extxyz"),), num_train=10, num_valid=2)
+    training = TrainConfig(
+        output=str(folder / "run"), batch_size=2, max_epochs=10, device="cpu", report=False
+    )
+    return Config(model=ModelConfig(r_cut=3.6, **SMALL), data=data, training=training)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zbl", [False, True])
+def test_an_atom_of_100_ev_hits_a_crystal(zbl, copper, tmp_path):
+    model = replace(copper.model, zbl=zbl)
+    training = replace(copper.training, output=str(tmp_path / "run"))
+    trainer, _ = train.train(replace(copper, model=model, training=training))
+    export_model(trainer.average_model, tmp_path / "model.pt")
+    closest, energies = [], []
+    with lammps_session(tmp_path) as lmp:
+        lmp.commands_list(COLLISION.format(model=tmp_path / "model.pt").strip().splitlines())
+        for _ in range(25):
+            lmp.command("run 10")
+            positions = np.array(lmp.numpy.extract_atom("x")[: lmp.extract_global("nlocal")])
+            atoms = bulk("Cu", a=3.61, cubic=True) * (3, 3, 3)
+            atoms.positions[:] = positions
+            closest.append(neighbor_list("d", atoms, 3.0).min())
+            energies.append(lmp.get_thermo("etotal"))
+    assert np.ptp(energies) < 0.3  # eV: the steps are short enough
+    if zbl:  # head on, 50 eV in the frame of the center of mass: V = 50 eV at 1.26 A
+        assert 1.1 < min(closest) < 1.5
+    else:  # a network near the lattice knows no nuclei: they pass through each other
+        assert min(closest) < 0.4

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""benchmarks/ablations.py and training_step.py: what they are told and what they compare."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from pyictp.config import ModelConfig, load_config
+from pyictp.model import ICTPModel
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import ablations  # noqa: E402
+import training_step  # noqa: E402
+
+
+@pytest.mark.parametrize("name", [name for name in ablations.ABLATIONS if name != "as shipped"])
+def test_every_ablation_changes_the_configuration(name):
+    config = ROOT / "configs" / "acac.yaml"
+    assert load_config(config, ablations.ABLATIONS[name]) != load_config(config)
+
+
+def test_names_with_commas_can_be_chosen(monkeypatch, capsys):
+    names = ["adam, learning rate 0.01", "as shipped"]
+    words = ["ablations.py", "acac.yaml", "data.num_train=8", "--only", names[0]]
+    monkeypatch.setattr(sys, "argv", [*words, "--only", names[1], "--epochs", "2"])
+    args = ablations.parse_arguments()
+    assert (args.only, args.overrides, args.epochs) == (names, ["data.num_train=8"], 2)
+    monkeypatch.setattr(sys, "argv", [*words, "--only", "adam"])
+    with pytest.raises(SystemExit):
+        ablations.parse_arguments()
+    assert "invalid choice: 'adam'" in capsys.readouterr().err
+
+
+def test_optimisers_are_timed_on_the_same_matrices(monkeypatch):
+    config = ModelConfig(("H", "C"), num_channels=8, l_max_edge=1, radial_hidden=(8,))
+    monkeypatch.setattr(training_step, "ICTPModel", lambda _: ICTPModel(config))
+    seen = {}
+
+    def note(kind, parameters, **options):
+        seen[kind.__module__] = sum(parameter.numel() for parameter in parameters)
+        return timed(kind, parameters, **options)
+
+    timed = training_step.optimiser_step
+    monkeypatch.setattr(training_step, "optimiser_step", note)
+    rows = training_step.time_optimisers(8, rounds=1)
+    assert len(seen) == 3
+    assert len(set(seen.values())) == 1
+    assert rows[0]["matrices"] > rows[0]["parameters"]  # one per species in the skip connection
+    assert [row["optimiser_ratio"] > 0 for row in rows] == [True] * 3
