@@ -18,11 +18,12 @@ from typing import Any
 import yaml
 from pyictp.config import Config
 from pyictp.config_reader import to_dict
+from pyictp.explore.settings import ExploreConfig
 from pyictp.sources import DataFile
 from pyictp.training_config import PUBLISHED
 
 UNIT = re.compile(r"^\[([^\]]+)\] *")  # how a comment begins that names a unit
-TYPE_NAMES = {str: "text", float: "number", int: "integer", bool: "true, false"}
+TYPE_NAMES = {str: "text", float: "number", int: "integer", bool: "true, false", Any: "value"}
 
 
 def configuration_page() -> str:
@@ -30,6 +31,9 @@ def configuration_page() -> str:
     kinds = typing.get_type_hints(Config)
     parts = [part for name, kind in kinds.items() for part in section(name, kind)]
     parts += section("An entry of data.train or data.valid", DataFile)
+    further = typing.get_type_hints(ExploreConfig)
+    for name in [name for name in further if name not in kinds and name != "retraining"]:
+        parts += section(f"{name} (of ictp explore)", further[name])
     changes = "\n".join(f"{key}: {as_yaml(value)}" for key, value in PUBLISHED.items())
     parts += ["## recipe: published", "The keys that are not set become"]
     return "\n\n".join([*parts, f"```yaml\n{changes}\n```"])

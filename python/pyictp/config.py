@@ -54,7 +54,7 @@ class ModelConfig:
     readout_hidden: tuple[int, ...] = (16,)  # widths of the last readout's inner layers
     avg_num_neighbors: float | None = None  # divides A; None: measured on the training data
     zbl: bool = False  # add the repulsion of nuclei at short distances
-    zbl_reach: float = 1.0  # where it ends, in sums of the covalent radii of the two elements
+    zbl_reach: float = 0.7  # where it ends, in sums of the covalent radii of the two elements
 
     @property
     def product_channels(self) -> int:

@@ -255,7 +255,9 @@ def run(args: argparse.Namespace) -> int:
     models = [build_model(payload) for payload in payloads]
     grade = grade_of(payloads[0])
     if args.training_data:
-        frames = [frame for file in args.training_data for frame in read_frames(file)]
+        frames = [frame for frame in read_frames(args.training_data) if not frame.is_isolated_atom]
+        if not frames:
+            raise UserError("--training-data: all frames are isolated atoms, expected structures")
         elements, r_cut = models[0].config.elements, models[0].config.r_cut
         grade = fit_grade(models[0], (s.graph for s in GraphDataset(frames, elements, r_cut)))
     deviation = export_model(

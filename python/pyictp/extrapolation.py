@@ -18,7 +18,10 @@ from pyictp.training.batches import pack
 # Directions with less than this part of the variance of the widest one count as that narrow:
 # below are float32's rounding and directions that the training data do not have.
 FLOOR = 1e-6
-UNSEEN = 1e3  # distances of an element that the training data lack are multiplied by this
+UNSEEN = 1e3  # distances are multiplied by this where the training data have no spread to compare
+ROUNDING = (
+    1e-12  # a variance of less than this part of the square of the mean is float32's rounding
+)
 BATCH_EDGES = 20_000
 KEY = "extrapolation"  # in checkpoints
 
@@ -77,10 +80,10 @@ def _fit(features: Tensor, species: Tensor, num_species: int) -> ExtrapolationGr
         center[s] = known.mean(0)
         shifted = known - center[s]
         variances, axes = torch.linalg.eigh(shifted.T @ shifted / len(known))
-        widest = variances[-1].clamp_min(torch.finfo(torch.float64).tiny)
-        white = axes / (variances.clamp_min(0) + FLOOR * widest).sqrt()  # (C, C), axes as columns
-        largest = torch.linalg.vector_norm(shifted @ white, dim=1).max()
-        whitening[s] = white / largest.clamp_min(1.0)  # of one atom, or of equal ones, it is zero
+        if variances[-1] <= ROUNDING * center[s].square().sum():
+            continue  # one atom, or equal ones
+        white = axes / (variances.clamp_min(0) + FLOOR * variances[-1]).sqrt()  # axes as columns
+        whitening[s] = white / torch.linalg.vector_norm(shifted @ white, dim=1).max()
     return ExtrapolationGrade(center, whitening)
 
 

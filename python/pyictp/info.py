@@ -15,7 +15,12 @@ from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve
 def run(args: argparse.Namespace) -> int:
     """Print the description of a model."""
     described = describe(args.model)
-    print(json.dumps(described, indent=1) if args.json else "\n".join(_lines(described)))
+    if args.json:
+        print(json.dumps(described, indent=1))
+        return 0
+    for number, other in enumerate(described.pop("other_models", []), start=2):
+        described[f"model {number} differs in"] = _difference(other, described) or "nothing"
+    print("\n".join(_lines(described)))
     return 0
 
 
@@ -47,13 +52,32 @@ def describe(path: str | Path) -> dict[str, Any]:
     }
 
 
+def _difference(values: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is not as in another description."""
+    found = {}
+    for key, value in values.items():
+        known = first.get(key)
+        both = isinstance(value, Mapping) and isinstance(known, Mapping)
+        if value != known:
+            found[key] = _difference(value, known) if both else value
+    return found
+
+
 def _lines(values: Mapping[str, Any], indent: str = "") -> list[str]:
     lines = []
     for key, value in values.items():
         if isinstance(value, Mapping):
             lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            for number, part in enumerate(value, start=1):
+                text = ", ".join(f"{name} {_short(entry)}" for name, entry in part.items())
+                lines.append(f"{indent}{f'{key} {number}':<22} {text}")
         elif isinstance(value, list):
             lines.append(f"{indent}{key:<22} {' '.join(map(str, value))}")
         else:
             lines.append(f"{indent}{key:<22} {value}")
     return lines
+
+
+def _short(value: Any) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)

@@ -17,10 +17,8 @@ VALUE_TOLERANCE = 1e-6  # largest error of a value, relative to the largest valu
 # the same of slopes: 0.01 meV/A of the forces of a trained molecule; 1e-5 would need a table three
 # times as large, which caches do not hold
 SLOPE_TOLERANCE = 1e-4
-# Where tolerances begin, in shortest edges of the training data. Below them a trained network is
-# what nobody asked for, and often so wild that it alone would decide the size of the table.
-KNOWN = 0.9
-INTERVALS = tuple(base << k for k in range(5, 13) for base in (2, 3))  # 64, 96, 128, 192, ...
+# 64, 80, 96, 112, 128, 160, ...
+INTERVALS = tuple(base << k for k in range(4, 12) for base in (4, 5, 6, 7))
 # Where between two knots cubic Hermite interpolation is worst: values at 1/2, slopes at the others.
 WORST = (0.5 - 12**-0.5, 0.5, 0.5 + 12**-0.5)
 NEAR_ZERO = 1e-5  # [A] where the values at zero are taken: there sin(k r)/r is 0/0
@@ -42,7 +40,9 @@ def tabulate_radial(
     Args:
         model: changed; tables get its dtype.
         exact: the same model in float64, which the tables are made from.
-        shortest_edge: of the training data [A]; 0 if it is not known.
+        shortest_edge: of the training data [A], where tolerances begin; 0 if it is not known.
+            Below it a trained network is what nobody asked for, and often so wild that it alone
+            would decide the size of the table.
 
     Returns:
         Per layer, the table and its errors.
@@ -53,8 +53,8 @@ def tabulate_radial(
     found = []
     for layer, exact_layer in zip(model.layers, exact.layers, strict=True):
         network = nn.Sequential(exact.radial_embedding, exact_layer.interaction.radial)
-        config, r_min = model.config, KNOWN * shortest_edge
-        found.append(fit_table(network, config.r_cut, config.num_channels, r_min))
+        config = model.config
+        found.append(fit_table(network, config.r_cut, config.num_channels, shortest_edge))
         layer.interaction.tabulate(found[-1].table.to(model.node_embedding.dtype))
     model.radial_embedding = EdgeLengths()
     model.tabulated = True

@@ -44,7 +44,8 @@ RANGES = (
     (("num_threads", "early_stopping_patience", "batch_edges", "radial_knots"), 1, math.inf),
     (("divergence_factor",), 2, math.inf),
     (("rollback_factor",), 0.01, 0.99),
-    (("energy_weight", "forces_weight", "stress_weight", "weight_decay"), 0, math.inf),
+    (("energy_weight", "forces_weight", "stress_weight"), 0, math.inf),
+    (("weight_decay", "matrix_decay"), 0, math.inf),
     (("learning_rate", "max_minutes", "max_grad_norm"), TINY, math.inf),
     (("warmup_fraction", "final_fraction", "plateau_factor", "ema_decay"), 0, 1),
 )
@@ -79,6 +80,7 @@ class TrainConfig:
     optimizer: str = "muon"  # muon | adam: Muon (muon.py) on matrices and Adam on the rest, or Adam
     learning_rate: float = 0.03  # the highest
     weight_decay: float = 0.0  # of Adam, added to the gradient
+    matrix_decay: float = 0.001  # of Muon: a step first shrinks matrices by learning rate * this
     amsgrad: bool = False  # of Adam
     max_grad_norm: float | None = None  # None: gradients are not clipped
     schedule: str = "cosine"  # plateau | cosine

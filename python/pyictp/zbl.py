@@ -9,9 +9,9 @@ the covalent radii of the two elements, times a factor. A model adds it to what 
 in training as well, so that the network learns the rest.
 
 Source: J. F. Ziegler, J. P. Biersack, U. Littmark, The Stopping and Range of Ions in Matter, vol. 1
-(Pergamon, 1985), chapter 2, with the digits that LAMMPS' pair_style zbl has. The sum of covalent
-radii (Cordero et al., 2008, as in ASE) as outer radius is the custom of MACE and metatrain, half of
-it as inner radius that of NEP.
+(Pergamon, 1985), chapter 2, with the digits that LAMMPS' pair_style zbl has. Outer radii by the sum
+of covalent radii (Cordero et al., 2008, as in ASE) are the custom of MACE and metatrain (factor 1)
+and NEP (0.6, half of it as inner radius).
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class ZBLRepulsion(ExactModule):
     coefficients: Tensor
     exponents: Tensor
 
-    def __init__(self, elements: Sequence[str], r_cut: float, reach: float = 1.0) -> None:
+    def __init__(self, elements: Sequence[str], r_cut: float, reach: float) -> None:
         """Tabulate the constants of every pair of elements.
 
         Args:

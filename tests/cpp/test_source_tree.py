@@ -45,7 +45,9 @@ def test_plugin_of_a_source_tree_loads(source_tree: Path, root: Path, tmp_path: 
     assert str(source_tree / "src") in (build / "compile_commands.json").read_text()
 
     deck = tmp_path / "in.load"
-    deck.write_text(f"plugin load {build / 'ictpplugin.so'}\nplugin list\npair_style ictp\n")
+    deck.write_text(
+        f"plugin clear\nplugin load {build / 'ictpplugin.so'}\nplugin list\npair_style ictp\n"
+    )
     command = [str(BIN / "lmp"), "-in", str(deck), "-log", "none"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout

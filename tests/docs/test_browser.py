@@ -23,6 +23,8 @@ PROSE = """() => {
   copy.querySelectorAll("pre, code, math").forEach(node => node.remove());
   return copy.textContent;
 }"""
+FONTS = """() => document.fonts.ready.then(
+  fonts => [...fonts].filter(font => font.status === "loaded").map(font => font.family))"""
 FRACTIONS = """() => [...document.querySelectorAll("mfrac")].map(
   ({children}) => [...children].map(part => part.getBoundingClientRect().toJSON()))"""
 
@@ -44,6 +46,7 @@ def browser() -> Iterator[Any]:
 def window(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
     """Return an empty page of the width of a desktop and of a telephone."""
     page = browser.new_page(viewport={"width": request.param, "height": 900})
+    page.set_default_timeout(90_000)
     yield page
     page.close()
 
@@ -55,7 +58,7 @@ def test_page(name: str, window: Any, site: Path, tmp_path: Path) -> None:
     window.on("request", lambda request: asked.append(request.url))
     window.on("console", lambda message: messages.append(message.text))
     window.goto((site / f"{name}.html").as_uri())
-    window.wait_for_load_state("networkidle")
+    window.evaluate(FONTS)
     assert (failed, messages) == ([], [])
     assert all(url.startswith(site.as_uri()) or url.startswith("data:") for url in asked)
     assert any(".css" in url for url in asked)
@@ -78,6 +81,7 @@ def test_page(name: str, window: Any, site: Path, tmp_path: Path) -> None:
 
 def test_formulas_are_drawn(window: Any, site: Path) -> None:
     window.goto((site / "theory.html").as_uri())
+    assert any("STIX Two Math" in family for family in window.evaluate(FONTS))
     formulas = window.query_selector_all("article math")
     assert len(formulas) > 80
     for formula in formulas:

@@ -28,7 +28,7 @@ def test_files_beside_the_configuration_are_found(tmp_path):
     config = load_settings(write_loop(tmp_path, labeller=lines))
     assert config.labeller.lammps == (
         "pair_style eam",
-        f"pair_coeff '*' '*' {tmp_path / 'my.eam'}",
+        f"pair_coeff * * {tmp_path / 'my.eam'}",
     )
 
 
@@ -58,8 +58,7 @@ MISTAKES = {
     "uncertainty.low=2 uncertainty.high=1": "uncertainty: expected 0 <= low < high, got low 2 and "
     "high 1",
     "uncertainty.by=devi": "uncertainty.by: expected auto or deviation or grade, got 'devi'",
-    "retraining.epochs=3": "unknown config key 'retraining.epochs': did you mean "
-    "'max_epochs'?",
+    "retraining.epochs=3": "unknown config key 'retraining.epochs': did you mean 'max_epochs'?",
     "training.output=x": "training.output: the folder is explore.output, leave it out here",
     "dynamics.every=30": "dynamics.every is 30, above dynamics.steps 20: lower it",
     "dynamics.structures=[]": "dynamics.structures: expected one or more files, got none",

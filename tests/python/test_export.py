@@ -4,21 +4,27 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from ase.build import molecule
+from ase.io import write
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
 from pyictp import export
 from pyictp.checkpoint import save_checkpoint
 from pyictp.cli import main
 from pyictp.derivatives import evaluate_graph
 from pyictp.errors import UserError
-from pyictp.exported import check_reference, load_exported, read_metadata
+from pyictp.exported import ExportedPotential, check_reference, load_exported, read_metadata
+from pyictp.extrapolation import ExtrapolationGrade, fit_grade
+from pyictp.model import ICTPModel
 from pyictp.potential import load_model
 
 
@@ -180,3 +186,173 @@ def test_energies_far_from_zero_keep_their_differences(tmp_path: Path) -> None:
     graph = cluster_graph(*make_cluster())
     difference = evaluate_graph(loaded, graph).energies - evaluate_graph(model, graph).energies
     assert np.abs(difference.item()) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def members() -> list[ICTPModel]:
+    """Return models that differ in more than their weights."""
+    return [make_model(), make_model("three_layers", seed=1), make_model("correlation2", seed=2)]
+
+
+@pytest.fixture(scope="module")
+def grade(members: list[ICTPModel]) -> ExtrapolationGrade:
+    """Return the grade of the first member."""
+    return fit_grade(members[0], [cluster_graph(*make_cluster(9, seed)) for seed in range(8)])
+
+
+@pytest.fixture(scope="module")
+def ensemble(
+    members: list[ICTPModel], grade: ExtrapolationGrade, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a float64 file of the members."""
+    path = tmp_path_factory.mktemp("ensemble") / "ensemble.pt"
+    notes = [{"note": str(number)} for number in range(3)]
+    export.export_model(members, path, "float64", notes, grade=grade)
+    return path
+
+
+def assert_is_ensemble(
+    loaded: ExportedPotential,
+    members: list[ICTPModel],
+    grade: ExtrapolationGrade,
+    tolerance: float,
+) -> None:
+    """Compare mean, members and grades of a file with the models in memory."""
+    for seed, num_atoms in enumerate((7, 4, 1)):
+        graph = cluster_graph(*make_cluster(num_atoms, seed=seed))
+        arguments = graph.species, graph.edge_index, graph.edge_vectors, graph.num_local
+        found = [evaluate_graph(model, graph) for model in members]
+        for name in ("node_energies", "forces", "virials"):
+            mean = sum(getattr(one, name) for one in found) / len(members)
+            got = getattr(evaluate_graph(loaded, graph), name)
+            torch.testing.assert_close(got, mean, atol=tolerance, rtol=0)
+        for index, one in enumerate(found):
+            got = evaluate_graph(loaded.member(index), graph)
+            torch.testing.assert_close(got.forces, one.forces, atol=3 * tolerance, rtol=0)
+        features = members[0].energies_and_features(*arguments)[1].detach()
+        want = grade(features, graph.species)
+        assert want.shape == (num_atoms,)
+        relative = min(1e4 * tolerance, 0.01)  # narrow directions are whitened
+        torch.testing.assert_close(loaded.grades(*arguments), want, atol=0, rtol=relative)
+
+
+def test_an_ensemble_is_the_mean_of_its_members(
+    ensemble: Path, members: list[ICTPModel], grade: ExtrapolationGrade
+) -> None:
+    loaded = load_exported(ensemble)
+    assert (loaded.num_models, loaded.has_grade) == (3, True)
+    assert_is_ensemble(loaded, members, grade, 1e-11)
+    assert check_reference(loaded) < 1e-11
+    assert loaded.module.num_layers == 3  # the most, for readers that count exchanges
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dtype": "float32"},
+        {"dtype": "float32", "radial": "network"},
+        {"dtype": "float64", "radial": "table"},
+        {"dtype": "float64", "portable": True},
+    ],
+    ids=lambda options: "_".join(map(str, options.values())),
+)
+def test_ensembles_of_every_kind(
+    options: dict[str, Any],
+    members: list[ICTPModel],
+    grade: ExtrapolationGrade,
+    tmp_path: Path,
+) -> None:
+    export.export_model(members, tmp_path / "model.pt", grade=grade, **options)
+    precise = options["dtype"] == "float64" and options.get("radial") != "table"
+    tolerance = 1e-10 if precise else 2e-5
+    assert_is_ensemble(load_exported(tmp_path / "model.pt"), members, grade, tolerance)
+
+
+def test_export_leaves_the_models_as_they_are(members: list[ICTPModel], tmp_path: Path) -> None:
+    before = [{k: v.clone() for k, v in model.state_dict().items()} for model in members]
+    export.export_model(members, tmp_path / "model.pt", "float32")
+    for model, state in zip(members, before, strict=True):
+        assert model.state_dict().keys() == state.keys()
+        assert all(torch.equal(value, state[k]) for k, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"r_cut": 3.5},
+            "an ensemble shares one graph: r_cut of model 2 is 3.5, that of the first 3.0: "
+            "train them with the same",
+        ),
+        (
+            {"elements": ("H", "C")},
+            "an ensemble shares one graph: elements of model 2 is ('H', 'C'), that of the first "
+            "('H', 'O'): train them with the same",
+        ),
+    ],
+)
+def test_models_that_cannot_share_a_graph_are_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(tmp_path / "a.pt", make_model())
+    save_checkpoint(tmp_path / "b.pt", make_model(**changes))
+    output = tmp_path / "ensemble.pt"
+    arguments = [str(tmp_path / name) for name in ("a.pt", "b.pt")]
+    assert main(["export", *arguments, "-o", str(output)]) == 1
+    text = capsys.readouterr().err
+    assert message in text
+    assert len(text.splitlines()) == 1
+    assert not output.exists()
+
+
+def test_command_makes_an_ensemble_of_checkpoints(
+    members: list[ICTPModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, model in enumerate(members):
+        save_checkpoint(tmp_path / f"{number}.pt", model, provenance={"seed": number})
+    names = [str(tmp_path / f"{number}.pt") for number in range(3)]
+    output = str(tmp_path / "ensemble.pt")
+    assert main(["export", *names, "-o", output, "--dtype", "float64"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"\(3 models, [\d.]+ MB, float64\): reloaded, at most .* trained mean\n", text)
+    assert "no extrapolation grade: the training did not end; --training-data FILE gives" in text
+    water = molecule("H2O")
+    frames = [water.copy() for _ in range(5)]
+    for seed, atoms in enumerate(frames):
+        atoms.rattle(0.05, seed=seed)
+    write(tmp_path / "water.xyz", frames)
+    options = ["--json", "--training-data", str(tmp_path / "water.xyz")]
+    assert main(["export", *names, "-o", output, *options]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["num_models"], said["has_grade"], said["dtype"]) == (3, True, "float32")
+    assert said["file"] == output
+    assert [one["provenance"]["seed"] for one in read_metadata(output)["other_models"]] == [1, 2]
+    write(tmp_path / "methane.xyz", molecule("CH4"))
+    options[-1] = str(tmp_path / "methane.xyz")
+    assert main(["export", *names, "-o", output, *options]) == 1
+    assert "atom 0 is C, but the model's elements are H O" in capsys.readouterr().err
+
+
+def test_a_file_without_grade_says_so(exported: Path, root: Path) -> None:
+    graph = cluster_graph(*make_cluster())
+    arguments = graph.species, graph.edge_index, graph.edge_vectors, graph.num_local
+    before_ensembles = root / "models" / "acac" / "model.pt"
+    for path in (exported, before_ensembles):
+        loaded = load_exported(path)
+        assert (loaded.num_models, loaded.has_grade) == (1, False)
+        with pytest.raises(UserError, match=r"^the file has no extrapolation grade: export it ag"):
+            loaded.grades(*arguments)
+
+
+def test_info_tells_members_apart(ensemble: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(ensemble)]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^num_models +3$", text, re.MULTILINE)
+    assert re.search(r"^has_grade +True$", text, re.MULTILINE)
+    second = text[text.index("model 2 differs in") : text.index("model 3 differs in")]
+    assert re.search(r"^ +num_layers +3$", second, re.MULTILINE)
+    assert "num_channels" not in second  # as in the first
+    assert "{" not in text
+    assert main(["info", str(ensemble), "--json"]) == 0
+    others = json.loads(capsys.readouterr().out)["other_models"]
+    assert [other["provenance"]["note"] for other in others] == ["1", "2"]

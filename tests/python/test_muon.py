@@ -30,9 +30,9 @@ def test_singular_vectors_stay_and_values_come_near_one() -> None:
 @pytest.mark.parametrize("shape", [(8, 24), (10, 32), (40, 16)])
 def test_steps_are_those_of_torch(shape: tuple[int, int]) -> None:
     ours, theirs = (nn.Parameter(random(*shape, seed=9)) for _ in range(2))
-    settings = {"weight_decay": 0.0, "adjust_lr_fn": "match_rms_adamw", "momentum": 0.9}
+    settings = {"weight_decay": 0.5, "adjust_lr_fn": "match_rms_adamw", "momentum": 0.9}
     pairs = (
-        (ours, Muon([ours], lr=0.03, momentum=0.9)),
+        (ours, Muon([ours], lr=0.03, momentum=0.9, weight_decay=0.5)),
         (theirs, torch.optim.Muon([theirs], lr=0.03, **settings)),
     )
     for step in range(4):

@@ -189,7 +189,7 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, root: Path, tmp_pa
         assert energy == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_ranges_end_where_they_were_tried(root: Path) -> None:
+def test_the_ranges_end_where_the_listed_versions_are(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())
     ranges = {item.name: item for item in map(Requirement, project["project"]["dependencies"])}
     for name, upper in (("constraints.txt", True), ("requirements-oldest.txt", False)):

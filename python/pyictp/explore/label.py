@@ -71,7 +71,8 @@ def _checked(label: Labeller) -> Labeller:
         if frame.stress is not None:
             labels["stress"] = full_3x3_to_voigt_6_stress(frame.stress)
         result.calc = SinglePointCalculator(result, **labels)
-        result.info.update(atoms.info)
+        former = ("energy", "stress", "virial")  # labels that the structure came with
+        result.info = {key: value for key, value in atoms.info.items() if key not in former}
         return result
 
     return checked
@@ -79,7 +80,7 @@ def _checked(label: Labeller) -> Labeller:
 
 def _calculator(settings: LabellerConfig) -> Any:
     """Return the ASE calculator of `calculator` or `xtb`."""
-    arguments = dict(settings.arguments)
+    arguments = dict(settings.arguments or {})
     if settings.method == "xtb":
         name = "tblite.ase.TBLite"
         arguments = {"method": settings.xtb, "verbosity": 0, **arguments}

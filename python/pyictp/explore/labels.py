@@ -210,15 +210,14 @@ def _label(labeller: Callable[[Atoms, Path], Atoms], atoms: Atoms, target: Path)
     folder.mkdir()
     try:
         labelled = labeller(atoms, folder)
-    except UserError as error:
-        reason = str(error)
-    except Exception as error:  # labellers raise whatever they like, and the loop goes on
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    else:
         with atomic_path(target) as temporary:
             write(temporary, labelled, format="extxyz")
         shutil.rmtree(folder)
         return None
+    except UserError as error:
+        reason = str(error)
+    except Exception as error:  # labellers raise whatever they like, and the loop goes on
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
     kept = target.with_name(f"{target.stem}_failed")
     shutil.rmtree(kept, ignore_errors=True)
     folder.rename(kept)

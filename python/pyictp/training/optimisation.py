@@ -59,7 +59,9 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizers:
         ]
     mixing = {id(p) for p in matrices}
     rest = [p for _, p in trained if id(p) not in mixing]
-    parts: list[torch.optim.Optimizer] = [Muon(matrices, config.learning_rate)] if matrices else []
+    parts: list[torch.optim.Optimizer] = []
+    if matrices:
+        parts.append(Muon(matrices, config.learning_rate, weight_decay=config.matrix_decay))
     if rest:
         parts.append(
             torch.optim.Adam(

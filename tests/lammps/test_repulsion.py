@@ -43,7 +43,12 @@ LAMMPS_ZBL = [
 def make_model(zbl: bool, scale: float = 1.0) -> ICTPModel:
     torch.manual_seed(0)
     config = ModelConfig(
-        elements=("Ta", "V", "W"), r_cut=3.5, avg_num_neighbors=20.0, zbl=zbl, **SMALL
+        elements=("Ta", "V", "W"),
+        r_cut=3.5,
+        avg_num_neighbors=20.0,
+        zbl=zbl,
+        zbl_reach=1.0,
+        **SMALL,
     )
     model = ICTPModel(config).double()
     model.scale.fill_(scale)
@@ -186,7 +191,7 @@ def test_an_atom_of_100_ev_hits_a_crystal(zbl, copper, tmp_path):
             closest.append(neighbor_list("d", atoms, 3.0).min())
             energies.append(lmp.get_thermo("etotal"))
     assert np.ptp(energies) < 0.3  # eV: the steps are short enough
-    if zbl:  # head on, 50 eV in the frame of the center of mass: V = 50 eV at 1.26 A
+    if zbl:  # head on, 50 eV in the frame of the center of mass: V S = 50 eV at 1.21 A
         assert 1.1 < min(closest) < 1.5
     else:  # a network near the lattice knows no nuclei: they pass through each other
         assert min(closest) < 0.4

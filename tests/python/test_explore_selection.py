@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""Which candidates are chosen, which frames a member trains on, what the results say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+from ase.io import write
+from pyictp.config import DataConfig
+from pyictp.data import from_atoms
+from pyictp.dataset import make_sample
+from pyictp.datasets.descriptors import farthest_first, farthest_points
+from pyictp.errors import UserError
+from pyictp.explore import results
+from pyictp.explore.frames import read_all, read_sources, split_batches, write_frames
+from pyictp.explore.select import latent_vectors, select
+from pyictp.explore.settings import SelectionConfig, UncertaintyConfig
+from pyictp.extrapolation import fit_grade
+from pyictp.graph import collate
+from pyictp.model import ICTPModel
+from pyictp.sources import DataFile
+from train_toys import MODEL, emt_frames
+
+
+@pytest.fixture(scope="module")
+def known():
+    return emt_frames(8)
+
+
+@pytest.fixture(scope="module")
+def model_and_grade(known):
+    torch.manual_seed(0)
+    model = ICTPModel(replace(MODEL, elements=("Ni", "Cu"), avg_num_neighbors=12.0))
+    graphs = [make_sample(f, ("Ni", "Cu"), MODEL.r_cut).graph for f in from_atoms(known)]
+    return model, fit_grade(model, graphs)
+
+
+def rattled(scale: float, seed: int = 0) -> Atoms:
+    atoms = bulk("Cu", cubic=True)
+    atoms.symbols[1] = "Ni"
+    atoms.rattle(scale, seed=seed)
+    return atoms
+
+
+def test_vectors_are_those_of_the_grade(known, model_and_grade):
+    """Of a structure with one atom of an element the mean's length is that atom's grade."""
+    model, grade = model_and_grade
+    frames = from_atoms(known)
+    vectors = latent_vectors(frames, model, grade).reshape(len(frames), 2, 2, -1)
+    graph = collate([make_sample(f, ("Ni", "Cu"), MODEL.r_cut).graph for f in frames])
+    with torch.no_grad():
+        features = model.energies_and_features(
+            graph.species, graph.edge_index, graph.edge_vectors, graph.num_local
+        )[1]
+    grades = grade(features, graph.species).numpy()
+    nickel = graph.species.numpy() == 0
+    assert nickel.sum() == len(frames)
+    np.testing.assert_allclose(np.linalg.norm(vectors[:, 0, 0], axis=1), grades[nickel], rtol=1e-6)
+    np.testing.assert_allclose(vectors[:, 0, 1], 0, atol=1e-6)  # one atom has no spread
+
+
+def test_vectors_do_not_depend_on_order_or_rotation(model_and_grade):
+    atoms = rattled(0.1)
+    turned = atoms.copy()
+    turned.rotate(40, (1, 2, 3), rotate_cell=True)
+    one, two, three = latent_vectors(
+        from_atoms([atoms, turned, atoms[[3, 1, 0, 2]]]), *model_and_grade
+    )
+    np.testing.assert_allclose(two, one, atol=1e-3 * np.abs(one).max())
+    np.testing.assert_allclose(three, one, atol=1e-3 * np.abs(one).max())
+    other = latent_vectors(from_atoms([rattled(0.1, seed=1)]), *model_and_grade)[0]
+    assert np.abs(other - one).max() > 0.05 * np.abs(one).max()
+
+
+def test_the_farthest_are_taken_and_copies_are_not(known, model_and_grade):
+    far, farther = rattled(0.15, 1), rattled(0.25, 2)
+    squeezed = rattled(0.1)
+    squeezed.positions[1] = squeezed.positions[0] + [1.0, 0, 0]
+    candidates = [known[0].copy(), far, far.copy(), squeezed, farther, known[3].copy()]
+    found = select(candidates, known, *model_and_grade, SelectionConfig(max_frames=9))
+    assert found.chosen[0] == 4
+    assert sorted(found.chosen) in ([1, 4], [2, 4])
+    assert (found.too_close, found.near, found.surplus) == (1, 3, 0)
+    assert found.distances == sorted(found.distances, reverse=True)
+    assert found.distances[-1] > 0.1
+    one = select(candidates, known, *model_and_grade, SelectionConfig(max_frames=1))
+    assert (one.chosen, one.surplus) == ([4], 1)
+    everything = SelectionConfig(max_frames=9, min_distance=1e-3, closest=0.01)
+    assert 3 in select(candidates, known, *model_and_grade, everything).chosen
+    only_close = select([squeezed], known, *model_and_grade, SelectionConfig())
+    assert (only_close.chosen, only_close.too_close) == ([], 1)
+
+
+def test_farthest_first_against_all_distances():
+    rng = np.random.default_rng(0)
+    vectors, known = rng.normal(size=(30, 4)), rng.normal(size=(5, 4))
+    order = list(farthest_first(vectors, known))
+    assert sorted(index for index, _ in order) == list(range(30))
+    chosen = list(known)
+    for index, distance in order:
+        gaps = np.linalg.norm(vectors[:, None] - np.array(chosen)[None], axis=2).min(axis=1)
+        assert distance == pytest.approx(gaps[index], abs=1e-6)
+        assert gaps[index] == pytest.approx(gaps.max(), abs=1e-6)
+        chosen.append(vectors[index])
+    assert farthest_points(vectors, 30)[0] == np.square(vectors - vectors.mean(0)).sum(1).argmin()
+
+
+def test_members_hold_back_other_frames_and_keep_holding_them_back():
+    batches = [emt_frames(12), emt_frames(6), emt_frames(2)]
+    for batch, name in zip(batches, "abc", strict=True):
+        for number, atoms in enumerate(batch):
+            atoms.info["name"] = f"{name}{number}"
+    free = Atoms("Cu", info={"config_type": "isolated_atom", "name": "free"})
+    batches[0].append(free)
+
+    def names(structures):
+        return [atoms.info["name"] for atoms in structures]
+
+    held = []
+    for member in range(3):
+        train, valid = split_batches(batches, 0.25, 7, member)
+        assert sorted(names(train + valid)) == sorted(names(chain(*batches)))
+        assert "free" in names(train)
+        assert [sum(n[0] == b for n in names(valid)) for b in "abc"] == [3, 2, 0]
+        before = names(split_batches(batches[:1], 0.25, 7, member)[1])
+        assert before == names(valid)[:3]
+        held.append(tuple(names(valid)))
+    assert len(set(held)) == 3
+    assert split_batches(batches, 0.0, 7, 0)[1] == []
+    with pytest.raises(UserError, match=r"expected two or more frames besides isolated atoms"):
+        split_batches([[batches[0][0], free]], 0.1, 0, 0)
+
+
+def test_sources_keep_units_names_and_weights(tmp_path):
+    (labelled,) = emt_frames(1)
+    atoms = labelled.copy()
+    atoms.info |= {"REF_energy": labelled.get_potential_energy() / 27.211386, "config_weight": 3.0}
+    atoms.arrays["REF_forces"] = labelled.get_forces() / 27.211386
+    write(tmp_path / "x.extxyz", atoms)
+    entry = DataFile(
+        str(tmp_path / "x.extxyz"),
+        weight=2.0,
+        energy_key="REF_energy",
+        forces_key="REF_forces",
+        energy_unit="Hartree",
+    )
+    write_frames(tmp_path / "y.extxyz", read_sources([entry], DataConfig()))
+    (frame,) = from_atoms(read_all(tmp_path / "y.extxyz"))
+    assert frame.energy == pytest.approx(labelled.get_potential_energy(), abs=1e-4)
+    np.testing.assert_allclose(frame.forces, labelled.get_forces(), atol=1e-5)
+    assert frame.weights == (6.0, 6.0, 6.0)
+
+
+def test_the_table_and_the_picture(tmp_path):
+    test = {"force_rmse_mev_per_a": 200.0, "energy_rmse_mev_per_atom": 5.0, "largest_grade": 4.0}
+    run = {"name": "0", "looks": 20, "below": 10, "between": 9, "halted": True, "largest": 6.0}
+    stages = {
+        "0 train": {"frames": 10, "members": []},
+        "0 measure": test,
+        "1 dynamics": {"runs": [run, {**run, "halted": False, "largest": 2.0}]},
+        "1 select": {"candidates": 18, "selected": 5},
+        "1 label": {"added": 5, "failed": 0},
+        "1 train": {"frames": 15, "members": []},
+        "1 measure": {**test, "force_rmse_mev_per_a": 100.0, "largest_grade": 2.0},
+        "2 dynamics": {"runs": [run]},
+    }
+    found = results.collect(stages, UncertaintyConfig("grade", 1.0, 5.0), "two cycles")
+    assert [row["cycle"] for row in found["cycles"]] == [0, 1]
+    assert found["cycles"][1]["dynamics"]["largest"] == 6.0
+    rows = [line.split() for line in results.table(found)[2:]]
+    assert rows[0] == ["0", "10", "200.0", "5.00", "4"]
+    assert rows[1] == ["1", "15", "100.0", "5.00", "2", "50%", "45%", "1/2"]
+    results.write(found, tmp_path)
+    assert (tmp_path / "results.png").stat().st_size > 5000
+    untested = {k: ({} if "measure" in k else v) for k, v in stages.items()}
+    found = results.collect(untested, UncertaintyConfig("grade", 1.0, 5.0), "two cycles")
+    assert results.table(found)[2].split() == ["0", "10", "-", "-", "-"]
+    results.write(found, tmp_path)
