@@ -11,7 +11,11 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 LANGUAGES = ("bash", "console", "python", "lammps", "yaml", "indented")  # README.md has the last
-SCRIPTS = ("docs/tutorial.md", "docs/howto/")  # run from the first block to the last: test_pages.py
+SCRIPTS = (
+    "docs/tutorial.md",
+    "docs/uncertainty.md",
+    "docs/howto/",
+)  # run from the first block to the last: test_pages.py
 # blocks of any page that begin like this change the machine: never run
 INSTALLS = ("make setup", "make demo", "make bench", "pip ", "PIP_", "docker ")
 

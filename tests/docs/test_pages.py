@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from blocks import BLOCKS, COMMANDS, ELSEWHERE, LANGUAGES, NOT_RUN, ROOT, SCRIPTS, Block
 from pyictp.config import load_config
@@ -118,6 +119,23 @@ def test_repulsion(after_tutorial: Path) -> None:
     energies = [row[4] for row in rows]
     assert max(row[3] for row in rows) > 0.5  # eV, a collision
     assert max(energies) - min(energies) < 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.lammps
+@pytest.mark.timeout(900)
+def test_uncertainty(after_tutorial: Path) -> None:
+    text = run_page("docs/uncertainty.md", after_tutorial)
+    for name in ("force deviation", "grade"):
+        assert min(numbers(f"\n{name}: rank correlation with errors", text)) > 0.2
+    assert "Fix halt condition for fix-id unsure met on step" in text
+    dump = np.loadtxt(after_tutorial / "last.lammpstrj", skiprows=9)
+    assert dump[:, 5].min() > 0  # eV/A
+    assert (
+        dump[:, 6].max() > 2.5
+    )  # the limit of the page: in the middle of a run no structure has it
+    asked = text.splitlines()[-18:]
+    assert len({line for line in asked if len(line.split()) == 3}) == 18  # frames of the test file
 
 
 @pytest.mark.slow

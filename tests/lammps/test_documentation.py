@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 import torch
 from blocks import blocks_run_by
 from pyictp.config import ModelConfig
-from pyictp.export import export_model
+from pyictp.export import export_model, reference_graph
+from pyictp.extrapolation import fit_grade
 from pyictp.model import ICTPModel
 from session import lammps_session
 
@@ -37,10 +39,8 @@ fix move all nve
 PAIR = ["pair_style ictp", "pair_coeff * * model.pt Ni Fe Cr"]
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """Return a folder, the current one, with model.pt."""
-    torch.manual_seed(1)
+def make_model(seed: int) -> ICTPModel:
+    torch.manual_seed(seed)
     config = ModelConfig(
         elements=("Cr", "Fe", "Ni"),
         r_cut=4.0,
@@ -54,7 +54,24 @@ def folder(tmp_path, monkeypatch) -> Path:
     )
     model = ICTPModel(config)
     model.scale.fill_(0.1)
-    export_model(model, tmp_path / "model.pt", "float32")
+    return model
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    """Return a folder with the files that the pages name."""
+    path = tmp_path_factory.mktemp("files")
+    models = [make_model(seed) for seed in (1, 2)]
+    export_model(models[0], path / "model.pt", "float32")
+    grade = fit_grade(models[0], [reference_graph(models[0])])
+    export_model(models, path / "ensemble.pt", "float32", grade=grade)
+    return path
+
+
+@pytest.fixture
+def folder(files, tmp_path, monkeypatch) -> Path:
+    """Return a folder, the current one, with these files."""
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 from ase.io import write
+from explore_toys import write_loop
 from pyictp import __version__, cli, info
 from pyictp.arguments import CommandParser, did_you_mean, examples
 from pyictp.cli import main
@@ -240,6 +241,7 @@ SHORTER = {
     "--time 10": "--steps 4",
     "--processes 4": "--processes 2",
     "max_epochs=20": "max_epochs=3",
+    "cycles=8": "cycles=1",
 }
 
 
@@ -256,6 +258,8 @@ def test_examples_of_help_run(
     if words[1] == "import":
         source = request.getfixturevalue("shared_dir") / "fixtures" / "upstream" / "hea_full_l1"
         (workplace / "ckpt_100").symlink_to(source / "ckpt_1")
+    if words[1] == "explore":
+        write_loop(workplace).rename("si.yaml")
     if words[1] == "train" and not {"--resume", "--finetune"} & set(words):
         shutil.rmtree("run")
     if set(example.split(" #")[0]) & set("><|$;&"):

@@ -82,7 +82,8 @@ def test_an_ase_calculator_in_two_processes(tmp_path):
     assert_labels(found, expected)
     assert [atoms.info["run"] for atoms in found] == [0, 1, 2, 3]
     assert failed == []
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f"000{i}.extxyz" for i in range(4)]
+    names = [*(f"000{i}.extxyz" for i in range(4)), "labeller.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 def test_what_is_done_is_not_done_again(tmp_path):
@@ -94,8 +95,12 @@ def test_what_is_done_is_not_done_again(tmp_path):
     assert_labels(label_structures(bare, EMT_LABELS, tmp_path)[0], expected)
     assert (tmp_path / "0000.extxyz").stat().st_mtime_ns == before
     assert not (tmp_path / "0001.work.123").exists()
-    no_labeller = LabellerConfig(calculator="no.such.Calculator")
-    assert len(label_structures(bare, no_labeller, tmp_path)[0]) == 2  # nothing is started
+    started = []
+    label_structures(bare, replace(EMT_LABELS, timeout=1.0), tmp_path, lambda: started.append(1))
+    assert started == []
+    other = replace(EMT_LABELS, arguments={"asap_cutoff": True})
+    found, _ = label_structures(bare, other, tmp_path)  # another labeller keeps nothing
+    assert found[0].get_potential_energy() != expected[0].get_potential_energy()
 
 
 def test_failures_drop_their_structure_only(tmp_path):

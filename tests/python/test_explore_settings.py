@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: MIT
 """The configuration of `ictp explore`: defaults that depend on others, files found, mistakes."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from explore_toys import write_loop
 from pyictp.cli import main
+from pyictp.config_reader import from_dict
 from pyictp.errors import UserError
-from pyictp.explore.settings import load_settings, retraining
+from pyictp.explore.settings import METHODS, LabellerConfig, load_settings, retraining
 from pyictp.explore.state import State, locked
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_files_beside_the_configuration_are_found(tmp_path):
@@ -137,3 +142,14 @@ def test_one_process_at_a_time_and_a_killed_one_leaves_no_lock(tmp_path):
         other.wait()
         with locked(Path(tmp_path)):
             pass
+
+
+def test_the_page_has_the_example_and_labellers_that_are_read():
+    page = (DOCS / "explore.md").read_text()
+    example = DOCS / "explore" / "silicon.yaml"
+    assert f"```yaml\n{example.read_text()}```" in page
+    wanted = ["dynamics.structures=silicon.in", "data.train=silicon.in", "explore.test=[]"]
+    assert load_settings(example, wanted).labeller.method == "lammps"
+    lines = re.findall(r"^labeller: .*$", page, re.MULTILINE)
+    labellers = [from_dict(LabellerConfig, yaml.safe_load(x)["labeller"], "") for x in lines]
+    assert sorted(labeller.method for labeller in labellers) == sorted(METHODS)

@@ -48,9 +48,13 @@ def test_a_cubic_is_interpolated_exactly() -> None:
 
 
 def test_the_number_of_knots_follows_from_the_error() -> None:
-    found = fit_table(gaussian, 3.0, 2)
-    place = INTERVALS.index(found.table.num_intervals)
-    assert place > 0, "the check never refused a table"
+    intervals = fit_table(gaussian, 3.0, 2).table.num_intervals
+    assert intervals > INTERVALS[0], "the check never refused a table"
+    # eight times as steep wants eight times as many, within the steps that are tried
+    steep = fit_table(lambda r: gaussian(8 * r), 3.0 / 8, 2).table.num_intervals
+    assert steep == intervals
+    wide = fit_table(gaussian, 24.0, 2).table.num_intervals
+    assert 6.5 < wide / intervals < 9.5
     with pytest.raises(UserError, match="export with --radial network"):
         fit_table(lambda r: (50000 * r).sin().unsqueeze(1), 3.0, 1)
 

@@ -21,8 +21,7 @@ def add_explore(subparsers: Any) -> argparse.ArgumentParser:
     examples(
         parser,
         "ictp explore si.yaml --dry-run",
-        "ictp explore si.yaml",
-        "ictp explore si.yaml explore.cycles=8 dynamics.temperatures='[600, 1500]'",
+        "ictp explore si.yaml explore.cycles=8",
     )
     add = parser.add_argument
     add("config", metavar="CONFIG", help="YAML file, see docs/explore.md")

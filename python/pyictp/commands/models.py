@@ -77,7 +77,8 @@ def add_evaluate(subparsers: Any) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "evaluate",
         description="Print the errors of a model on labelled structures: energies, forces, "
-        "stresses, forces per element. Also as JSON, as parity plots, or all on one HTML page.",
+        "stresses, forces per element; of an exported file also how well its deviations and grades "
+        "tell the errors. Also as JSON, as plots, or all on one HTML page.",
     )
     parser.add_argument("model", metavar="MODEL", help="training folder, checkpoint, exported file")
     parser.add_argument(

@@ -4,24 +4,27 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
 
 from ase import Atoms
 from ase.io import read, write
 
 from pyictp.errors import UserError
-from pyictp.explore.settings import LabellerConfig
+from pyictp.explore.settings import METHODS, LabellerConfig
 from pyictp.files import atomic_path
 
+# what makes a labeller another one; how many processes it has does not
+WHO = (*METHODS, "arguments", "elements", "units")
 PATIENCE = 10.0  # s that a worker has to end, with the programs it runs
 
 
@@ -33,7 +36,8 @@ def label_structures(
 ) -> tuple[list[Atoms], list[tuple[int, str]]]:
     """Return the labelled structures, and number and reason of those that could not be.
 
-    What `folder` holds of an earlier call is not labelled again, so a killed one goes on.
+    What `folder` holds of an earlier call is not labelled again, so a killed one goes on; labels
+    of another labeller are.
 
     Args:
         structures: to label, the same at every call with this folder.
@@ -44,8 +48,7 @@ def label_structures(
     Raises:
         UserError: the labeller does not start: no such calculator, function or package.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _clear(folder)
+    _prepare(folder, settings)
     todo = [i for i in range(len(structures)) if not any(p.exists() for p in _files(folder, i))]
     if todo:
         with _Workers(settings, min(settings.processes, len(todo))) as workers:
@@ -70,8 +73,15 @@ def _files(folder: Path, index: int) -> tuple[Path, Path]:
     return folder / f"{index:04}.extxyz", folder / f"{index:04}.failed"
 
 
-def _clear(folder: Path) -> None:
-    """Remove working folders of processes that were killed."""
+def _prepare(folder: Path, settings: LabellerConfig) -> None:
+    """Make the folder; remove what is another labeller's, and what killed processes left."""
+    signature = folder / "labeller.json"
+    text = json.dumps({key: getattr(settings, key) for key in WHO}, indent=1)
+    if signature.exists() and signature.read_text() != text:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(signature) as temporary:
+        temporary.write_text(text)
     for leftover in folder.glob("*.work.*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
@@ -83,15 +93,22 @@ class _Workers:
         self.settings, self.number = settings, number
         self.is_leaving = False
         self.workers: list[_Worker] = []
-        self.own = threading.local()
+        self.idle: SimpleQueue[_Worker] = SimpleQueue()
 
     def __enter__(self) -> _Workers:
+        with _without_interrupts():
+            for _ in range(self.number):
+                self.idle.put(self._new())
         return self
 
     def __exit__(self, *_: object) -> None:
         self.is_leaving = True
         for worker in self.workers:
             worker.end()
+
+    def _new(self) -> _Worker:
+        self.workers.append(_Worker(self.settings))
+        return self.workers[-1]
 
     def label(
         self, structures: dict[int, Atoms], folder: Path, progress: Callable[[], None] | None
@@ -113,12 +130,14 @@ class _Workers:
     def _one(self, index: int, atoms: Atoms, folder: Path) -> None:
         if self.is_leaving:
             return
-        worker = getattr(self.own, "worker", None)
-        if worker is None or not worker.is_usable:
-            worker = self.own.worker = _Worker(self.settings)
-            self.workers.append(worker)
-        done, note = _files(folder, index)
-        reason = worker.label(atoms, done)
+        worker = self.idle.get()
+        try:
+            if not worker.is_usable:
+                worker = self._new()
+            done, note = _files(folder, index)
+            reason = worker.label(atoms, done)
+        finally:
+            self.idle.put(worker)
         if reason is not None and not self.is_leaving:
             with atomic_path(note) as temporary:
                 temporary.write_text(reason + "\n")
@@ -132,17 +151,22 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, settings), daemon=True)
-        with _without_interrupts():
-            self.process.start()
+        self.process.start()
         theirs.close()
         self.is_usable = True
-        problem = self._receive(None)
-        if problem is not None:
-            self.end()
-            raise UserError(problem)
+        self.is_ready = False
 
     def label(self, atoms: Atoms, target: Path) -> str | None:
-        """Write the labelled structure to a file; return why not, where that failed."""
+        """Write the labelled structure to a file; return why not, where that failed.
+
+        Raises:
+            UserError: the labeller does not start.
+        """
+        if not self.is_ready:
+            problem = self._receive(None)
+            if problem is not None:
+                raise UserError(problem)
+            self.is_ready = True
         self.connection.send((atoms, target))
         return self._receive(self.timeout)
 
@@ -169,10 +193,10 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _without_interrupts() -> Any:
-    """Let a process started inside ignore Ctrl-C: the one that started it ends it."""
+def _without_interrupts() -> Iterator[None]:
+    """Let processes started inside ignore Ctrl-C: the one that started them ends them."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python sets signals in the main thread only; the process does so when it is up
+        yield  # Python sets signals in the main thread only
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

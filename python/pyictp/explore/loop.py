@@ -14,6 +14,7 @@ from ase import Atoms
 
 from pyictp.arguments import is_quiet
 from pyictp.checkpoint import build_model, load_checkpoint
+from pyictp.config import to_dict
 from pyictp.errors import UserError
 from pyictp.explore import results
 from pyictp.explore.check import check_labeller
@@ -82,6 +83,10 @@ class Exploration:
 
     def gather(self, cycle: int) -> str:
         """Run dynamics, choose and label; return why the loop ends here, if it does."""
+        former = self.state.stages.get(f"{cycle} select")
+        if former and not former["selected"] and former["settings"] != self.search():
+            shutil.rmtree(self.folder / f"cycle_{cycle}", ignore_errors=True)
+            self.state.forget(f"{cycle} dynamics", f"{cycle} select")  # others may find more
         self.state.stage(f"{cycle} dynamics", lambda: self.dynamics(cycle))
         chosen = self.state.stage(f"{cycle} select", lambda: self.select(cycle))
         if not chosen["selected"]:
@@ -96,19 +101,26 @@ class Exploration:
             UserError: all runs ended above `high` before a frame between the thresholds was seen.
         """
         visits = [Visit(**v) for v in self.state.stages[f"{cycle} dynamics"]["runs"]]
-        if any(visit.between for visit in visits):
-            return f"cycle {cycle} found near duplicates of what is known only"
+        found = self.state.stages[f"{cycle} select"]
+        if found["candidates"]:
+            return (
+                f"cycle {cycle} found nothing to label: {found['near_duplicates']} near duplicates "
+                f"of what is known, {found['too_close']} with atoms too close"
+            )
         halted = sum(visit.halted for visit in visits)
         if not halted:
             return f"cycle {cycle} found nothing above {self.limits()[0]}: the models know it"
         self.write_results("no candidates")
-        self.state.forget(f"{cycle} dynamics", f"{cycle} select")  # for other settings to try
-        shutil.rmtree(self.folder / f"cycle_{cycle}")
         raise UserError(
             f"cycle {cycle}: {halted} of {len(visits)} runs ended above {self.limits()[1]} and no "
             "frame was between the thresholds: raise uncertainty.high, lower dynamics.temperatures "
             "or dynamics.every, and run the command again"
         )
+
+    def search(self) -> dict[str, Any]:
+        """Return the settings that decide what a cycle finds."""
+        tree = to_dict(self.config)
+        return {name: tree[name] for name in ("dynamics", "uncertainty", "selection")}
 
     def limits(self) -> tuple[str, str]:
         """Return both thresholds as text."""
@@ -224,7 +236,7 @@ class Exploration:
         names = [run["name"] for run in self.state.stages[f"{cycle} dynamics"]["runs"]]
         candidates = [a for name in names for a in read_all(here / "runs" / name / FRAMES)]
         if not candidates:
-            return {"candidates": 0, "selected": 0}
+            return {"candidates": 0, "selected": 0, "settings": self.search()}
         payload = self._first_model(cycle - 1)
         known = [a for batch in self.batches(cycle - 1) for a in batch if not is_free_atom(a)]
         found = select(
@@ -243,6 +255,7 @@ class Exploration:
             "too_close": found.too_close,
             "surplus": found.surplus,
             "distances": found.distances,
+            "settings": self.search(),
         }
 
     def label(self, cycle: int) -> dict[str, Any]:

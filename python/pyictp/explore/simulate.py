@@ -226,6 +226,8 @@ def _frames(
     values = dict(zip(*_looks(folder, 1), strict=True))
     frames = []
     for step, frame in zip(steps.tolist(), dumped, strict=True):
+        if step not in values:  # LAMMPS was ended between its dump and its log
+            continue
         atoms = back(frame, (1, 1, 1))
         kept = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         kept.info = {

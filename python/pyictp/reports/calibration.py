@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from pyictp.reports.parity import FloatArray, IntArray, Parity
+from pyictp.reports.plots import plain_log_ticks
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
@@ -192,5 +193,7 @@ def draw_spread(axes: Axes, spread: Spread) -> None:
     axes.set(xscale="log", yscale="log", xlabel=spread.label, ylabel="force error [meV/Å]")
     axes.set_title(spread.title)
     axes.set_ylim(bottom=np.percentile(spread.errors, 0.2))
+    plain_log_ticks(axes.xaxis)
+    plain_log_ticks(axes.yaxis)
     if axes.lines[1:]:
         axes.legend(frameon=False, loc="upper left")

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from pyictp.reports.calibration import Spread, draw_spread, spreads
 from pyictp.reports.parity import FloatArray, Panel, Parity, draw_panel, parity_panels
-from pyictp.reports.plots import Curve, Rows, draw_curve, present_curves
+from pyictp.reports.plots import Curve, Rows, draw_curve, plain_log_ticks, present_curves
 
 SIZE = (4.2, 3.3)  # inches
 COLORS = ("#2f5d8a", "#d98032", "#4f9d69", "#b0413e", "#7d6bab", "#8a6d4f", "#c77ba8", "#7a7a7a")
@@ -78,21 +77,10 @@ def learning_curves(rows: Rows) -> list[Picture]:
 def _learning_curve(rows: Rows, curve: Curve) -> Picture:
     with _drawing() as (figure, axes):
         draw_curve(axes, rows, curve)
-        _plain_log_ticks(axes.yaxis)
+        plain_log_ticks(axes.yaxis)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         _add_time(axes, rows)
         return _picture(figure, f"{curve[0]} over epochs")
-
-
-def _plain_log_ticks(axis: Axis) -> None:
-    """Label a logarithmic axis with plain numbers, few enough not to collide."""
-    low, high = axis.get_view_interval()
-    decades = np.log10(high / low)
-    steps = (1, 2, 3, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 2.2 else (1,)
-    axis.set_major_locator(LogLocator(subs=steps, numticks=12))
-    if low > 1e-5 and high < 1e5:
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _add_time(axes: Axes, rows: Rows) -> None:
@@ -190,8 +178,6 @@ def uncertainty_plots(parity: Parity) -> list[Picture]:
 def _uncertainty_plot(spread: Spread) -> Picture:
     with _drawing() as (figure, axes):
         draw_spread(axes, spread)
-        _plain_log_ticks(axes.xaxis)
-        _plain_log_ticks(axes.yaxis)
         caption = f"{len(spread.values)} atoms; lines: bins of equal numbers of them."
         return _picture(figure, spread.title, caption)
 
@@ -218,8 +204,8 @@ def force_magnitude(rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
                 axes.plot(x, [0.1 * value for value in x], ":", color="0.6", label="10 % of force")
             axes.set(title=f"{title} over force", xlabel="|force| [meV/Å]", ylabel=label)
             axes.set(xscale="log", yscale="log")
-            _plain_log_ticks(axes.xaxis)
-            _plain_log_ticks(axes.yaxis)
+            plain_log_ticks(axes.xaxis)
+            plain_log_ticks(axes.yaxis)
             axes.grid(alpha=0.3, which="major", linewidth=0.4)
             axes.legend(frameon=False)
             pictures.append(_picture(figure, f"{title} over force"))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from pyictp.files import atomic_path
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 Curve = tuple[str, tuple[tuple[str, str | None], ...], float]  # title, columns and labels, factor
 Rows = Sequence[dict[str, str]]  # of log.csv; an empty text is no point
@@ -63,3 +65,16 @@ def draw_curve(axes: Axes, rows: Rows, curve: Curve) -> None:
     axes.grid(alpha=0.3, which="both", linewidth=0.4)
     if columns[0][1]:
         axes.legend(frameon=False)
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """Label a logarithmic axis with plain numbers, few enough not to collide."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    steps = (1, 2, 3, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 2.2 else (1,)
+    axis.set_major_locator(LogLocator(subs=steps, numticks=12))
+    if low > 1e-5 and high < 1e5:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

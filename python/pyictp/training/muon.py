@@ -68,9 +68,7 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         """Take parameters that `as_matrices` knows; Nesterov's momentum, decoupled weight decay."""
-        super().__init__(
-            parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        )
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self._stacks: dict[Any, list[nn.Parameter]] = defaultdict(list)
         for group in self.param_groups:
             for parameter in group["params"]:
