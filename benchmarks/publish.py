@@ -16,7 +16,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,11 @@ import torch
 import yaml
 from pyictp.checkpoint import build_model, load_checkpoint, save_checkpoint
 from pyictp.config import Config, DataConfig, load_config, to_dict
+from pyictp.dataset import make_sample
 from pyictp.evaluate import predict
 from pyictp.export import export_model
+from pyictp.extrapolation import KEY, add_grade, grade_of
+from pyictp.graph import Graph
 from pyictp.potential import load_model
 from pyictp.reports.metrics import metrics
 from pyictp.training.prepare import read_split
@@ -81,8 +84,10 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
 def publish(name: str, run: RunFolder, target: Path) -> dict[str, Any]:
     """Write one folder of `models/`; return what its card says."""
     target.mkdir(parents=True, exist_ok=True)
-    payload = load_checkpoint(run.best)
     config = load_config(run.path / "config.yaml")
+    if KEY not in load_checkpoint(run.best):  # a training of before extrapolation grades
+        add_grade(run.best, graphs(config, load_checkpoint(run.best)))
+    payload = load_checkpoint(run.best)
     model = build_model(payload)
     provenance = payload["provenance"]
     without_paths = to_dict(dataclasses.replace(config, data=shipped_data(name)))
@@ -93,8 +98,10 @@ def publish(name: str, run: RunFolder, target: Path) -> dict[str, Any]:
         provenance=provenance,
         validation=payload["validation"],
         epoch=payload["epoch"],
+        **{KEY: payload[KEY]},
     )
-    export_model(model, target / "model.pt", "float32", provenance=provenance)
+    grade = grade_of(payload)
+    export_model(model, target / "model.pt", "float32", provenance=provenance, grade=grade)
     size = (target / "model.pt").stat().st_size
     if size > MAX_BYTES:
         raise SystemExit(f"{target / 'model.pt'}: {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6}")
@@ -110,6 +117,14 @@ def publish(name: str, run: RunFolder, target: Path) -> dict[str, Any]:
     (target / "errors.json").write_text(json.dumps(card["errors"], indent=1) + "\n")
     (target / "README.md").write_text(render(card))
     return card
+
+
+def graphs(config: Config, payload: Mapping[str, Any]) -> Iterator[Graph]:
+    """Yield the structures that a training has learned from."""
+    settings = payload["model_config"]
+    train, _, _ = read_split(config)
+    for frame in train:
+        yield make_sample(frame, settings["elements"], settings["r_cut"]).graph
 
 
 def shipped_data(name: str) -> DataConfig:

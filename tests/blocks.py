@@ -28,6 +28,9 @@ ELSEWHERE = (
     ("docs/scaling.md", "comm_style tiled", "tests/lammps/test_documentation.py"),
     ("docs/training.md", "torchrun", "tests/python/test_parallel_training.py"),
     ("docs/training.md", "# subtract_d3.py", "tests/lammps/test_dispersion.py"),
+    ("docs/explore.md", "export LAMMPS_POTENTIALS", "tests/lammps/test_explore_restart.py"),
+    ("docs/explore.md", "# Silicon", "tests/lammps/test_explore_restart.py"),
+    ("docs/explore.md", "labeller:", "tests/python/test_explore_settings.py"),
     ("docs/interop.md", "$ python docs/interop/", "tests/python/test_interop_scripts.py"),
     ("docs/interop.md", "$ ictp import ckpt_100/", "tests/python/test_upstream.py"),
 )

@@ -80,7 +80,7 @@ class TrainConfig:
     optimizer: str = "muon"  # muon | adam: Muon (muon.py) on matrices and Adam on the rest, or Adam
     learning_rate: float = 0.03  # the highest
     weight_decay: float = 0.0  # of Adam, added to the gradient
-    matrix_decay: float = 0.001  # of Muon: a step first shrinks matrices by learning rate * this
+    matrix_decay: float = 0.003  # of Muon: a step first shrinks matrices by learning rate * this
     amsgrad: bool = False  # of Adam
     max_grad_norm: float | None = None  # None: gradients are not clipped
     schedule: str = "cosine"  # plateau | cosine

@@ -83,6 +83,8 @@ def stage_readme(folder: Path, request: pytest.FixtureRequest) -> None:
     shared = request.getfixturevalue("shared_dir")
     case = shared / "fixtures" / "upstream" / "organic_symmetric_l2"
     shutil.copytree(next(case.glob("ckpt_*")), folder / "ckpt_100")
+    for number in (1, 2, 3):
+        shutil.copytree(folder / "first", folder / f"run{number}")
     frames(folder / "new.xyz", molecule("CH3COCH3", vacuum=5.0), 12)
     new = {"data": {"train": "new.xyz"}, "training": {"max_epochs": 1, "output": "new"}}
     (folder / "new.yaml").write_text(yaml.safe_dump(new))

@@ -188,8 +188,6 @@ def test_block(block: Block, tmp_path: Path, request: pytest.FixtureRequest) -> 
     if block.language == "console":
         text = "".join(line.removeprefix("$ ") for line in commands_of(text))
     alternatives = text.startswith(ALTERNATIVES)
-    if "-o parts --test" in text:  # to go when it is mended
-        pytest.xfail("README.md: `ictp split` wants --valid too")
     for number, script in enumerate(text.splitlines() if alternatives else [text]):
         folder = tmp_path / str(number)
         folder.mkdir()
