@@ -85,7 +85,7 @@ def stage_readme(folder: Path, request: pytest.FixtureRequest) -> None:
     shutil.copytree(next(case.glob("ckpt_*")), folder / "ckpt_100")
     for number in (1, 2, 3):
         shutil.copytree(folder / "first", folder / f"run{number}")
-    frames(folder / "new.xyz", molecule("CH3COCH3", vacuum=5.0), 12)
+    frames(folder / "new.xyz", molecule("CH3COCH3"), 12)
     new = {"data": {"train": "new.xyz"}, "training": {"max_epochs": 1, "output": "new"}}
     (folder / "new.yaml").write_text(yaml.safe_dump(new))
 
@@ -94,7 +94,7 @@ def stage_training(folder: Path, request: pytest.FixtureRequest) -> None:
     """An alloy to train on, and molecules for a model that comes with the project."""
     stage_alloy(folder, request)
     shutil.copytree(ROOT / "models" / "acac", folder / "models" / "acac")
-    frames(folder / "new.xyz", molecule("CH3COCH3", vacuum=5.0), 12)
+    frames(folder / "new.xyz", molecule("CH3COCH3"), 12)
     new = {"data": {"train": "new.xyz"}, "training": {"max_epochs": 1, "output": "fine"}}
     (folder / "new.yaml").write_text(yaml.safe_dump(new))
 

@@ -25,7 +25,7 @@ def assert_refused(tmp_path, deck: Deck, text: str) -> None:
 @pytest.mark.parametrize(
     ("style", "text"),
     [
-        ("ictp devise cpu", "Unknown pair_style ictp keyword: devise (expected device)"),
+        ("ictp devise cpu", "keyword: devise (expected device, drive or uncertainty)"),
         ("ictp device", "Illegal pair_style ictp device command: missing argument(s)"),
         ("ictp device gpu", "pair_style ictp device: expected auto, cpu or cuda, got gpu"),
     ],

@@ -214,6 +214,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         no_pictures(patch)
         assert main(["-q", "train", "config.yaml"]) == 0
         assert main(["export", "run", "-o", "model.pt"]) == 0
+    for number in (1, 2, 3):
+        shutil.copytree(folder / "run", folder / f"run{number}")
     (folder / "lammps" / "build").mkdir(parents=True)
     (folder / "lammps" / "build" / "lmp").symlink_to(BIN / "lmp")
     (folder / "build").symlink_to(library_folder())
@@ -308,7 +310,8 @@ def test_export_as_json(workplace: Path, capsys: pytest.CaptureFixture[str]) -> 
     values = json.loads(capsys.readouterr().out)
     assert values.pop("deviation") < 1e-9
     size = (workplace / "new.pt").stat().st_size
-    assert values == {"file": "new.pt", "bytes": size, "dtype": "float64"}
+    about = {"num_models": 1, "has_grade": True}
+    assert values == {"file": "new.pt", "bytes": size, "dtype": "float64", **about}
 
 
 def test_examples_helper() -> None:
