@@ -27,6 +27,7 @@ from pyictp.extrapolation import ExtrapolationGrade, fit_grade
 from pyictp.model import ICTPModel
 from pyictp.potential import load_model
 from pyictp.tabulate import SLOPE_TOLERANCE
+from torch import Tensor, nn
 
 
 @pytest.fixture(scope="module")
@@ -331,11 +332,26 @@ def test_command_makes_an_ensemble_of_checkpoints(
     assert "atom 0 is C, but the model's elements are H O" in capsys.readouterr().err
 
 
-def test_a_file_without_grade_says_so(exported: Path, root: Path) -> None:
+class BeforeEnsembles(nn.Module):
+    """What a file of before ensembles has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements, self.r_cut, self.dtype = ["H"], 3.0, "float64"
+
+    def forward(
+        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int  # noqa: ARG002
+    ) -> Tensor:
+        return torch.zeros(num_local, dtype=torch.float64)
+
+
+def test_a_file_without_grade_says_so(exported: Path, tmp_path: Path) -> None:
     graph = cluster_graph(*make_cluster())
     arguments = graph.species, graph.edge_index, graph.edge_vectors, graph.num_local
-    before_ensembles = root / "models" / "acac" / "model.pt"
-    for path in (exported, before_ensembles):
+    metadata = {"metadata.json": json.dumps({"format": "ictp", "schema_version": 1})}
+    old = tmp_path / "old.pt"
+    torch.jit.script(BeforeEnsembles()).save(str(old), _extra_files=metadata)
+    for path in (exported, old):
         loaded = load_exported(path)
         assert (loaded.num_models, loaded.has_grade) == (1, False)
         with pytest.raises(UserError, match=r"^the file has no extrapolation grade: export it ag"):
