@@ -22,6 +22,9 @@ add_library(ictp_torch INTERFACE)
 add_library(ictp::torch ALIAS ictp_torch)
 target_include_directories(ictp_torch SYSTEM INTERFACE
   ${ICTP_TORCH_ROOT}/include ${ICTP_TORCH_ROOT}/include/torch/csrc/api/include)
+# headers of PyTorch and of packages beside it put their paths into messages: none of the building machine's in a wheel
+cmake_path(GET ICTP_TORCH_ROOT PARENT_PATH ICTP_PACKAGES)
+target_compile_options(ictp_torch INTERFACE -ffile-prefix-map=${ICTP_PACKAGES}/=)
 # --no-as-needed: libtorch.so is what loads libtorch_cuda.so in a CUDA build, no symbol of it is used directly
 target_link_libraries(ictp_torch INTERFACE
   -Wl,--no-as-needed ${ICTP_TORCH_LIB}/libtorch.so -Wl,--as-needed

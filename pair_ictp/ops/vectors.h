@@ -5,19 +5,28 @@
 #include <cstdint>
 #include <utility>
 
-// Vectors of 64 bytes, which the compiler cuts to the machine's width. Only for files compiled once
-// per instruction set: everything is in an anonymous namespace, so that the linker cannot mix them.
+// Vectors as wide as the registers of the instruction set: GCC keeps wider ones in memory. Only for
+// files compiled once per instruction set: everything is in an anonymous namespace, so that the
+// linker cannot mix them.
 
 namespace ictp {
 namespace {
 
+#if defined(__AVX512F__)
+constexpr int64_t VECTOR_BYTES = 64;
+#elif defined(__AVX__)
+constexpr int64_t VECTOR_BYTES = 32;
+#else
+constexpr int64_t VECTOR_BYTES = 16;
+#endif
+
 /// Channels (or edges) in one vector; operands have a multiple of it.
 template <typename T>
-constexpr int64_t BLOCK = 64 / sizeof(T);
+constexpr int64_t BLOCK = VECTOR_BYTES / sizeof(T);
 
 template <typename T>
 struct VectorOf {
-  typedef T type __attribute__((vector_size(64)));
+  typedef T type __attribute__((vector_size(VECTOR_BYTES)));
 };
 template <typename T>
 using Vector = typename VectorOf<T>::type;

@@ -16,12 +16,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 # MPICH waits in a busy loop: with more processes than cores that takes them from those at work.
 os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE", "1")
 
-import torch
-from pyictp.config import ModelConfig
 from pyictp.export import export_model
 from pyictp.model import ICTPModel
 from pyictp.native import load_operators
-from toys import ELEMENTS, MessageToy, PairToy, export_toy
+from toys import MessageToy, PairToy, export_toy, make_network
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,20 +49,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def network_model() -> ICTPModel:
     """Return an untrained network of three layers, small enough for many short runs."""
-    torch.manual_seed(0)
-    config = ModelConfig(
-        elements=tuple(ELEMENTS),
-        r_cut=3.5,
-        num_layers=3,
-        num_channels=4,
-        l_max_edge=2,
-        l_max_hidden=1,
-        correlation=2,
-        radial_hidden=(8,),
-        readout_hidden=(8,),
-        avg_num_neighbors=20.0,
-    )
-    return ICTPModel(config).to(torch.float64)
+    return make_network()
 
 
 @pytest.fixture(scope="session")

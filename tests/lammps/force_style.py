@@ -186,25 +186,10 @@ def open_force_style(path: Path, model: Path) -> Iterator[ForceStyle]:
 
 def export_untrained(path: Path) -> Path:
     """Export the network whose numbers the YAML file holds."""
-    import torch
-    from pyictp.config import ModelConfig
     from pyictp.export import export_model
-    from pyictp.model import ICTPModel
+    from toys import make_network
 
-    torch.manual_seed(20240501)
-    config = ModelConfig(
-        elements=("Ta", "V", "W"),
-        r_cut=4.0,
-        num_layers=2,
-        num_channels=4,
-        l_max_edge=2,
-        l_max_hidden=1,
-        correlation=2,
-        radial_hidden=(8,),
-        readout_hidden=(8,),
-        avg_num_neighbors=20.0,
-    )
-    export_model(ICTPModel(config).to(torch.float64), path, "float64")
+    export_model(make_network(20240501, num_layers=2, r_cut=4.0), path, "float64")
     return path
 
 

@@ -8,42 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from deck import Deck, Structure, pair_lines, run
-from pyictp.config import ModelConfig
 from pyictp.derivatives import evaluate_graph
 from pyictp.export import export_model
 from pyictp.extrapolation import ExtrapolationGrade, fit_grade
 from pyictp.graph import Graph, build_graph
 from pyictp.model import ICTPModel
 from structures import STRUCTURES
+from toys import make_network
 
 pytestmark = pytest.mark.lammps
 ELEMENTS = ("Ta", "V", "W")
 EV_TO_KCAL = 23.060549  # per mole; LAMMPS' constant
 
 
-def make_member(seed: int, num_layers: int) -> ICTPModel:
-    torch.manual_seed(seed)
-    config = ModelConfig(
-        elements=ELEMENTS,
-        r_cut=3.5,
-        num_layers=num_layers,
-        num_channels=4,
-        l_max_edge=2,
-        l_max_hidden=1,
-        correlation=2,
-        radial_hidden=(8,),
-        readout_hidden=(8,),
-        avg_num_neighbors=20.0,
-    )
-    return ICTPModel(config).to(torch.float64)
-
-
 @pytest.fixture(scope="module")
 def members() -> list[ICTPModel]:
     """Return models with different numbers of layers, so of exchanges between processes."""
-    return [make_member(seed, layers) for seed, layers in ((1, 2), (2, 3), (3, 2))]
+    return [make_network(seed, layers) for seed, layers in ((1, 2), (2, 3), (3, 2))]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pyictp.config import ModelConfig
+from pyictp.model import ICTPModel
 from torch import Tensor, nn
 
 ELEMENTS = ["Ta", "V", "W"]
@@ -204,3 +206,21 @@ def pair_energy_forces_virial(
     np.add.at(forces, center, force_on_center)  # each pair is two edges: center's half only
     virial = -0.5 * edge_vectors.T @ force_on_center
     return energies, forces, virial
+
+
+def make_network(seed: int = 0, num_layers: int = 3, r_cut: float = 3.5) -> ICTPModel:
+    """Return an untrained network, small enough for many short runs."""
+    torch.manual_seed(seed)
+    config = ModelConfig(
+        elements=tuple(ELEMENTS),
+        r_cut=r_cut,
+        num_layers=num_layers,
+        num_channels=4,
+        l_max_edge=2,
+        l_max_hidden=1,
+        correlation=2,
+        radial_hidden=(8,),
+        readout_hidden=(8,),
+        avg_num_neighbors=20.0,
+    )
+    return ICTPModel(config).to(torch.float64)

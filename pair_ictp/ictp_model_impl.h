@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#ifndef ICTP_MODEL_IMPL_H
+#define ICTP_MODEL_IMPL_H
+
+#include "ictp_messages.h"
+#include "ictp_model.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
+
+#include <exception>
+#include <string>
+#include <vector>
+
+namespace ictp {
+
+/// What Model holds; shared by its source files, the only ones that see TorchScript.
+struct Model::Impl {
+  std::string path;
+  torch::jit::Module module;
+  at::Device device{at::kCPU};
+  std::string device_name;
+  std::vector<std::string> elements;
+  double r_cut = 0.0;
+  int num_layers = 0;
+  int num_models = 1;
+  bool has_grades = false;
+  std::string dtype;
+  std::vector<std::vector<Message>> messages;    // the exchanges of one evaluation, by member + 1
+  ModelTimings timings;
+  at::Tensor node_energies, edge_gradients, grades;    // CPU, contiguous, float64
+
+  void load();
+  void read_attributes();
+  void self_check();
+  void record_messages();
+  at::Tensor energies(int member, bool graded, std::vector<c10::IValue> graph);
+  void evaluate(const at::Tensor &species, const at::Tensor &edge_index,
+                const at::Tensor &edge_vectors, int64_t num_local, ExchangeHandler *handler,
+                int member = MEAN, bool graded = false);
+};
+
+/// The line of an exception's text that says why.
+std::string reason(const std::exception &error);
+
+}    // namespace ictp
+
+#endif
