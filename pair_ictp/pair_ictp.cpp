@@ -16,6 +16,7 @@
 #include "utils.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <exception>
 #include <string>
@@ -114,7 +115,7 @@ void PairICTP::load_model(const char *file)
   impl->builder.reset();
   impl->model.reset();
   impl->initialized = impl->sampled = false;
-  impl->totals.fill(0.0);
+  impl->totals.fill(comm->me == 0 ? std::nan("") : 0.0);
   const ictp::NodeProcess process =
       ictp::node_process(world, universe->root_proc[universe->iworld]);
   std::string path = utils::get_potential_file_path(file);
@@ -206,6 +207,7 @@ double PairICTP::init_one(int i, int j)
 void PairICTP::setup()
 {
   warn_of_missing_pairs();
+  warn_of_missing_samples();
 }
 
 /* ----------------------------------------------------------------------
@@ -270,7 +272,8 @@ void *PairICTP::extract(const char *name, int &dim)
 }
 
 /// "energy": those of the last step, from the first step after somebody has asked; "deviation" and
-/// "grade": those of the last sampled step
+/// "grade": those of the last sampled step, in a run only if it is the present one, since atoms
+/// change their places
 void *PairICTP::extract_peratom(const char *name, int &num_columns)
 {
   num_columns = 0;
@@ -278,6 +281,11 @@ void *PairICTP::extract_peratom(const char *name, int &num_columns)
   if (deviation || strcmp(name, "grade") == 0) {
     if (impl->model)
       check_uncertainty(deviation, !deviation);
+    if (update->whichflag != 0 && impl->sampled_step != update->ntimestep)
+      error->all(FLERR,
+                 "Pair style ictp has not sampled {} at step {}: give fix pair '{} 1', which asks "
+                 "for it, or let it read on steps of pair_style ictp uncertainty N only",
+                 name, update->ntimestep, name);
     return deviation ? impl->atom_deviations.data() : impl->atom_grades.data();
   }
   if (strcmp(name, "energy") != 0)

@@ -39,6 +39,7 @@ class PairICTP : public Pair {
   void load_model(const char *);
   void map_types(int, char **);
   void warn_of_missing_pairs();
+  void warn_of_missing_samples();
   // a step; what fails on this process is returned as text, empty when all is well
   std::string build_graph();
   void evaluate(std::string failure, int member, bool graded);

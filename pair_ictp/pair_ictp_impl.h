@@ -41,11 +41,13 @@ struct LAMMPS_NS::PairICTP::Impl {
   bool drive_first = false;                  // or the mean of an ensemble
   bigint uncertainty_every = 0;              // steps, 0: only when fix pair asks
   bool sampled = false;                      // with this model
+  bigint sampled_step = -1;                  // whose order of atoms the samples have
   int deviation_flag = 0, grade_flag = 0;    // set by fix pair for the steps that it wants
   ictp::Uncertainty uncertainty;
   std::vector<double> atom_deviations, atom_grades;    // of the last sampled step
   /// For compute pair: largest and mean force deviation, deviation of the energy per atom, largest
-  /// grade; zero on all processes but the first, because compute pair adds up.
+  /// grade, not a number what is not known; zero on all processes but the first, because compute
+  /// pair adds up.
   std::array<double, 4> totals = {};
 
   /// The model that moves the atoms.

@@ -5,13 +5,17 @@
 
 #include "atom.h"
 #include "comm.h"
+#include "compute.h"
 #include "error.h"
+#include "fix.h"
+#include "modify.h"
 #include "update.h"
 
 #include <mpi.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -44,6 +48,22 @@ void PairICTP::check_uncertainty(bool deviations, bool grades) const
 }
 
 /* ----------------------------------------------------------------------
+   a limit on what is never sampled would never be reached
+------------------------------------------------------------------------- */
+
+void PairICTP::warn_of_missing_samples()
+{
+  if (comm->me != 0 || impl->uncertainty_every > 0 || !modify->get_fix_by_style("^pair$").empty())
+    return;
+  for (const Compute *compute : modify->get_compute_list())
+    if (strcmp(compute->style, "pair") == 0 && compute->size_vector == nextra)
+      error->warning(FLERR,
+                     "Pair style ictp: the values of compute {} are nan, as nothing is sampled: "
+                     "give pair_style ictp uncertainty N",
+                     compute->id);
+}
+
+/* ----------------------------------------------------------------------
    all models on the graph of this step; what drives the run has been evaluated, with grades if it
    is the first model
 ------------------------------------------------------------------------- */
@@ -63,6 +83,7 @@ void PairICTP::sample_uncertainty()
   }
   reduce_uncertainty();
   impl->sampled = true;
+  impl->sampled_step = update->ntimestep;
   impl->model->timings() = timings;
   impl->scatter_seconds = scatter_seconds;
   impl->uncertainty_seconds += ictp::now() - start;
@@ -99,8 +120,11 @@ void PairICTP::reduce_uncertainty()
   for (size_t k = 2; k < sums.size(); ++k) squares += (sums[k] - mean) * (sums[k] - mean);
   const double spread = std::sqrt(squares / static_cast<double>(sums.size() - 2));
 
-  // compute pair adds up over processes
-  const double on_first = comm->me == 0 ? 1.0 : 0.0;
-  impl->totals = {on_first * largest[0], on_first * sums[0] / num_atoms,
-                  on_first * unit * spread / num_atoms, on_first * largest[1]};
+  impl->totals = {largest[0], sums[0] / num_atoms, unit * spread / num_atoms, largest[1]};
+  if (impl->model->num_models() < 2)
+    std::fill_n(impl->totals.begin(), 3, std::nan(""));
+  if (!impl->model->has_grades())
+    impl->totals[3] = std::nan("");
+  if (comm->me != 0)
+    impl->totals.fill(0.0);    // compute pair adds up over processes
 }

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install .[docs]"
+    "playwright.sync_api", reason="playwright is not installed: pip install .[dev]"
 )
-PAGES = ("index", "tutorial", "theory", "configuration", "commands", "pair_style", "accuracy")
-PAGES += ("performance", "howto/zbl", "howto/heat_flux")
+SOURCES = Path(__file__).parents[2] / "docs"
+PAGES = sorted(str(page.relative_to(SOURCES).with_suffix("")) for page in SOURCES.rglob("*.md"))
 # what is read as text: formulas and code have their own signs
 PROSE = """() => {
   const copy = document.querySelector("article").cloneNode(true);

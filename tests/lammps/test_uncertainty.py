@@ -163,7 +163,7 @@ def test_one_model_has_a_grade(members, grade, files, tmp_path):
         ),
     )
     deviation, largest = np.loadtxt(tmp_path / "u.txt")
-    assert deviation == 0
+    assert np.isnan(deviation)
     assert largest == pytest.approx(want["grades"].max(), rel=1e-9)
     np.testing.assert_allclose(answer.forces, want["forces"][0], atol=1e-10)
 
@@ -220,6 +220,32 @@ def test_fix_pair_alone_asks_for_samples(members, grade, files, tmp_path):
     np.testing.assert_allclose(per_atom[:, 0], want["deviations"], atol=1e-10)
 
 
+def test_values_that_nobody_samples_are_nan(files, tmp_path):
+    pair = pair_lines(files["all"], " ".join(ELEMENTS), "ictp device cpu")
+    show = ["run 0", f'print "$(c_u[1]) $(c_u[4])" file {tmp_path}/u.txt']
+    deck = Deck(pair, modify=["compute u all pair ictp"], run=show)
+    log = run(tmp_path, STRUCTURES["bulk"], deck).log
+    assert np.isnan(np.loadtxt(tmp_path / "u.txt")).all()
+    assert "the values of compute u are nan, as nothing is sampled" in log
+    deck.modify.append("fix f all pair 1 ictp deviation 1")
+    log = run(tmp_path / "asked", STRUCTURES["bulk"], deck).log
+    assert np.isfinite(np.loadtxt(tmp_path / "u.txt")).all()
+    assert "WARNING: Pair style ictp" not in log
+
+
+def test_fix_pair_reads_only_what_was_sampled_at_its_step(files, tmp_path):
+    """Samples have the order of the atoms of their step, which sorting and exchange change."""
+    pair = pair_lines(files["all"], " ".join(ELEMENTS), "ictp device cpu uncertainty 10")
+    for every, ends in ((10, True), (5, False)):
+        read = f"fix f all pair {every} ictp grade 0"
+        deck = Deck(pair, modify=[*MOVING, read], run=["run 20"])
+        if ends:
+            run(tmp_path / "fits", STRUCTURES["bulk"], deck)
+        else:
+            with pytest.raises(Exception, match=r"has not sampled grade at step 5: .*'grade 1'"):
+                run(tmp_path / "fits_not", STRUCTURES["bulk"], deck)
+
+
 def test_minimisation_and_hybrid(files, tmp_path):
     pair = ["pair_style hybrid/overlay ictp device cpu uncertainty 1 zero 4.0"]
     pair += [f"pair_coeff * * ictp {files['all']} Ta V W", "pair_coeff * * zero"]
@@ -258,4 +284,4 @@ def test_an_ensemble_without_grade(members, grade, files, tmp_path):
     deviation, largest = np.loadtxt(tmp_path / "u.txt")
     want = expected(members[1:], grade, STRUCTURES["bulk"])
     assert deviation == pytest.approx(want["deviations"].max(), rel=1e-9)
-    assert largest == 0
+    assert np.isnan(largest)

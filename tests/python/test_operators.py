@@ -13,6 +13,7 @@ import torch
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
 from pyictp import kernels
 from pyictp.derivatives import evaluate_graph
+from pyictp.doctor.machine import instruction_set
 from pyictp.layers import Convolution, Edges
 from pyictp.products import Irrep
 from torch import Tensor
@@ -202,8 +203,11 @@ def test_a_model_is_the_same_with_and_without_operators(variant: str) -> None:
             torch.testing.assert_close(a, b, atol=1e-10, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["baseline", "avx2", "avx512"])
+@pytest.mark.parametrize("name", ["baseline", "AVX2", "AVX-512"])
 def test_every_instruction_set_computes_the_same(name: str) -> None:
+    asked = {"ICTP_INSTRUCTION_SET": name.lower()}
+    if instruction_set(environment=asked) != name:
+        pytest.skip(f"this processor has no {name}")
     script = """
 import copy, torch
 from model_toys import cluster_graph, make_cluster, make_model
@@ -227,8 +231,7 @@ for dtype, limit in ((torch.float64, 1e-11), (torch.float32, 1e-4)):
                     assert (u - v).abs().max() <= 10 * limit * max(1.0, v.abs().max())
             tabulate_radial(model, exact)
 """
-    environment = os.environ | {
-        "ICTP_INSTRUCTION_SET": name,
+    environment = os.environ | asked | {
         "PYTHONPATH": str(Path(__file__).parent),
         "OMP_NUM_THREADS": "1",
     }
