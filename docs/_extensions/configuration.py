@@ -31,9 +31,12 @@ def configuration_page() -> str:
     kinds = typing.get_type_hints(Config)
     parts = [part for name, kind in kinds.items() for part in section(name, kind)]
     parts += section("An entry of data.train or data.valid", DataFile)
-    further = typing.get_type_hints(ExploreConfig)
-    for name in [name for name in further if name not in kinds and name != "retraining"]:
-        parts += section(f"{name} (of ictp explore)", further[name])
+    for name, kind in typing.get_type_hints(ExploreConfig).items():
+        title = f"{name} (of ictp explore)"
+        if dataclasses.is_dataclass(kind) and name not in kinds:
+            parts += section(title, kind)
+        elif name not in kinds:
+            parts += [f"## {title}", paragraph(comments_of(ExploreConfig)[name])]
     changes = "\n".join(f"{key}: {as_yaml(value)}" for key, value in PUBLISHED.items())
     parts += ["## recipe: published", "The keys that are not set become"]
     return "\n\n".join([*parts, f"```yaml\n{changes}\n```"])
@@ -53,6 +56,11 @@ def section(title: str, kind: type) -> tuple[str, str, str]:
         cells = (f"`{field.name}`", name, default, unit[1] if unit else "", meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return f"## {title}", summary, "\n".join(lines)
+
+
+def paragraph(comment: str) -> str:
+    """Return the comment of a section that is no dataclass as a sentence."""
+    return f"{comment[0].upper()}{comment[1:]}."
 
 
 def to_plain(field: dataclasses.Field) -> Any:

@@ -35,7 +35,7 @@ class Result:
     energies: FloatArray  # (N,) eV, per atom
     forces: FloatArray | None  # (N, 3) eV/A; None if not asked for
     stress: FloatArray | None  # (3, 3) eV/A^3, ASE's sign; None without a cell or if not asked for
-    # None if not asked for, or the file cannot tell:
+    # None if not asked for, or the model cannot tell:
     energy_deviation: float | None = None  # eV, standard deviation over the models of an ensemble
     force_deviation: FloatArray | None = None  # (N,) eV/A, sqrt(mean over models |F - <F>|^2)
     grade: FloatArray | None = None  # (N,), 1 is the farthest training atom
@@ -64,7 +64,7 @@ def evaluate_batch(
         dtype: float32 or float64; None keeps the model's own.
         forces: whether to return forces.
         stress: whether to return stresses; with neither the gradient is not computed.
-        uncertainty: whether to return deviations and grades, of an exported file that can tell.
+        uncertainty: whether to return what the model can tell of deviations and grades.
 
     Raises:
         UserError: the model cannot be loaded; `structures` is a single one; one of them has an
@@ -79,8 +79,8 @@ def evaluate_batch(
     potential = as_potential(model, resolved, dtype)
     if uncertainty and num_models(potential) == 1 and not has_grade(potential):
         raise UserError(
-            "uncertainty: expected an exported file of several models or with a grade: "
-            "ictp export run1 run2 ... -o ensemble.pt"
+            "uncertainty: expected several models or a grade, this is a single model without: "
+            "let its training end, or ictp export run1 run2 ... -o ensemble.pt"
         )
     elements, r_cut = potential_properties(potential)
     chosen = list(structures)

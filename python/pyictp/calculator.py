@@ -31,8 +31,9 @@ class ICTPCalculator(Calculator):
     """Energy, energies per atom, forces and, for cells with pbc, stress of a model.
 
     Units and signs are ASE's: eV, eV/A, eV/A^3, tension positive. With an exported file of several
-    models there is also `force_deviation` (N,) [eV/A], with a grade in the file `grade` (N,); they
-    are computed when asked for, as in `calculator.get_property("grade", atoms)`.
+    models there is also `force_deviation` (N,) [eV/A], with a training that ended, or a file with a
+    grade, `grade` (N,); they are computed when asked for, as in
+    `calculator.get_property("grade", atoms)`. Not so with `native`, which has the mean alone.
     """
 
     implemented_properties: list[str] = [  # noqa: RUF012 (ASE's; an instance may have more)
@@ -59,7 +60,8 @@ class ICTPCalculator(Calculator):
             device: cpu, cuda, cuda:1 or auto.
             dtype: float32 or float64; None keeps the model's own.
             skin: margin of the neighbor list in A; atoms may move skin/2 before it is built anew.
-            native: run an exported file through the C++ code that LAMMPS runs.
+            native: run an exported file through the C++ code that LAMMPS runs, without
+                uncertainties.
             kwargs: passed on to ASE's Calculator.
 
         Raises:

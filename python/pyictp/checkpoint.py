@@ -63,8 +63,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"'{path}' is not a checkpoint of ictp train, or is truncated: write it again, "
-            "or start from another one with --finetune"
+            f"'{path}' is not a checkpoint of ictp train, or is truncated: expected a whole one, "
+            "or an exported file: copy or write it again"
         ) from error
     if not isinstance(payload, Mapping) or payload.get("format") != FORMAT:
         raise UserError(

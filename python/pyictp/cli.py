@@ -3,20 +3,24 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
-import logging
-import os
-import platform
-import sys
-import traceback
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from pyictp.training.interrupt import leaving_at_once
 
-from pyictp import __version__
-from pyictp.arguments import CommandParser, did_you_mean, examples, logger
-from pyictp.errors import UserError
+with leaving_at_once():
+    import argparse
+    import functools
+    import importlib
+    import logging
+    import os
+    import platform
+    import sys
+    import traceback
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Any, NamedTuple
+
+    from pyictp import __version__
+    from pyictp.arguments import CommandParser, did_you_mean, examples, logger
+    from pyictp.errors import UserError
 
 
 class Command(NamedTuple):
@@ -173,7 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     name = next((word for word in arguments if not word.startswith("-")), None)
-    parser = build_parser([name] if name in COMMANDS else [])
+    with leaving_at_once():
+        parser = build_parser([name] if name in COMMANDS else [])
     if name is None:
         parser.parse_args(arguments)
         parser.print_help()
@@ -187,6 +192,9 @@ def _run(arguments: Sequence[str]) -> int:
     elif rest:
         _subparser(parser, name).refuse(rest)
     _set_messages(getattr(args, "quiet", False), getattr(args, "verbose", False))
+    if isinstance(args.run, functools.partial):  # of `later`
+        with leaving_at_once():
+            importlib.import_module(args.run.args[0])
     return int(args.run(args) or 0)
 
 

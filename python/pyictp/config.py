@@ -166,13 +166,15 @@ def read_tree(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]
     if not path.is_file():
         raise UserError(f"config '{path}' not found: expected a YAML file")
     try:
-        tree = yaml.safe_load(path.read_text()) or {}
+        tree = yaml.safe_load(path.read_text())
     except UnicodeDecodeError as error:
         raise UserError(f"config '{path}' is no text: expected a YAML file") from error
     except yaml.YAMLError as error:
         raise UserError(
             f"config '{path}' is not valid YAML: {' '.join(str(error).split())}"
         ) from error
+    if tree is None:
+        raise UserError(f"config '{path}' is empty: expected sections model, data, training")
     if not isinstance(tree, dict):
         raise UserError(
             f"config '{path}': expected sections model, data, training; got {type(tree).__name__}"

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from pyictp.config import DataConfig
 from pyictp.data import LABELS, Frame, read_frames
 from pyictp.dataset import make_sample
 from pyictp.errors import UserError
+from pyictp.files import check_writable, write_json
 from pyictp.potential import as_potential, potential_properties, resolve_device
 from pyictp.reports.calibration import describe_calibration
 from pyictp.reports.metrics import METRICS, metrics
@@ -166,7 +166,7 @@ def run(args: argparse.Namespace) -> int:
     result = metrics(parity)
     print(report(result))
     if args.json:
-        _parent(Path(args.json)).write_text(json.dumps(result, indent=2) + "\n")
+        write_json(args.json, result)
     if args.plot:
         print(f"parity plots: {plot_parity(parity, _parent(Path(args.plot)))}")
     if args.report:
@@ -175,7 +175,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
-    """Refuse names of pictures and pages before the long work."""
+    """Refuse names of files, pictures and pages before the long work."""
+    if args.json:
+        check_writable(args.json)
     if args.plot:
         check_plot_path(Path(args.plot))
     if args.report:

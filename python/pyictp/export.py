@@ -7,7 +7,7 @@ import json
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from pyictp.exported import (
     load_exported,
 )
 from pyictp.extrapolation import ExtrapolationGrade, fit_grade, grade_of
-from pyictp.files import atomic_path
+from pyictp.files import atomic_path, writing
 from pyictp.graph import Graph, build_graph
 from pyictp.model import ICTPModel
 from pyictp.native import load_operators
@@ -143,8 +143,8 @@ def export_model(
         the reference structure.
 
     Raises:
-        UserError: the file cannot be written, does not reproduce the model, or models differ in
-            what an ensemble must share.
+        UserError: the file cannot be written, does not reproduce the model, models differ in what
+            an ensemble must share, or two of them are the same.
     """
     models = [model] if isinstance(model, ICTPModel) else list(model)
     several = provenance if isinstance(provenance, Sequence) else [provenance] * len(models)
@@ -167,7 +167,7 @@ def export_model(
     graph = reference_graph(exact[0])
     module.add_reference(graph, evaluate_graph(ExportedModule(exact, None, dtype), graph))
     with atomic_path(path) as temporary:
-        _save(module, temporary, _metadata(module, provenances, errors))
+        _save(module, temporary, _metadata(module, exact, provenances, errors))
         deviation = check_reference(load_exported(temporary))
         if not deviation <= module.reference_tolerance:
             raise UserError(
@@ -181,13 +181,24 @@ def export_model(
 def _check_members(models: Sequence[ICTPModel]) -> None:
     first = models[0].config
     for number, model in enumerate(models[1:], start=2):
-        for name in ("elements", "r_cut"):
-            ours, theirs = getattr(first, name), getattr(model.config, name)
+        for name, written in (("elements", lambda value: f"[{', '.join(value)}]"), ("r_cut", str)):
+            ours, theirs = (written(getattr(config, name)) for config in (first, model.config))
             if ours != theirs:
                 raise UserError(
-                    f"an ensemble shares one graph: {name} of model {number} is {theirs}, "
-                    f"that of the first {ours}: train them with the same"
+                    f"an ensemble shares one graph: expected {name} {ours} as of the first model, "
+                    f"model {number} has {theirs}: train it with 'model.{name}={ours}'"
                 )
+    for (i, one), (j, other) in combinations(enumerate(models, start=1), 2):
+        if _same_weights(one, other):
+            raise UserError(
+                f"an ensemble tells by how much its models differ: models {i} and {j} are the "
+                "same: train one with another training.seed, or leave it out"
+            )
+
+
+def _same_weights(one: ICTPModel, other: ICTPModel) -> bool:
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(map(torch.equal, ours.values(), theirs.values()))
 
 
 def reference_graph(model: ICTPModel) -> Graph:
@@ -218,10 +229,11 @@ def _save(module: ExportedModule, path: Path, metadata: Mapping[str, Any]) -> No
 
 def _metadata(
     module: ExportedModule,
+    models: Sequence[ICTPModel],
     provenances: Sequence[Mapping[str, Any]],
     tables: Sequence[Sequence[Tabulated]],
 ) -> dict[str, Any]:
-    """Return what the file says of itself, for people and for `ictp info`."""
+    """Return what the file says of itself; `models` are as trained, without tables."""
     members = [
         {
             "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -232,7 +244,7 @@ def _metadata(
                 for table, value_error, slope_error in layers
             ],
         }
-        for model, provenance, layers in zip(module.models, provenances, tables, strict=True)
+        for model, provenance, layers in zip(models, provenances, tables, strict=True)
     ]
     return {
         "format": "ictp",
@@ -260,6 +272,9 @@ def run(args: argparse.Namespace) -> int:
             raise UserError("--training-data: all frames are isolated atoms, expected structures")
         elements, r_cut = models[0].config.elements, models[0].config.r_cut
         grade = fit_grade(models[0], (s.graph for s in GraphDataset(frames, elements, r_cut)))
+    if not Path(args.output).parent.exists():
+        with writing(args.output):
+            Path(args.output).parent.mkdir(parents=True)
     deviation = export_model(
         models,
         args.output,

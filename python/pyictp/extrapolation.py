@@ -40,8 +40,9 @@ class ExtrapolationGrade(ExactModule):
     def __init__(self, center: Tensor, whitening: Tensor) -> None:
         """Take both in float64."""
         super().__init__()
-        self.register_buffer("center", center)
-        self.register_buffer("whitening", whitening)
+        # checkpoints hold it beside the model, not among the model's weights
+        self.register_buffer("center", center, persistent=False)
+        self.register_buffer("whitening", whitening, persistent=False)
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Return (N,) float64 of features (N, C) and species (N,)."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +60,47 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuse a path at which no file can be written, before long work; leave no trace.
+
+    Raises:
+        UserError: it is a folder, or the folder it would be in cannot be written to.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(
+            f"cannot write '{path}': expected the name of a file, but that is a folder: "
+            "name a file in it"
+        )
+    folder = next(p for p in path.absolute().parents if os.path.lexists(p))
+    with writing(path):
+        if not folder.is_dir():
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if _is_replaced(path):
+            tempfile.TemporaryFile(dir=folder).close()
+
+
+def write_json(path: str | Path, value: object) -> None:
+    """Write a value as JSON, and the folders of the file where they are missing.
+
+    Raises:
+        UserError: the file cannot be written; an older one is still whole.
+    """
+    path, text = Path(path), json.dumps(value, indent=2) + "\n"
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not _is_replaced(path):
+            path.write_text(text)
+            return
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+def _is_replaced(path: Path) -> bool:
+    """Return whether a new file takes the place of the path; none does of a pipe or a terminal."""
+    return path.is_file() or not path.exists()
 
 
 def remove_leftovers(path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
 from pyictp.errors import UserError
 from pyictp.exported import load_exported
+from pyictp.extrapolation import grade_of
 
 DEVICES = "expected auto, cpu, cuda or cuda:<number>"
 
@@ -57,6 +58,8 @@ def load_model(
 ) -> Any:
     """Return a potential: a callable like `ICTPModel.forward` with `metadata`.
 
+    The model of a checkpoint has its extrapolation grade, where it holds one, as `grade`.
+
     Args:
         path: training folder (its best.pt is taken), checkpoint, or exported file.
         device: where it shall compute.
@@ -73,6 +76,9 @@ def load_model(
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     model.metadata = {key: payload[key] for key in ("model_config", "provenance") if key in payload}
+    grade = grade_of(payload)
+    if grade is not None:
+        model.grade = grade.to(device)
     return model
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -12,6 +13,32 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 LINE_INTERVAL = 10.0  # s, at least, between two lines where there is no terminal
+LINE_SHARE = 0.02  # and at least this share of the time so far: a long log stays short
+
+
+class _Pace:
+    """Says when a line is due where there is no terminal, and how long the rest will take."""
+
+    def __init__(self, total: float, done: float, last_line: float) -> None:
+        self._total, self._first = total, done
+        self._start = time.monotonic()
+        self._last_line = last_line
+
+    def is_due(self) -> bool:
+        """Return whether a line may be printed, which then counts as printed."""
+        now = time.monotonic()
+        due = now - self._last_line > max(LINE_INTERVAL, LINE_SHARE * (now - self._start))
+        if due:
+            self._last_line = now
+        return due
+
+    def left(self, done: float) -> str:
+        """Return the time left in words, to follow others; nothing where it is not known."""
+        if done <= self._first:
+            return ""
+        elapsed = time.monotonic() - self._start
+        left = elapsed / (done - self._first) * max(0.0, self._total - done)
+        return f", {tqdm.format_interval(left)} left"
 
 
 class Stages:
@@ -37,7 +64,7 @@ class Counter:
     def __init__(self, total: int, unit: str) -> None:
         self._bar = tqdm(total=total, unit=unit, disable=not sys.stderr.isatty(), leave=False)
         self._total, self._unit, self._done = total, unit, 0
-        self._last_line = time.monotonic()
+        self._pace = _Pace(total, 0, last_line=time.monotonic())
         self._lock = threading.Lock()
 
     def advance(self, amount: int = 1) -> None:
@@ -45,11 +72,10 @@ class Counter:
         with self._lock:
             self._done += amount
             self._bar.update(amount)
-            now = time.monotonic()
-            if self._bar.disable and now - self._last_line > LINE_INTERVAL:
-                self._last_line = now
+            if self._bar.disable and self._pace.is_due():
                 percent = 100 * self._done / self._total
-                print(f"      {percent:3.0f} % of {self._total} {self._unit}", flush=True)
+                left = self._pace.left(self._done)
+                print(f"      {percent:3.0f} % of {self._total} {self._unit}{left}", flush=True)
 
     def close(self) -> None:
         """Remove the bar."""
@@ -66,7 +92,8 @@ class Progress:
         )
         self._is_quiet = is_quiet
         self._is_terminal = sys.stderr.isatty() and not is_quiet
-        self._last_line = -LINE_INTERVAL
+        self._pace = _Pace(total, done, last_line=-math.inf)
+        self._done = done
         self._bar = tqdm(
             total=total,
             initial=done,
@@ -82,15 +109,15 @@ class Progress:
 
     def move_to(self, done: float) -> None:
         """Show that `done` epochs or seconds lie behind."""
+        self._done = done
         self._bar.update(min(done, self._bar.total) - self._bar.n)
 
     def show(self, text: str) -> None:
         """Show the newest validation behind the bar, or as a line of its own every few seconds."""
         if self._is_terminal:
             self._bar.set_postfix_str(text, refresh=False)
-        elif not self._is_quiet and time.monotonic() - self._last_line > LINE_INTERVAL:
-            self._last_line = time.monotonic()
-            print(text, flush=True)
+        elif not self._is_quiet and self._pace.is_due():
+            print(f"{text}{self._pace.left(self._done)}", flush=True)
 
     def close(self) -> None:
         """Leave the bar as it is and go to the next line."""

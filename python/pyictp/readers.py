@@ -17,6 +17,7 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict, read_xyz
+from ase.io.formats import UnknownFileTypeError
 
 from pyictp.errors import UserError
 
@@ -52,6 +53,8 @@ def read_raw(path: str | Path) -> list[RawFrame]:
         UserError: the file is missing, empty or not readable.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"data file '{path}' is a folder: expected a file of structures")
     if not path.is_file():
         raise UserError(f"data file '{path}' not found")
     if path.stat().st_size == 0:
@@ -63,6 +66,11 @@ def read_raw(path: str | Path) -> list[RawFrame]:
             frames.append(frame)
     except UserError:
         raise
+    except UnknownFileTypeError as error:
+        raise UserError(
+            f"data file '{path}': expected extended XYZ, an ASE database, an rMD17 npz archive or "
+            "what ASE knows by the file's name, got another format: convert it or change its name"
+        ) from error
     except KeyError as error:
         where = f"'{path}' frame {len(frames)}"
         raise UserError(f"cannot read {where}: nothing is called {error}") from error

@@ -28,6 +28,7 @@ from pyictp.training import parallel
 from pyictp.training.batches import Batch, single
 from pyictp.training.continuation import check_finetune, check_resume, starting_checkpoint
 from pyictp.training.finetune import prepare_finetuning, starting_model
+from pyictp.training.fingerprint import digest
 from pyictp.training.freezing import select_trainable
 from pyictp.training.interrupt import StopRequest
 from pyictp.training.parallel import SINGLE, Processes
@@ -211,12 +212,18 @@ def _new_model(architecture: ModelConfig, data: TrainingData) -> ICTPModel:
 
 
 def _resume(trainer: Trainer, start: Mapping[str, Any]) -> None:
-    former, now = start["provenance"], trainer.extras["provenance"]
+    now = trainer.extras["provenance"]
+    former = {**now, **start["provenance"]}  # an older checkpoint says nothing of newer keys
     for key in ("num_train", "num_valid"):
         if former[key] != now[key]:
             raise UserError(
                 f"--resume: {key} was {former[key]} and is {now[key]} now: the data have changed"
             )
+    if former["data_digest"] != now["data_digest"]:
+        raise UserError(
+            "--resume: expected the structures and labels that the training was started with, got "
+            "others: put the old data back, or start anew with another training.output"
+        )
     trainer.load_state(start["model_state"], start["training_state"])
     trainer.extras["provenance"] = former
 
@@ -226,6 +233,7 @@ def _provenance(data: TrainingData, finetune: str | Path | None) -> dict[str, An
     return {
         "num_train": len(data.train),
         "num_valid": len(data.valid),
+        "data_digest": digest(data.train.frames, data.valid.frames),
         "shortest_edge": data.train.shortest_edge,  # A
         "data_files": sorted(Path(name).name for name in files),
         "finetuned_from": None if finetune is None else Path(finetune).name,

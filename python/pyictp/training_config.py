@@ -31,6 +31,7 @@ PUBLISHED: dict[str, Any] = {
 
 TINY = math.ulp(0.0)
 MAX_SEED = 2**63 - 1  # torch takes no more
+NUM_EPOCHS = 500  # where neither epochs nor minutes say when a training ends
 CHOICES = {
     "recipe": ("default", "published"),
     "dtype": ("float32", "float64"),
@@ -72,7 +73,8 @@ class TrainConfig:
     batch_size: int | None = 5  # structures of a step, at most; null: batch_edges alone bounds it
     batch_edges: int | None = None  # directed edges of a step, at most (one structure may have
     # more): steps of even work and memory for structures of unlike sizes; null: no bound
-    max_epochs: int = 500  # passes over the training frames
+    max_epochs: int | None = None  # passes over the training frames; null: max_minutes says
+    # when it ends, without it 500 do
     max_minutes: float | None = None  # [min] of this session; by time: of all sessions
     energy_weight: float = 1.0  # of dE^2/N, N the number of atoms
     forces_weight: float = 10.0  # of dF^2, summed over components
@@ -111,6 +113,14 @@ class TrainConfig:
             self.schedule_by == "time"
             or (self.schedule_by == "auto" and self.max_minutes is not None)
         )
+
+    @property
+    def num_epochs(self) -> float:
+        """Return the epoch that ends the training, infinity where max_minutes alone does."""
+        if self.max_epochs is not None:
+            return self.max_epochs
+        by_epochs = self.schedule == "cosine" and not self.time_limited
+        return NUM_EPOCHS if by_epochs or self.max_minutes is None else math.inf
 
     def __post_init__(self) -> None:
         """Refuse values no training can run with."""

@@ -17,7 +17,8 @@ from pyictp.graph import Graph
 class UncertainPrediction(Prediction):
     """The mean of all models and how unsure it is, in the terms of pair_style ictp.
 
-    None is what a potential cannot tell: deviations of a single model, grades of a file without.
+    None is what a potential cannot tell: deviations of a single model, grades of a file without
+    (a training that did not end, an export of one).
     """
 
     energy_deviations: Tensor | None  # (B,) [eV] sqrt(mean over models (E - <E>)^2)
@@ -31,7 +32,7 @@ def evaluate_uncertain(potential: Any, graph: Graph) -> UncertainPrediction:
     Costs one evaluation of every model, as the mean alone does; grades one more without gradient.
 
     Args:
-        potential: `ExportedPotential`; another one is a single model without grades.
+        potential: `ExportedPotential`, or a single model, with grades if it has a `grade`.
         graph: on the potential's device.
     """
     number = num_models(potential)
@@ -43,11 +44,7 @@ def evaluate_uncertain(potential: Any, graph: Graph) -> UncertainPrediction:
         forces = torch.stack([one.forces for one in found])  # (K, N, 3)
         spread["energy_deviations"] = energies.std(0, correction=0)
         spread["force_deviations"] = forces.var(0, correction=0).sum(1).sqrt()
-    grades = None
-    if has_grade(potential):
-        grades = potential.grades(
-            graph.species, graph.edge_index, graph.edge_vectors, graph.num_local
-        )
+    grades = _grades(potential, graph) if has_grade(potential) else None
     return UncertainPrediction(**_mean(found), **spread, grades=grades)
 
 
@@ -58,7 +55,16 @@ def num_models(potential: Any) -> int:
 
 def has_grade(potential: Any) -> bool:
     """Return whether a potential knows how far atoms are from its training data."""
-    return getattr(potential, "has_grade", False)
+    return getattr(potential, "has_grade", False) or hasattr(potential, "grade")
+
+
+def _grades(potential: Any, graph: Graph) -> Tensor:
+    arguments = graph.species, graph.edge_index, graph.edge_vectors, graph.num_local
+    if not hasattr(potential, "grade"):
+        return potential.grades(*arguments)
+    with torch.no_grad():
+        features = potential.energies_and_features(*arguments)[1]
+        return potential.grade(features, graph.species[: graph.num_local])
 
 
 def _mean(found: list[Prediction]) -> dict[str, Tensor]:

@@ -15,13 +15,17 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.constraints import FixAtoms, FixCartesian
 from ase.geometry import find_mic
 from ase.io import read, write
 from pyictp.calculator import ICTPCalculator
 from pyictp.cli import main
+from pyictp.export import export_model
+from pyictp.extrapolation import fit_grade
+from pyictp.graph import build_graph
 from pyictp.md.lammps import read_thermo
 from pyictp.native import plugin_path
-from toys import FragileToy, PairToy
+from toys import ELEMENTS, FragileToy, PairToy, make_network
 
 pytestmark = pytest.mark.lammps
 KB = 8.617343e-5  # eV/K, as LAMMPS has it in units metal
@@ -151,8 +155,9 @@ def test_an_error_of_lammps_is_one_line(export, capsys):
     assert Path("md/log.lammps").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl_c", "sigterm"])
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.mpi)])
-def test_an_interrupt_ends_lammps_and_keeps_what_is_there(processes, export):
+def test_an_interrupt_ends_lammps_and_keeps_what_is_there(processes, number, export):
     write("x.cif", crystal())
     command = [sys.executable, "-m", "pyictp.cli", "md", "x.cif", str(export(PairToy))]
     command += ["--time", "10000", "--thermo", "20", "--every", "20"]
@@ -171,9 +176,9 @@ def test_an_interrupt_ends_lammps_and_keeps_what_is_there(processes, export):
             check=True,
         ).stdout.split()
         assert children
-        os.kill(ictp.pid, signal.SIGINT)
+        os.kill(ictp.pid, number)
         output, _ = ictp.communicate(timeout=60)
-    assert ictp.returncode == 130
+    assert ictp.returncode == 128 + number
     assert "interrupted: LAMMPS is ended" in output
     assert not any(Path("/proc", pid).exists() for pid in children)
     result = json.loads(Path("md/summary.json").read_text())
@@ -192,3 +197,86 @@ def test_a_molecule_stays_one(export):
     assert "pressure_bar" not in result
     assert "rdf_highest" not in result
     assert not read("md/final.extxyz").pbc.any()
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory) -> dict[str, Path]:
+    """Return an ensemble with grade, one model with grade, and one without."""
+    models = [make_network(seed, 2) for seed in (1, 2, 3)]
+    atoms = crystal()
+    species = np.array([ELEMENTS.index(symbol) for symbol in atoms.get_chemical_symbols()])
+    graph = build_graph(atoms.positions, atoms.cell.array, atoms.pbc, species, 3.5)
+    grade, folder = fit_grade(models[0], [graph]), tmp_path_factory.mktemp("graded")
+    for name, members, given in (
+        ("ensemble", models, grade),
+        ("graded", models[:1], grade),
+        ("plain", models[:1], None),
+    ):
+        export_model(members, folder / f"{name}.pt", "float64", grade=given)
+    return {path.stem: path for path in folder.glob("*.pt")}
+
+
+def test_uncertainty_is_sampled_where_the_file_has_it(graded, capsys):
+    atoms = crystal()
+    atoms.rattle(0.2, seed=4)
+    write("x.extxyz", atoms)
+    options = ["--steps", 30, "--uncertainty", 10, "--temperature", 3000]
+    result, thermo = run("x.extxyz", graded["ensemble"], *options)
+    assert "pair_style      ictp uncertainty ${uncertainty}\n" in Path("md/in.lammps").read_text()
+    calculator = ICTPCalculator(graded["ensemble"])
+    output = capsys.readouterr().out
+    assert "uncertainty every 10 steps" in output
+    for key, column, name in (
+        ("largest_force_deviation_eV_per_A", "c_models[1]", "force_deviation"),
+        ("largest_grade", "c_models[4]", "grade"),
+    ):
+        there = calculator.get_property(name, read("x.extxyz")).max()
+        assert thermo[column][0] == pytest.approx(there, rel=1e-5)
+        assert len(np.unique(thermo[column])) == 4
+        assert result[key]["value"] == thermo[column].max()
+        assert thermo[column][result[key]["step"]] == thermo[column].max()
+        assert f"{key:<34} {result[key]['value']:.3g} at step {result[key]['step']}" in output
+
+    result, thermo = run("x.extxyz", graded["graded"], "--steps", 5, "--overwrite")
+    assert result["uncertainty_every"] == 100
+    assert result["largest_grade"] == {"value": thermo["c_models[4]"][0], "step": 0}
+    assert "largest_force_deviation_eV_per_A" not in result
+    result, thermo = run("x.extxyz", graded["plain"], "--steps", 5, "--overwrite")
+    assert (result["uncertainty_every"], "c_models[4]" in thermo) == (None, False)
+
+    minimize = ["--ensemble", "minimize", "--steps", 5, "--overwrite"]
+    result, thermo = run("x.extxyz", graded["ensemble"], *minimize)
+    assert len(np.unique(thermo["c_models[1]"])) == len(thermo["Step"])
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "nvt", "minimize"])
+def test_fixed_atoms_stay_and_have_no_temperature(ensemble, export, capsys):
+    atoms = crystal()
+    fixed = [0, 1, 2, 7, 17]
+    atoms.set_constraint([FixAtoms(fixed), FixCartesian(5, (True, False, False))])
+    write("x.traj", atoms)
+    words = ["--ensemble", ensemble, "--steps", 40, "--repeat", 1, 2, 1]
+    result, thermo = run("x.traj", export(PairToy), *words)
+    assert result["fixed_atoms"] == 10
+    assert "warning: constraints FixCartesian are ignored" in capsys.readouterr().err
+    final, start = read("md/final.extxyz"), atoms.repeat((1, 2, 1))
+    held = np.tile(np.isin(np.arange(18), fixed), 2)
+    vectors, moved = find_mic(final.positions - start.positions, start.cell, start.pbc)
+    np.testing.assert_allclose(vectors[held], 0, atol=1e-6)
+    assert moved[~held].min() > 1e-4
+    (kept,) = final.constraints
+    assert kept.index.tolist() == np.flatnonzero(held).tolist()
+    if ensemble != "minimize":
+        assert thermo["Temp"][0] == pytest.approx(300)
+        assert thermo["KinEng"][0] == pytest.approx(1.5 * 26 * KB * 300, rel=1e-6)
+        final.set_constraint()
+        assert final.get_kinetic_energy() == pytest.approx(thermo["KinEng"][-1], rel=1e-6)
+
+
+def test_one_mobile_atom_over_fixed_ones(export):
+    atoms = crystal()
+    atoms.set_constraint(FixAtoms(range(1, 18)))
+    write("x.traj", atoms)
+    result, thermo = run("x.traj", export(PairToy), "--steps", 20)
+    assert thermo["Temp"][0] == pytest.approx(300)
+    assert result["steps_done"] == 20

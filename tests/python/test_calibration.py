@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,12 @@ from ase.io import write
 from model_toys import make_model
 from pyictp.batch import evaluate_batch
 from pyictp.calculator import ICTPCalculator
+from pyictp.checkpoint import save_checkpoint
 from pyictp.cli import main
 from pyictp.errors import UserError
 from pyictp.export import export_model
-from pyictp.extrapolation import fit_grade
-from pyictp.graph import build_graph
+from pyictp.extrapolation import add_grade, fit_grade
+from pyictp.graph import Graph, build_graph
 from pyictp.model import ICTPModel
 from pyictp.reports.calibration import calibration, describe_calibration, medians, spreads
 from pyictp.reports.parity import Parity, Structure
@@ -139,12 +141,26 @@ def ensemble(
     members: list[ICTPModel], molecules: list[Atoms], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     path = tmp_path_factory.mktemp("calibration") / "ensemble.pt"
-    graphs = [
+    export_model(members, path, "float64", grade=fit_grade(members[0], graphs_of(molecules)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(
+    members: list[ICTPModel], molecules: list[Atoms], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a folder as a training of the first member leaves it."""
+    folder = tmp_path_factory.mktemp("run")
+    save_checkpoint(folder / "best.pt", members[0])
+    add_grade(folder / "best.pt", graphs_of(molecules))
+    return folder
+
+
+def graphs_of(molecules: list[Atoms]) -> list[Graph]:
+    return [
         build_graph(a.positions, np.zeros((3, 3)), False, (a.numbers == 8).astype(int), 3.0)
         for a in molecules
     ]
-    export_model(members, path, "float64", grade=fit_grade(members[0], graphs))
-    return path
 
 
 def one_by_one(members: list[ICTPModel], atoms: Atoms) -> dict[str, np.ndarray]:
@@ -209,8 +225,45 @@ def test_batches_tell_when_they_are_asked(
         np.testing.assert_allclose(result.grade, calculator.get_property("grade", atoms), rtol=1e-9)
     (plain, *_) = evaluate_batch(ensemble, molecules)
     assert plain.grade is plain.force_deviation is plain.energy_deviation is None
-    with pytest.raises(UserError, match=r"^uncertainty: expected an exported file of several mode"):
+    with pytest.raises(UserError, match=r"^uncertainty: expected several models or a grade, this"):
         evaluate_batch(members[0], molecules, uncertainty=True)
+
+
+def test_a_training_has_its_grade_without_an_export(
+    run: Path, ensemble: Path, molecules: list[Atoms]
+) -> None:
+    calculator = ICTPCalculator(run)
+    assert "grade" in calculator.implemented_properties
+    assert "force_deviation" not in calculator.implemented_properties
+    found, exported = (evaluate_batch(m, molecules, uncertainty=True) for m in (run, ensemble))
+    for atoms, one, want in zip(molecules, found, exported, strict=True):
+        np.testing.assert_allclose(one.grade, want.grade, rtol=1e-9)
+        np.testing.assert_allclose(calculator.get_property("grade", atoms), want.grade, rtol=1e-9)
+        assert one.force_deviation is one.energy_deviation is None
+    again = pickle.loads(pickle.dumps(calculator))
+    np.testing.assert_allclose(again.get_property("grade", molecules[0]), found[0].grade, rtol=1e-9)
+    (single, *_) = evaluate_batch(run, molecules, uncertainty=True, dtype="float32")
+    np.testing.assert_allclose(single.grade, found[0].grade, rtol=1e-2)
+
+
+def test_evaluate_has_the_grade_of_a_training(
+    run: Path, molecules: list[Atoms], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for atoms, want in zip(molecules, evaluate_batch(run, molecules), strict=True):
+        atoms = atoms.copy()
+        atoms.calc = SinglePointCalculator(atoms, energy=want.energy, forces=want.forces + 0.01)
+        write(tmp_path / "test.xyz", atoms, format="extxyz", append=True)
+    assert main(["evaluate", str(run), str(tmp_path / "test.xyz"), "--device", "cpu"]) == 0
+    text = capsys.readouterr().out
+    assert "\ngrade: rank correlation with errors " in text
+    assert "deviation" not in text
+
+
+def test_the_native_calculator_has_the_mean_alone(ensemble: Path, molecules: list[Atoms]) -> None:
+    calculator = ICTPCalculator(ensemble, native=True)
+    for name in ("grade", "force_deviation"):
+        with pytest.raises(PropertyNotImplementedError):
+            calculator.get_property(name, molecules[0])
 
 
 def test_evaluate_adds_them_to_numbers_picture_and_page(
@@ -250,10 +303,7 @@ def test_evaluate_adds_them_to_numbers_picture_and_page(
 def test_a_single_model_without_grade_has_no_section(
     members: list[ICTPModel], molecules: list[Atoms]
 ) -> None:
-    atoms = molecules[0]
-    graph = build_graph(
-        atoms.positions, np.zeros((3, 3)), False, (atoms.numbers == 8).astype(int), 3.0
-    )
+    (graph, *_) = graphs_of(molecules)
     found = evaluate_uncertain(members[0], graph)
     assert found.grades is found.force_deviations is found.energy_deviations is None
     assert torch.isfinite(found.forces).all()

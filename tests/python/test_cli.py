@@ -22,6 +22,7 @@ from ase.io import write
 from explore_toys import write_loop
 from pyictp import __version__, cli, info
 from pyictp.arguments import CommandParser, did_you_mean, examples
+from pyictp.checkpoint import load_checkpoint
 from pyictp.cli import main
 from pyictp.commands.data import FIELD_KEYS
 from pyictp.completion import script
@@ -124,7 +125,7 @@ def test_what_cannot_be_written_is_one_line(
     assert capsys.readouterr().err == ("error: cannot write 'file/run': Not a directory\n")
     assert main(["init", "config.yaml", "-o", "run"]) == 0
     for target, reason in (
-        ("nodir/m.pt", "'nodir/m.pt': No such file or directory"),
+        ("file/new/m.pt", "'file/new/m.pt': Not a directory"),
         ("file/m.pt", "'file/m.pt': Not a directory"),
         ("run", "'run': Is a directory"),
         ("", "'.': expected the name of a file"),
@@ -132,6 +133,22 @@ def test_what_cannot_be_written_is_one_line(
         assert main(["export", "run", "-o", target]) == 1
         assert capsys.readouterr().err == f"error: cannot write {reason}\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "file", "run"]
+    assert main(["export", "run", "-o", "new/folder/m.pt"]) == 0  # as all commands do
+    assert (tmp_path / "new" / "folder" / "m.pt").exists()
+
+
+def test_init_and_info_count_the_same_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text("model: {elements: [H], num_channels: 1}\n")
+    assert main(["init", "config.yaml", "-o", "run"]) == 0
+    (count,) = re.findall(r"(\d+) parameters", capsys.readouterr().out)
+    assert main(["export", "run", "-o", "model.pt"]) == 0  # with tables in place of networks
+    for model in ("run", "model.pt"):
+        capsys.readouterr()
+        assert main(["info", model, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["num_parameters"] == int(count)
 
 
 def test_what_is_misspelled_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,6 +233,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["export", "run", "-o", "model.pt"]) == 0
     for number in (1, 2, 3):
         shutil.copytree(folder / "run", folder / f"run{number}")
+        other = folder / f"run{number}" / "best.pt"
+        payload = load_checkpoint(other)
+        payload["model_state"]["node_embedding"] *= 1 + 0.01 * number  # no two models are the same
+        torch.save(payload, other)
     (folder / "lammps" / "build").mkdir(parents=True)
     (folder / "lammps" / "build" / "lmp").symlink_to(BIN / "lmp")
     (folder / "build").symlink_to(library_folder())

@@ -2,12 +2,14 @@
 """Configuration: YAML in, overrides, and one clear line for each mistake."""
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 
 import pytest
 from pyictp.config import Config, ModelConfig, TrainConfig, from_dict, load_config, to_dict
 from pyictp.errors import UserError
+from pyictp.training_config import PUBLISHED
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -119,7 +121,7 @@ def test_mistakes_are_one_line(write, text, message):
 )
 def test_wrong_overrides(write, item, message):
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
-        load_config(write(""), [item])
+        load_config(write("{}"), [item])
 
 
 def test_a_missing_file_and_broken_yaml(write, tmp_path):
@@ -132,6 +134,10 @@ def test_a_missing_file_and_broken_yaml(write, tmp_path):
         load_config(write("model: {"))
     with pytest.raises(UserError, match=r"expected sections model, data, training; got list$"):
         load_config(write("[1]"))
+    for text in ("", "# nothing but a comment\n"):
+        message = r"config\.yaml' is empty: expected sections model, data, training$"
+        with pytest.raises(UserError, match=message):
+            load_config(write(text), ["data.train=a.xyz"])
 
 
 def test_data_paths_are_found_next_to_the_file_first(write, tmp_path, monkeypatch):
@@ -156,6 +162,17 @@ def test_cosine_runs_over_time_only_when_minutes_are_set():
     assert TrainConfig(max_minutes=3.0).time_limited
     assert not TrainConfig(max_minutes=3.0, schedule_by="epochs").time_limited
     assert not TrainConfig().time_limited
+
+
+def test_minutes_alone_decide_where_no_epochs_are_given():
+    assert TrainConfig().num_epochs == 500
+    assert TrainConfig(max_minutes=3.0).num_epochs == math.inf
+    assert TrainConfig(max_minutes=3.0, schedule="plateau").num_epochs == math.inf
+    assert TrainConfig(max_minutes=3.0, max_epochs=7).num_epochs == 7
+    by_epochs = TrainConfig(max_minutes=3.0, schedule_by="epochs")  # a cosine needs an end
+    assert by_epochs.num_epochs == 500
+    assert TrainConfig(**PUBLISHED).num_epochs == 2000
+    assert TrainConfig(**PUBLISHED, max_minutes=3.0).num_epochs == 2000
 
 
 def test_configurations_are_frozen():

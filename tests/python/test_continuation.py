@@ -11,7 +11,7 @@ import time
 
 import pytest
 import torch
-from ase.io import write
+from ase.io import read, write
 from pyictp import train
 from pyictp.checkpoint import load_checkpoint, save_checkpoint
 from pyictp.cli import build_parser
@@ -19,6 +19,7 @@ from pyictp.config import ModelConfig
 from pyictp.errors import UserError
 from pyictp.model import ICTPModel
 from pyictp.training import run_folder
+from pyictp.training.interrupt import StopRequest, leaving_at_once
 from train_toys import MODEL, changed, emt_frames, make_config, rows
 
 pytestmark = pytest.mark.usefixtures("quick_training")
@@ -110,6 +111,41 @@ def test_resume_refuses_another_configuration(config):
         train.train(other, resume=True)
 
 
+def shift_energy(frames):
+    frames[4].calc.results["energy"] += 1e-3
+
+
+def shift_force(frames):
+    frames[4].calc.results["forces"][2, 0] += 1e-3
+
+
+def move_atom(frames):
+    frames[4].positions[1, 2] += 1e-3
+
+
+@pytest.mark.parametrize("change", [shift_energy, shift_force, move_atom, list.reverse])
+def test_resume_refuses_other_structures_and_labels(config, tmp_path, change):
+    train.train(changed(config, max_epochs=1))
+    frames = read(tmp_path / "train.extxyz", ":")
+    write(tmp_path / "train.extxyz", frames)  # written again they are the same
+    train.train(changed(config, max_epochs=2), resume=True)
+    change(frames)
+    write(tmp_path / "train.extxyz", frames)
+    expected = (
+        "--resume: expected the structures and labels that the training was started with, got "
+        "others: put the old data back, or start anew with another training.output"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
+        train.train(changed(config, max_epochs=3), resume=True)
+
+    last = tmp_path / "run" / "last.pt"
+    payload = load_checkpoint(last)
+    del payload["provenance"]["data_digest"]  # as older ones
+    torch.save(payload, last)
+    train.train(changed(config, max_epochs=3), resume=True)
+    assert load_checkpoint(last)["provenance"]["data_digest"]
+
+
 def test_rows_after_the_last_checkpoint_are_dropped(config, tmp_path):
     train.train(changed(config, max_epochs=2))
     folder = run_folder.RunFolder(tmp_path / "run")
@@ -171,6 +207,44 @@ def test_a_signal_saves_and_the_training_goes_on(tmp_path, number):
     end = f"training.max_epochs={position['epoch'] + 2}"
     subprocess.run([*command, end, "--resume"], cwd=tmp_path, check=True, timeout=120)
     assert len(rows(tmp_path / "run")) == position["epoch"] + 2
+
+
+EARLY = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:  # as where numpy is imported
+                raise RecursionError from None
+
+sys.meta_path.insert(0, Interrupt())
+from pyictp.cli import main
+sys.exit(main(["train", "c.yaml"]))
+"""
+
+
+@pytest.mark.parametrize("module", ["argparse", "pyictp.commands.models", "numpy", "pyictp.train"])
+def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path, module):
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY, module],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_the_handler_for_imports_is_only_there_while_they_last():
+    before = signal.getsignal(signal.SIGINT)
+    with leaving_at_once():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+    with StopRequest(), leaving_at_once():
+        assert isinstance(signal.getsignal(signal.SIGINT).__self__, StopRequest)
 
 
 def test_parser_knows_its_options():

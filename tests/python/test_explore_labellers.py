@@ -15,7 +15,7 @@ from pyictp.errors import UserError
 from pyictp.explore.check import check_labeller
 from pyictp.explore.label import make_labeller
 from pyictp.explore.labels import forget_failures, label_structures
-from pyictp.explore.settings import LabellerConfig
+from pyictp.explore.settings import XTB, LabellerConfig
 from train_toys import emt_frames
 
 EMT_LABELS = LabellerConfig(calculator="ase.calculators.emt.EMT")
@@ -161,11 +161,19 @@ def test_a_command(tmp_path):
         ),
         ({"function": "/nowhere/label.py:label"}, "labeller.function: cannot import"),
         ({"function": "math:pie"}, "'math' has no 'pie'"),
+        ({"command": "no_such_code {input}"}, "got 'no_such_code', which is none: install it"),
+        ({"command": "./here.sh {input}"}, "got './here.sh', which is none: install it"),
+        ({"command": " "}, "labeller.command: expected a program on the PATH, beside the"),
     ],
 )
 def test_a_labeller_that_is_not_there(settings, message):
     with pytest.raises(UserError, match=re.escape(message)):
         make_labeller(LabellerConfig(**settings))
+
+
+def test_the_methods_are_those_of_tblite():
+    interface = pytest.importorskip("tblite.interface", reason="tblite is not installed")
+    assert set(XTB) == set(interface.Calculator._loader)
 
 
 def test_a_labeller_that_is_not_there_ends_the_loop(tmp_path):
@@ -187,9 +195,6 @@ def test_xtb_forces_are_slopes_of_its_energies(method, tmp_path):
         energies.append(labeller(moved, tmp_path).get_potential_energy())
     assert forces[1, 2] == pytest.approx(-(energies[0] - energies[1]) / 0.01, abs=2e-3)
     assert np.abs(forces).max() > 0.1
-    strange = LabellerConfig(xtb="GFN9-xTB")
-    with pytest.raises(Exception, match="GFN9-xTB"):
-        make_labeller(strange)(atoms, tmp_path)
 
 
 def test_the_labeller_is_compared_with_the_data(tmp_path, caplog):

@@ -97,6 +97,17 @@ def test_the_farthest_are_taken_and_copies_are_not(known, model_and_grade):
     assert (only_close.chosen, only_close.too_close) == ([], 1)
 
 
+def test_random_frames_are_no_near_duplicates_and_depend_on_the_seed(known, model_and_grade):
+    candidates = [known[0].copy(), *(rattled(0.2, seed) for seed in range(8))]
+    settings = SelectionConfig(method="random", max_frames=3)
+    drawn = [select(candidates, known, *model_and_grade, settings, seed) for seed in range(20)]
+    assert all(len(set(found.chosen)) == 3 and 0 not in found.chosen for found in drawn)
+    assert len({tuple(sorted(found.chosen)) for found in drawn}) > 5
+    assert {index for found in drawn for index in found.chosen} == set(range(1, 9))
+    assert select(candidates, known, *model_and_grade, settings, 4) == drawn[4]
+    assert all(found.surplus == 5 for found in drawn)
+
+
 def test_farthest_first_against_all_distances():
     rng = np.random.default_rng(0)
     vectors, known = rng.normal(size=(30, 4)), rng.normal(size=(5, 4))
@@ -178,7 +189,12 @@ def test_the_table_and_the_picture(tmp_path):
     assert rows[1] == ["1", "15", "100.0", "5.00", "2", "50%", "45%", "1/2"]
     results.write(found, tmp_path)
     assert (tmp_path / "results.png").stat().st_size > 5000
+    (tmp_path / "results.png").unlink()
     untested = {k: ({} if "measure" in k else v) for k, v in stages.items()}
     found = results.collect(untested, UncertaintyConfig("grade", 1.0, 5.0), "two cycles")
     assert results.table(found)[2].split() == ["0", "10", "-", "-", "-"]
     results.write(found, tmp_path)
+    first = {name: value for name, value in untested.items() if name.startswith("0 ")}
+    found = results.collect(first, UncertaintyConfig("grade", 1.0, 5.0), "cycle 0 is done")
+    results.write(found, tmp_path)  # nothing to draw yet: no warning either
+    assert (tmp_path / "results.png").exists()

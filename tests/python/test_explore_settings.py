@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ase.io import write
 from explore_toys import write_loop
 from pyictp.cli import main
 from pyictp.config_reader import from_dict
 from pyictp.errors import UserError
 from pyictp.explore.settings import METHODS, LabellerConfig, load_settings, retraining
 from pyictp.explore.state import State, locked
+from train_toys import emt_frames
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -28,6 +30,10 @@ def test_files_beside_the_configuration_are_found(tmp_path):
     command = {"calculator": None, "command": "python label.py {input} 'a b'"}
     config = load_settings(write_loop(tmp_path, labeller=command))
     assert config.labeller.command == f"python {tmp_path / 'label.py'} '{{input}}' 'a b'"
+    (tmp_path / "python").symlink_to(sys.executable)  # as in a virtual environment
+    command = {"calculator": None, "command": "./python label.py"}
+    config = load_settings(write_loop(tmp_path, labeller=command))
+    assert config.labeller.command == f"{tmp_path / 'python'} {tmp_path / 'label.py'}"
     lines = {"calculator": None, "lammps": ["pair_style eam", "pair_coeff * * my.eam"]}
     (tmp_path / "my.eam").touch()
     config = load_settings(write_loop(tmp_path, labeller=lines))
@@ -73,6 +79,8 @@ MISTAKES = {
     "data.train=no.xyz": "data file 'no.xyz' not found",
     "data.num_valid=2": "data.num_train, data.num_valid: explore takes all frames: leave them out",
     "explore.test=no.xyz": "data file 'no.xyz' not found",
+    "labeller.calculator=null labeller.xtb=GFN9-xTB": "labeller.xtb: expected GFN2-xTB or "
+    "GFN1-xTB or IPEA1-xTB, got 'GFN9-xTB'",
     "labeller.calculator=null labeller.function=label": "labeller.function: expected module:name "
     "or file.py:name, got 'label'",
 }
@@ -90,13 +98,30 @@ def test_a_mistake_is_one_line(words, message, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "loop").exists()
 
 
+@pytest.mark.lammps
 def test_a_dry_run_says_what_would_be_done(tmp_path, capsys):
-    assert main(["explore", str(write_loop(tmp_path)), "--dry-run"]) == 0
+    path = write_loop(tmp_path)
+    bare = [atoms.copy() for atoms in emt_frames(3)]  # without labels
+    write(tmp_path / "bare.extxyz", bare)
+    words = ["data.train=[start.extxyz, bare.extxyz]", "data.valid=bare.extxyz"]
+    assert main(["explore", str(path), *words, "--dry-run"]) == 0
     text = capsys.readouterr().out
-    assert "9 labelled frames, 4 held back" in text
+    assert (
+        "start      12 frames (9 with labels), 3 frames (0 with labels) to validate, "
+        "4 frames (4 with labels) held back to test\n"
+    ) in text
     assert "2 runs of 20 steps in each of up to 1 cycles, a look every 4" in text
     assert "deviation between 0 and 1000 eV/A" in text
     assert not (tmp_path / "loop").exists()
+
+
+def test_a_dry_run_has_no_results_to_write(tmp_path, capsys):
+    words = ["--dry-run", "--json", str(tmp_path / "plan.json")]
+    assert main(["explore", str(write_loop(tmp_path)), *words]) == 1
+    assert capsys.readouterr() == (
+        "",
+        "error: --json writes results, --dry-run has none: leave out one of them\n",
+    )
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):

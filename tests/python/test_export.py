@@ -280,13 +280,13 @@ def test_float32_ensembles(
     [
         (
             {"r_cut": 3.5},
-            "an ensemble shares one graph: r_cut of model 2 is 3.5, that of the first 3.0: "
-            "train them with the same",
+            "an ensemble shares one graph: expected r_cut 3.0 as of the first model, model 2 has "
+            "3.5: train it with 'model.r_cut=3.0'",
         ),
         (
-            {"elements": ("H", "C")},
-            "an ensemble shares one graph: elements of model 2 is ('H', 'C'), that of the first "
-            "('H', 'O'): train them with the same",
+            {"elements": ("O", "H")},
+            "an ensemble shares one graph: expected elements [H, O] as of the first model, model 2 "
+            "has [O, H]: train it with 'model.elements=[H, O]'",
         ),
     ],
 )
@@ -300,6 +300,20 @@ def test_models_that_cannot_share_a_graph_are_refused(
     assert main(["export", *arguments, "-o", str(output)]) == 1
     text = capsys.readouterr().err
     assert message in text
+    assert len(text.splitlines()) == 1
+    assert not output.exists()
+
+
+def test_the_same_model_twice_is_refused(
+    members: list[ICTPModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [str(tmp_path / name) for name in ("a.pt", "b.pt", "again.pt")]
+    for name, model in zip(names, (members[0], members[1], members[0]), strict=True):
+        save_checkpoint(name, model)
+    output = tmp_path / "ensemble.pt"
+    assert main(["export", *names, "-o", str(output)]) == 1
+    text = capsys.readouterr().err
+    assert "models 1 and 3 are the same: train one with another training.seed, or leave it" in text
     assert len(text.splitlines()) == 1
     assert not output.exists()
 

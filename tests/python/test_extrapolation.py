@@ -21,6 +21,7 @@ from pyictp.exported import load_exported
 from pyictp.extrapolation import FLOOR, UNSEEN, add_grade, fit_grade, grade_of
 from pyictp.graph import Graph
 from pyictp.model import ICTPModel
+from pyictp.potential import load_model
 from pyictp.training.prepare import read_split
 from train_toys import changed, make_config
 
@@ -139,6 +140,9 @@ def test_add_grade_changes_nothing_else_of_a_checkpoint(tmp_path: Path) -> None:
     features, species = map(torch.from_numpy, features_of(model, known))
     found, want = grade_of(after), fit_grade(model, known)
     assert_allclose(found(features, species), want(features, species), rtol=1e-9)
+    loaded = load_model(path, dtype=torch.float32)
+    assert loaded.grade.center.dtype == torch.float64
+    assert loaded.state_dict().keys() == model.state_dict().keys()  # so it can be exported
 
 
 @pytest.mark.usefixtures("quick_training")

@@ -11,16 +11,18 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.cell import Cell
+from ase.constraints import FixAtoms, FixCartesian
 from ase.io import read, write
 from model_toys import make_model
+from pyictp import progress
 from pyictp.cli import main
 from pyictp.errors import UserError
 from pyictp.export import export_model
 from pyictp.md import analysis, lammps
 from pyictp.md.averages import block_average, energy_drift
 from pyictp.md.deck import render
-from pyictp.md.settings import resolve
-from pyictp.md.structure import place, read_structure
+from pyictp.md.settings import resolve, with_samples
+from pyictp.md.structure import fixed_atoms, place, read_structure
 
 CHOICES = {
     "ensemble": "nvt",
@@ -214,6 +216,44 @@ class TestStructure:
         with pytest.raises(UserError, match=r"expected one frame, got 2: give file@0"):
             read_structure(f"{path}@:")
 
+    def test_frames_that_a_file_lacks(self, tmp_path):
+        for name, count in (("two.xyz", 2), ("two.traj", 2), ("one.cif", 1), ("one.vasp", 1)):
+            frames = [bulk("Cu", cubic=True)] * count
+            write(tmp_path / name, frames if count > 1 else frames[0])
+            last = "0 to 1" if count > 1 else "0"
+            with pytest.raises(UserError) as error:
+                read_structure(f"{tmp_path / name}@5")
+            assert str(error.value) == (
+                f"structure '{tmp_path / name}@5': expected frame {last}, as the file has {count}"
+            )
+
+    @pytest.mark.parametrize("occupancy", [{"Cu": 0.5}, {"Cu": 0.6, "Au": 0.4}, {"Cu": 1.0}])
+    def test_sites_occupied_in_part_are_refused(self, occupancy, tmp_path):
+        write(tmp_path / "x.cif", bulk("Cu", cubic=True))
+        text = (tmp_path / "x.cif").read_text()
+        (row,) = (line for line in text.splitlines() if "Cu4 " in line)
+        rows = [row.replace("Cu ", f"{e} ").replace("1.0000", f"{o}") for e, o in occupancy.items()]
+        (tmp_path / "x.cif").write_text(text.replace(row, "\n".join(rows)))
+        if occupancy == {"Cu": 1.0}:
+            assert len(read_structure(str(tmp_path / "x.cif"))) == 4
+            return
+        with pytest.raises(UserError, match="has sites that are occupied in part or by several"):
+            read_structure(str(tmp_path / "x.cif"))
+
+    def test_constraints(self, tmp_path):
+        slab = fcc111("Cu", (1, 2, 3), vacuum=5.0)
+        slab.info.clear()
+        slab.set_constraint([FixAtoms([0, 1]), FixCartesian(4, (True, False, False))])
+        for name in ("x.traj", "x.extxyz"):  # which keeps three flags per atom
+            write(tmp_path / name, slab)
+            fixed, others = fixed_atoms(read(tmp_path / name))
+            assert np.flatnonzero(fixed).tolist() == [0, 1]
+            assert others == ["FixCartesian"]
+        placed = place(slab, "x")
+        assert placed.fixed.sum() == 2
+        back = placed.back(slab.repeat((2, 1, 1)), (2, 1, 1))
+        assert back.constraints[0].index.tolist() == [0, 1, 6, 7]
+
     def test_masses_of_ones_own_are_refused(self, tmp_path):
         water = molecule("H2O")
         water.set_masses([15.999, 2.014, 2.014])
@@ -257,14 +297,69 @@ class TestSettings:
         with pytest.raises(UserError, match="--repeat: expected 1 along directions in which"):
             settings(fcc111("Cu", (1, 1, 2), vacuum=5), repeat=(2, 2, 2))
 
+    def test_what_cannot_move(self):
+        choices = {"repeat": (1, 1, 2)}
+        assert settings(bulk("Cu"), **choices).repeat == (1, 1, 2)
+        assert settings(bulk("Cu"), ensemble="minimize").minimizes
+        for atoms, hint in (
+            (bulk("Cu"), "copy the cell with --repeat 3 3 3"),
+            (fcc111("Cu", (1, 1, 1), vacuum=5), "copy the cell with --repeat 3 3 1"),
+            (Atoms("Cu"), "add atoms"),
+        ):
+            with pytest.raises(UserError) as error:
+                settings(atoms)
+            assert str(error.value) == (
+                f"dynamics need at least two atoms that move, there is one: {hint}"
+            )
+        crystal = bulk("Cu", cubic=True)
+        crystal.set_constraint(FixAtoms([0]))
+        with pytest.raises(UserError, match=r"^1 atoms are fixed \(FixAtoms\), which a cell that"):
+            settings(crystal, ensemble="npt")
+        crystal.set_constraint(FixAtoms(range(4)))
+        with pytest.raises(UserError, match=r"^all atoms are fixed"):
+            settings(crystal)
+
+    def test_the_log_has_every_sample(self):
+        def sampled(known=("grade",), **choices):
+            args = Namespace(**(CHOICES | {"uncertainty": None, "model": "m.pt"} | choices))
+            return with_samples(resolve(args, molecule("H2O")), args, known)
+
+        for choices, expected in (
+            ({"steps": 1000}, (2, 100)),
+            ({"steps": 100_000}, (200, 200)),
+            ({"steps": 100_000, "uncertainty": 10}, (10, 10)),
+            ({"steps": 100_000, "uncertainty": 300}, (150, 300)),
+            ({"steps": 1000, "thermo": 7}, (7, 105)),
+            ({"steps": 1000, "uncertainty": 0}, (2, 0)),
+            ({"ensemble": "minimize"}, (1, 1)),
+            ({"steps": 1000, "known": ()}, (2, 0)),
+        ):
+            run = sampled(**choices)
+            assert (run.thermo, run.uncertainty) == expected, choices
+            assert run.columns.endswith("c_models[4]") == (expected[1] > 0)
+        with pytest.raises(UserError, match="expected a multiple of --thermo"):
+            sampled(thermo=7, uncertainty=10)
+        with pytest.raises(UserError, match=r"'m\.pt' is one model without grade"):
+            sampled(known=(), uncertainty=10)
+
     def test_words_of_the_deck(self):
-        run = settings(bulk("Cu"), ensemble="anneal", to_temperature=900.0, pressure=50.0)
+        run = settings(
+            bulk("Cu", cubic=True), ensemble="anneal", to_temperature=900.0, pressure=50.0
+        )
         text = render(run, ["Cu"], "p p p", "cu.cif")
         assert "fix             move all npt temp ${temperature} ${final} $(100*dt) iso" in text
         assert "variable        final index 900 " in text
         assert "variable        pressure index 50 " in text
         assert "%" not in text.replace("%.", "")
         assert "{" not in text.replace("${", "")
+        assert "fixed" not in text
+        assert "uncertainty" not in text
+
+    def test_ids_of_fixed_atoms(self):
+        crystal = bulk("Cu", cubic=True).repeat(3)
+        text = render(settings(crystal), ["Cu"], "p p p", "x", [0, 1, 2, 4, *range(10, 50, 2)])
+        assert "group           fixed id 1:3 5 11 13 15 17 19 21 23 25\n" in text
+        assert text.count("group           fixed id ") == 3
 
 
 def test_a_dump_cut_short_keeps_its_whole_frames(tmp_path):
@@ -324,20 +419,20 @@ class TestCommand:
         [
             (None, [], "structure 'x.traj' not found"),
             ("nonsense", [], "structure 'x.traj': ASE cannot read it: "),
-            (Atoms("Xe"), [], "; the structure also has Xe: train a model with all elements"),
+            (Atoms("Xe2"), [], "; the structure also has Xe: train a model with all elements"),
             (Atoms(), [], "structure 'x.traj' has no atoms"),
             (
-                Atoms("H", pbc=True),
+                Atoms("H2", pbc=True),
                 [],
                 "structure 'x.traj': pbc is on along a but the cell vector there is zero",
             ),
             (
-                Atoms("H", cell=[[1, 0, 0], [0, 1, 0], [1, 1, 0]], pbc=True),
+                Atoms("H2", cell=[[1, 0, 0], [0, 1, 0], [1, 1, 0]], pbc=True),
                 [],
                 "structure 'x.traj': cell vectors lie in one plane",
             ),
             (Atoms("H"), ["--ensemble", "npt"], "constant pressure needs a structure"),
-            (Atoms("H"), ["--lmp", "no-lmp"], "program 'no-lmp' not found"),
+            (Atoms("H2"), ["--lmp", "no-lmp"], "program 'no-lmp' not found"),
         ],
     )
     def test_refusals_are_one_line_and_leave_nothing(
@@ -353,3 +448,46 @@ class TestCommand:
         assert error.count("\n") == 1
         assert error.startswith("error: ")
         assert not (tmp_path / "md").exists()
+
+    def test_files_that_are_none(self, model, tmp_path, capsys):
+        (tmp_path / "c.yaml").write_text("model: {}\n")
+        whole = model.read_bytes()
+        (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
+        write("x.xyz", Atoms("H2", [[0, 0, 0], [0, 0, 1]]))
+        for words, message in (
+            (["md", ".", str(model)], "structure '.' is a folder: expected a file that ASE reads"),
+            (["md", "c.yaml", str(model)], "structure 'c.yaml': expected a format that ASE knows"),
+            (["md", "x.xyz", "cut.pt"], "or is truncated: expected a whole one, or an exported"),
+            (["info", "cut.pt"], "or is truncated: expected a whole one, or an exported file: co"),
+            (["evaluate", "cut.pt", "x.xyz"], "or is truncated: expected a whole one, or an expo"),
+            (["stats", "."], "data file '.' is a folder: expected a file of structures"),
+            (["stats", "c.yaml"], "data file 'c.yaml': expected extended XYZ, an ASE database"),
+        ):
+            assert main(words) == 1
+            error = capsys.readouterr().err
+            assert message in error
+            assert error.count("\n") == 1
+
+    @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+    def test_options_are_finite(self, value, capsys):
+        with pytest.raises(SystemExit):
+            main(["md", "x.xyz", "m.pt", "--ensemble", "npt", f"--pressure={value}"])
+        assert f"--pressure: expected a finite number, got {value}" in capsys.readouterr().err
+
+
+def test_lines_without_a_terminal_have_the_time_left(monkeypatch, capsys):
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    counter = progress.Counter(1000, "steps")
+    training = progress.Progress(10, 4, in_seconds=False)
+    training.show("epoch 4")
+    for clock[0], done in ((1.0, 10), (11.0, 110), (12.0, 120), (1e4, 500), (1e4 + 11, 600)):
+        counter.advance(done - counter._done)
+    training.move_to(6)
+    training.show("epoch 6")
+    assert capsys.readouterr().out.splitlines() == [
+        "epoch 4",
+        "       11 % of 1000 steps, 01:29 left",
+        "       50 % of 1000 steps, 2:46:40 left",
+        "epoch 6, 5:33:42 left",
+    ]

@@ -231,10 +231,14 @@ for dtype, limit in ((torch.float64, 1e-11), (torch.float32, 1e-4)):
                     assert (u - v).abs().max() <= 10 * limit * max(1.0, v.abs().max())
             tabulate_radial(model, exact)
 """
-    environment = os.environ | asked | {
-        "PYTHONPATH": str(Path(__file__).parent),
-        "OMP_NUM_THREADS": "1",
-    }
+    environment = (
+        os.environ
+        | asked
+        | {
+            "PYTHONPATH": str(Path(__file__).parent),
+            "OMP_NUM_THREADS": "1",
+        }
+    )
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

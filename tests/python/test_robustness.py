@@ -109,6 +109,22 @@ def test_a_training_that_explodes_saves_the_structures(config, tmp_path):
     assert all(torch.isfinite(value).all() for value in state.values())
 
 
+def test_a_validation_loss_that_is_not_finite_saves_the_structures_of_the_last_steps(
+    config, tmp_path
+):
+    config = changed(
+        config, learning_rate=1e30, optimizer="adam", batch_size=25, warmup_fraction=0.0
+    )
+    message = (
+        r"^the validation loss became NaN or infinite in epoch 1, step 1 \(train\.extxyz:.*\): "
+        r"see '.*/run/failed_batch\.extxyz'; lower training\.learning_rate, "
+    )
+    with pytest.raises(UserError, match=message):
+        train.train(config)
+    failed = read(tmp_path / "run" / "failed_batch.extxyz", ":")
+    assert [atoms.info["step"] for atoms in failed] == [1] * 7
+
+
 def test_a_rollback_is_the_training_with_a_lower_rate(config, tmp_path):
     config = changed(config, learning_rate=1e6, optimizer="adam")
     factor = 2.0**-6  # exact: the comparison is bit for bit

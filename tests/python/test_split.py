@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from itertools import chain
 from pathlib import Path
@@ -100,6 +101,32 @@ def test_the_numbers_in_json_are_those_of_the_files(tmp_path, monkeypatch):
     assert {name: counts for name, counts in result["groups"].items() if counts} == groups
     assert (result["frames"]["test"], result["unused"]) == (0, 4)
     assert (result["data"], result["method"], result["seed"]) == (["data.xyz"], "random", 7)
+
+
+@pytest.mark.usefixtures("data")
+def test_a_folder_as_json_is_refused_before_a_part_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["split", "data.xyz", "-o", "out", "--valid", "3", "--json", ".", *KEYS]) == 1
+    expected = "error: cannot write '.': expected the name of a file, but that is a folder: "
+    assert capsys.readouterr().err == f"{expected}name a file in it\n"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("data")
+def test_a_full_disk_leaves_the_older_json_whole(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.json").write_text("older")
+    write = Path.write_text
+
+    def half(path, text, *_):
+        write(path, text[: len(text) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    assert main(["split", "data.xyz", "-o", "out", "--valid", "3", "--json", "a.json", *KEYS]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: cannot write 'a.json': No space left on device: make room")
+    assert (tmp_path / "a.json").read_text() == "older"
 
 
 @pytest.mark.usefixtures("data")

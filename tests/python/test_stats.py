@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -16,12 +20,16 @@ from ase.build import bulk, molecule
 from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 from pyictp.cli import main
+from pyictp.config import DataConfig
 from pyictp.data import Frame, from_atoms, read_frames
 from pyictp.datasets.checks import match_atoms
 from pyictp.datasets.pairs import make_pair, pairs_of_one_cell
+from pyictp.datasets.parts import is_free_atom
+from pyictp.datasets.populations import find_populations
 from pyictp.datasets.stats import check_all, contacts, summarise
 
 KCAL = 0.0433641153  # eV
+SUFFIXES = (".xyz", ".extxyz", ".npz")
 
 
 def labelled(atoms: Atoms) -> Atoms:
@@ -128,6 +136,61 @@ def test_a_wrong_unit_or_sign_is_named(good, change, kind, words):
     if kind == "stress":  # by strained cells, and by clusters
         assert len(findings) == 2
         assert findings[1].text.startswith("virial and forces do not match")
+
+
+def in_two_files(frames: list[Frame], change: Callable, every_second: bool) -> list[Frame]:
+    """Return the frames, half of them changed: those of a second file, or every second one."""
+    if every_second:
+        return [change(f) if i % 2 else f for i, f in enumerate(frames)]
+    half = len(frames) // 2
+    return frames[:half] + [
+        replace(change(f), file="b", index=i) for i, f in enumerate(frames[half:])
+    ]
+
+
+def inconsistent(frames: list[Frame]) -> list[str]:
+    return [f.text for f in check_all(frames)[1] if f.kind == "inconsistent"]
+
+
+@pytest.mark.parametrize("every_second", [False, True], ids=["two files", "mixed"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (scaled(1 / KCAL, 1 / KCAL), "as between eV and kcal/mol"),
+        (scaled(1 / units.Hartree, units.Bohr / units.Hartree), "as between eV and Hartree"),
+        (lambda f: replace(f, energy=f.energy + 16e3), "another unit, method or reference energy"),
+    ],
+)
+def test_half_of_the_frames_in_another_unit_are_named(good, change, words, every_second):
+    """Within a file the slope is 1, and half of the frames are no outliers."""
+    frames = [replace(f, energy=f.energy - 800.0) for f in good[:32]]  # of all electrons
+    assert inconsistent(frames) == []
+    found = inconsistent(in_two_files(frames, change, every_second))
+    assert len(found) >= 1
+    assert found[0].startswith("energies of ")
+    assert found[0].endswith(words)
+    assert ("frames: 16, b)" in found[0]) == (not every_second)
+
+
+def test_forces_alone_in_another_unit_are_named(good):
+    sizes = np.random.default_rng(4).uniform(0.5, 1.0, 32)  # eV/A, no wider than at one temperature
+    vivid = [
+        replace(f, forces=s * f.forces / f.forces.std()) for f, s in zip(good, sizes, strict=False)
+    ]
+    found = inconsistent(in_two_files(vivid, scaled(forces=1 / KCAL), every_second=False))
+    assert len(found) == 1
+    assert re.search(r"^forces of .* 2[234]\S*, as between eV/A and kcal/mol/A", found[0])
+    assert inconsistent(in_two_files(vivid, scaled(forces=1 / 23.06), True)) == []  # relaxed, maybe
+
+
+def test_a_few_outliers_or_phases_are_not_two_populations(good):
+    frames = good[:32]
+    assert (
+        inconsistent([replace(f, energy=f.energy + 40.0 * (i < 2)) for i, f in enumerate(frames)])
+        == []
+    )
+    phases = [replace(f, energy=f.energy + 8.0 * (i % 2)) for i, f in enumerate(frames)]
+    assert inconsistent(phases) == []  # 0.5 eV/atom
 
 
 def test_kcal_throughout_is_known_by_its_size():
@@ -340,6 +403,56 @@ def test_the_command_writes_numbers_warnings_and_a_picture(tmp_path, capsys):
     capsys.readouterr()
     assert main(["stats", path, "--cutoff", "-1"]) == 1
     assert capsys.readouterr().err == "error: --cutoff: expected a length above 0 A, got -1.0\n"
+
+
+def test_json_that_cannot_be_written_is_refused_before_the_work(tmp_path, capsys):
+    ase.io.write(tmp_path / "a.xyz", trajectory(2), format="extxyz")
+    (tmp_path / "folder").mkdir()
+    for name, reason in {"folder": "that is a folder", "a.xyz/a.json": "Not a directory"}.items():
+        assert main(["stats", str(tmp_path / "a.xyz"), "--json", str(tmp_path / name)]) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith(f"error: cannot write '{tmp_path / name}': ")
+        assert reason in err
+        assert err.count("\n") == 1
+
+
+def test_a_full_disk_leaves_the_older_json_whole(tmp_path, capsys, monkeypatch):
+    ase.io.write(tmp_path / "a.xyz", trajectory(2), format="extxyz")
+    numbers = tmp_path / "a.json"
+    numbers.write_text("older")
+    write = Path.write_text
+
+    def half(path, text, *_):
+        write(path, text[: len(text) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    assert main(["stats", str(tmp_path / "a.xyz"), "--json", str(numbers)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: cannot write '{numbers}': No space left on device: make room")
+    assert numbers.read_text() == "older"
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_json_goes_to_standard_output_as_well(tmp_path):
+    """A pipe is no file that another one may replace."""
+    ase.io.write(tmp_path / "a.xyz", trajectory(2), format="extxyz")
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor() as pool:
+        text = pool.submit((tmp_path / "pipe").read_text)
+        assert main(["stats", str(tmp_path / "a.xyz"), "--json", str(tmp_path / "pipe")]) == 0
+        assert json.loads(text.result())["num_frames"] == 2
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.slow
+def test_published_data_have_no_two_populations(shared_dir):
+    """All sets at once, with forces down to zero and structures far from one another."""
+    paths = [p for p in sorted((shared_dir / "data").glob("*/*")) if p.suffix in SUFFIXES]
+    frames = read_frames(paths, DataConfig(allow_missing=True))
+    assert len(frames) > 8000
+    assert find_populations([frame for frame in frames if not is_free_atom(frame)]) == []
 
 
 @pytest.mark.parametrize(

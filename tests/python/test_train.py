@@ -2,22 +2,26 @@
 """Training: what comes out, and that a resumed one is the same bit for bit."""
 
 import dataclasses
+import itertools
 import math
 import signal
+from pathlib import Path
 
 import pytest
 import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from pyictp import train
+from pyictp import train, training_config
 from pyictp.checkpoint import load_checkpoint
-from pyictp.config import DataConfig
+from pyictp.config import DataConfig, load_config
 from pyictp.errors import UserError
 from pyictp.reports.plots import plot_learning_curve
 from pyictp.training import run_folder
 from pyictp.training.interrupt import StopRequest
 from pyictp.training.trainer import Outcome, Trainer
 from train_toys import MODEL, assert_same_run, changed, emt_frames, make_config, rows
+
+PUBLISHED = Path(__file__).parents[2] / "configs" / "published"
 
 pytestmark = pytest.mark.usefixtures("quick_training")
 
@@ -129,7 +133,8 @@ def test_longer_training_after_the_end(config, tmp_path):
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
-def test_minutes_pause_a_plateau_and_end_a_cosine(config, tmp_path):
+def test_minutes_pause_a_plateau_and_end_a_cosine(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_config, "NUM_EPOCHS", 1)  # minutes alone decide
     short = changed(config, schedule="plateau", max_minutes=1e-9, max_epochs=2)
     _, outcome = train.train(short)
     assert outcome is Outcome.PAUSED
@@ -142,14 +147,98 @@ def test_minutes_pause_a_plateau_and_end_a_cosine(config, tmp_path):
         output=str(tmp_path / "timed"),
         schedule="cosine",
         max_minutes=0.03,
-        max_epochs=10**6,
+        max_epochs=None,
     )
     trainer, outcome = train.train(timed)
     assert outcome is Outcome.FINISHED
     assert 1.8 <= trainer.position.seconds < 10
+    assert trainer.position.epoch > 1
     last = rows(tmp_path / "timed")[-1]
     assert float(last["learning_rate"]) < 0.1 * config.training.learning_rate
     assert last["valid_loss"]
+
+    session = changed(timed, output=str(tmp_path / "session"), schedule="plateau")
+    trainer, outcome = train.train(session)
+    assert outcome is Outcome.PAUSED
+    assert trainer.position.epoch > 1
+
+
+def test_a_run_of_a_time_before_that_ended_by_its_epochs_goes_on(config):
+    config = changed(config, max_minutes=0.03, valid_every=50)
+    trainer, _ = train.train(changed(config, max_epochs=1))  # 500 was the default once
+    assert trainer.position.epoch == 1
+    trainer, outcome = train.train(changed(config, max_epochs=None), resume=True)
+    assert outcome is Outcome.FINISHED
+    assert trainer.position.epoch > 1
+    assert trainer.position.seconds >= 1.8
+
+
+def test_validation_on_training_frames_is_one_warning(config, tmp_path, caplog):
+    config = changed(config, max_epochs=1)
+    train.train(config)
+    assert caplog.messages == []
+    frames = emt_frames(10)
+    write(tmp_path / "copy.extxyz", frames[7:])
+    for file, text in (("train.extxyz", "3 of 3"), ("copy.extxyz", "3 of 3")):
+        data = dataclasses.replace(
+            config.data, valid=(str(tmp_path / file),), num_train=None, num_valid=3
+        )
+        train.train(dataclasses.replace(config, data=data), overwrite=True)
+        assert caplog.messages == [
+            f"validation frames: expected structures that are not trained on, {text} are: "
+            "their errors say nothing of new ones, set data.valid to others"
+        ]
+        caplog.clear()
+
+
+@pytest.mark.parametrize("path", sorted(PUBLISHED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_published_configurations_train(path, shared_dir, tmp_path):
+    if not (shared_dir / "data").is_dir():
+        pytest.skip("the folder 'shared/data' with the data sets is not beside the project")
+    config = load_config(path)
+    data = dataclasses.replace(
+        config.data,
+        train=tuple(first_frames(name, tmp_path, 4) for name in config.data.train),
+        valid=tuple(first_frames(name, tmp_path, 1) for name in config.data.valid),
+        num_train=2,
+        num_valid=1,
+        valid_fraction=0.1,
+    )
+    config = dataclasses.replace(config, data=data)
+    trainer, outcome = train.train(
+        changed(config, output=str(tmp_path / "run"), max_epochs=1, device="cpu", report=False)
+    )
+    assert outcome is Outcome.FINISHED
+    assert trainer.position.step == 1
+    assert math.isfinite(trainer.position.best_loss)
+    errors = {name for name, text in rows(tmp_path / "run")[0].items() if "rmse" in name and text}
+    assert {"valid_energy_rmse", "valid_forces_rmse"} <= errors
+
+
+def first_frames(name, folder, number):
+    """Return an XYZ file with the first frames of a large one, unchanged; any other as it is."""
+    path = Path(name)
+    if path.suffix == ".npz":
+        return name
+    with path.open() as file, (folder / path.name).open("w") as target:
+        for _ in range(number):
+            count = file.readline()
+            target.writelines([count, *itertools.islice(file, int(count) + 1)])
+    return str(folder / path.name)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA device")
+def test_a_gpu_follows_the_curve_of_the_cpu(config, tmp_path):
+    config = changed(config, max_epochs=2, dtype="float64")
+    train.train(config)
+    trainer, _ = train.train(changed(config, output=str(tmp_path / "gpu"), device="cuda"))
+    assert trainer.device.type == "cuda"
+    pairs = zip(rows(tmp_path / "run"), rows(tmp_path / "gpu"), strict=True)
+    for row, twin in pairs:
+        for name, text in row.items():
+            if text:
+                assert float(twin[name]) == pytest.approx(float(text), rel=1e-6), name
 
 
 def test_early_stopping(config):

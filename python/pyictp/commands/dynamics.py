@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,10 @@ def add_md(subparsers: Any) -> argparse.ArgumentParser:
     add("structure", metavar="STRUCTURE", help="any file ASE reads; FILE@0 for its first frame")
     add("model", metavar="MODEL", help="exported file, or a training folder to export")
     add("--ensemble", choices=ENSEMBLES, default="nvt", help="default: nvt")
-    positive, count = number(float, 0, above=True), number(int, 1)
+    positive, count, finite = number(float, 0, above=True), number(int, 1), number(float)
     add("--temperature", metavar="K", type=positive, default=300.0, help="default: 300")
     add("--to-temperature", metavar="K", type=positive, help="where anneal ends")
-    add("--pressure", metavar="BAR", type=float, help="of npt (default: 0), possible for anneal")
+    add("--pressure", metavar="BAR", type=finite, help="of npt (default: 0), possible for anneal")
     add("--coupling", choices=COUPLINGS, help="how a pressure acts on the cell (default: iso)")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--time", metavar="PS", type=positive, help="default: 1")
@@ -95,6 +96,13 @@ def add_md(subparsers: Any) -> argparse.ArgumentParser:
     add("--processes", metavar="N", type=count, default=1, help="of MPI (default: 1)")
     add("--thermo", metavar="N", type=count, help="steps between rows of the log (default: 500)")
     add("--every", metavar="N", type=count, help="steps between frames (default: 500 frames)")
+    add(
+        "--uncertainty",
+        metavar="N",
+        type=number(int, 0),
+        help="steps between samples of force deviation and grade; 0: none (default: 100 or more, "
+        "where the model has them)",
+    )
     add("-o", "--output", metavar="FOLDER", type=Path, default=Path("md"), help="default: md")
     add("--overwrite", action="store_true", help="replace a run that is in the folder")
     add("--no-run", action="store_true", help="write the deck and what it reads, run nothing")
@@ -130,14 +138,15 @@ def add_demo(subparsers: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def number(kind: type, least: float, above: bool = False) -> Callable[[str], Any]:
-    """Return a reader of option values: numbers from (or above) `least`, not infinite."""
+def number(kind: type, least: float = -math.inf, above: bool = False) -> Callable[[str], Any]:
+    """Return a reader of option values: finite numbers from (or above) `least`."""
 
     def parse(text: str) -> Any:
         value = kind(text)
-        if not (value > least if above else value >= least) or value == float("inf"):
-            relation = "above" if above else "of at least"
-            raise argparse.ArgumentTypeError(f"expected a number {relation} {least:g}, got {text}")
+        if not (math.isfinite(value) and (value > least if above else value >= least)):
+            relation = " above" if above else " of at least"
+            bound = f"{relation} {least:g}" if math.isfinite(least) else ""
+            raise argparse.ArgumentTypeError(f"expected a finite number{bound}, got {text}")
         return value
 
     parse.__name__ = {int: "whole number", float: "number"}[kind]

@@ -72,7 +72,7 @@ def _alike(frames: Sequence[Frame], vectors: FloatArray) -> Iterator[tuple[int, 
     """Yield frames (i < j) that may be copies, by their composition and vectors."""
     keys: dict[Hashable, list[int]] = defaultdict(list)
     for index, frame in enumerate(frames):
-        keys[_kind(frame)].append(index)
+        keys[same_atoms(frame)].append(index)
     direction = np.random.default_rng(0).normal(size=vectors.shape[1])
     shadows = vectors @ direction / np.linalg.norm(direction)  # (K,): copies are close
     for members in keys.values():
@@ -145,7 +145,7 @@ def find_energy_outliers(frames: Sequence[Frame]) -> list[Finding]:
     frames = [f for f in frames if f.energy is not None]
     alike: dict[Hashable, list[Frame]] = defaultdict(list)
     for frame in frames:
-        alike[_kind(frame)].append(frame)
+        alike[same_atoms(frame)].append(frame)
     found: dict[str, Finding] = {}
     for own in (frames, *(own for own in alike.values() if len(own) >= MIN_ALIKE)):
         for finding in _energy_outliers(own) if len(own) >= MIN_FRAMES else ():
@@ -153,7 +153,7 @@ def find_energy_outliers(frames: Sequence[Frame]) -> list[Finding]:
     return list(found.values())
 
 
-def _kind(frame: Frame) -> Hashable:
+def same_atoms(frame: Frame) -> Hashable:
     """Return what frames with the same atoms in any order have in common."""
     return np.sort(frame.atomic_numbers).tobytes(), frame.pbc.tobytes()
 

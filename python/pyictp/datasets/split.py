@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from pyictp.datasets.parts import (
 )
 from pyictp.errors import UserError
 from pyictp.evaluate import data_config
-from pyictp.files import atomic_path
+from pyictp.files import atomic_path, check_writable, write_json
 from pyictp.readers import NPZ_NAMES, RawFrame, read_raw
 
 STRESS = ("stress", "virial")  # of the frame, whatever its number of atoms
@@ -204,6 +203,8 @@ def run(args: argparse.Namespace) -> int:
     """Run `ictp split`; returns the exit status."""
     if args.seed < 0:
         raise UserError(f"--seed: expected 0 or more, got {args.seed}")
+    if args.json:
+        check_writable(args.json)
     config = data_config(args)
     items = read_labelled(args.data, config)
     parts = choose_parts(items, args)
@@ -221,7 +222,5 @@ def run(args: argparse.Namespace) -> int:
             "unused": len(items) - sum(map(len, parts.values())),
             "groups": groups if any(groups) else {},
         }
-        path = Path(args.json)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=2) + "\n")
+        write_json(args.json, result)
     return 0

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,8 +23,10 @@ from pyictp.datasets.figures import plot_data
 from pyictp.datasets.label_checks import Check
 from pyictp.datasets.loose_virials import LooseVirial, read_with_loose_virials
 from pyictp.datasets.parts import is_free_atom
+from pyictp.datasets.populations import find_populations
 from pyictp.errors import UserError
 from pyictp.evaluate import data_config
+from pyictp.files import check_writable, write_json
 from pyictp.neighbors import neighbor_pairs
 from pyictp.reports.parity import check_plot_path
 
@@ -184,6 +185,7 @@ def check_all(
         data_checks.find_force_outliers,
         data_checks.find_close_atoms,
         data_checks.find_net_forces,
+        find_populations,
     ):
         findings += find(frames)
     findings += label_checks.check_loose_virials(loose)
@@ -221,6 +223,8 @@ def run(args: argparse.Namespace) -> int:
     """Run `ictp stats`; returns the exit status."""
     if not 0 < args.cutoff < np.inf:
         raise UserError(f"--cutoff: expected a length above 0 A, got {args.cutoff}")
+    if args.json:
+        check_writable(args.json)
     if args.plot:
         check_plot_path(Path(args.plot))
     frames, loose = read_with_loose_virials(args.data, data_config(args))
@@ -237,9 +241,7 @@ def run(args: argparse.Namespace) -> int:
             "checks": [asdict(check) for check in checks],
             "warnings": [asdict(finding) for finding in findings],
         }
-        path = Path(args.json)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=2) + "\n")
+        write_json(args.json, result)
     if args.plot:
         nearest = [item.nearest for item in contacts_of]
         print(f"distributions: {plot_data(whole, nearest, Path(args.plot))}")

@@ -55,10 +55,7 @@ def check_labeller(known: Sequence[Atoms], settings: LabellerConfig, folder: Pat
     Raises:
         UserError: the labeller fails on it, or there is none but isolated atoms.
     """
-    usable = [atoms for atoms in known if not is_free_atom(atoms)]
-    if not usable:
-        raise UserError("data.train: expected structures, got none but isolated atoms")
-    smallest = min(usable, key=lambda atoms: (not has_labels(atoms), len(atoms)))
+    smallest = frame_to_check(known)
     labelled, failed = label_structures([smallest], settings, folder)
     if failed:
         forget_failures(folder)
@@ -75,3 +72,15 @@ def check_labeller(known: Sequence[Atoms], settings: LabellerConfig, folder: Pat
             "the labeller %s: are method, units and energy zero the same?", check.describe()
         )
     return check
+
+
+def frame_to_check(known: Sequence[Atoms]) -> Atoms:
+    """Return the structure that shows whether the labeller works: the smallest with labels, if any.
+
+    Raises:
+        UserError: there is none but isolated atoms.
+    """
+    usable = [atoms for atoms in known if not is_free_atom(atoms)]
+    if not usable:
+        raise UserError("data.train: expected structures, got none but isolated atoms")
+    return min(usable, key=lambda atoms: (not has_labels(atoms), len(atoms)))

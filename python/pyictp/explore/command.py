@@ -28,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
     config = load_settings(args.config, args.overrides)
     folder = Path(config.explore.output)
     if args.dry_run:
+        if args.json:
+            raise UserError("--json writes results, --dry-run has none: leave out one of them")
         print("\n".join(plan(config)))
         return 0
 
@@ -92,21 +94,23 @@ def _clear(folder: Path) -> None:
 
 
 def plan(config: ExploreConfig) -> list[str]:
-    """Return what an exploration would do, after reading all that it reads.
+    """Return what an exploration would do, after reading and checking all that it reads.
 
     Raises:
-        UserError: a file is missing or wrong.
+        UserError: a file is missing or wrong, or what `check_inputs` and `start_labeller` refuse.
     """
-    from pyictp.explore.frames import read_sources
-    from pyictp.explore.simulate import plan_runs
+    from pyictp.explore.inputs import check_inputs, count_labels, read_inputs
+    from pyictp.explore.labels import start_labeller
 
     loop, wanted, dynamics = config.explore, config.uncertainty, config.dynamics
-    runs = plan_runs(dynamics, loop.seed, 1)
-    known = read_sources(config.data.train, config.data)
-    test = read_sources(loop.test, config.data)
-    unit = UNITS[wanted.by]
+    inputs = read_inputs(config)
+    check_inputs(inputs, config)
+    start_labeller(config.labeller)
+    runs, unit = inputs.runs, UNITS[wanted.by]
+    valid = f", {count_labels(inputs.valid)} to validate" if inputs.valid else ""
     lines = [
-        f"start      {len(known)} labelled frames, {len(test)} held back to test",
+        f"start      {count_labels(inputs.train)}{valid}, {count_labels(inputs.test)} held back to "
+        "test",
         f"models     {loop.committee} of them, seeds from {config.training.seed + loop.seed} on",
         f"dynamics   {len(runs)} runs of {dynamics.steps} steps in each of up to {loop.cycles} "
         f"cycles, a look every {dynamics.every}",

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import importlib.util
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -31,15 +32,18 @@ def make_labeller(settings: LabellerConfig) -> Labeller:
     """Return what labels one structure, in eV, eV/A and eV/A^3.
 
     Raises:
-        UserError: the calculator, function or package does not exist; from the labeller itself: the
-            structure could not be labelled.
+        UserError: the program, calculator, function or package does not exist; from the labeller
+            itself: the structure could not be labelled.
     """
     method = settings.method
     if method == "lammps":
         from pyictp.explore.lammps_label import lammps_labels  # the others start without PyTorch
+        from pyictp.md.lammps import lammps_command
 
+        lammps_command()  # is it there?
         return _checked(lambda atoms, folder: lammps_labels(atoms, settings, folder))
     if method == "command":
+        _check_program(str(settings.command))
         return _checked(lambda atoms, folder: _run_command(atoms, settings, folder))
     if method == "function":
         function = _function(str(settings.function))
@@ -130,6 +134,17 @@ def _calculated(atoms: Atoms, calculator: Any) -> Atoms:
             labels["stress"] = labelled.get_stress()
     labelled.calc = SinglePointCalculator(labelled, **labels)
     return labelled
+
+
+def _check_program(command: str) -> None:
+    """Refuse a command whose first word is no program; it runs in another folder than this one."""
+    program = next(iter(shlex.split(command)), "")
+    is_relative = "/" in program and not Path(program).is_absolute()
+    if is_relative or shutil.which(program) is None:
+        raise UserError(
+            f"labeller.command: expected a program on the PATH, beside the configuration or with "
+            f"its whole path, got '{program}', which is none: install it, or make it executable"
+        )
 
 
 def _run_command(atoms: Atoms, settings: LabellerConfig, folder: Path) -> Atoms:

@@ -46,7 +46,7 @@ def label_structures(
         progress: called after each structure.
 
     Raises:
-        UserError: the labeller does not start: no such calculator, function or package.
+        UserError: the labeller does not start: no such program, calculator, function or package.
     """
     _prepare(folder, settings)
     todo = [i for i in range(len(structures)) if not any(p.exists() for p in _files(folder, i))]
@@ -61,6 +61,16 @@ def label_structures(
         else:
             failed.append((index, note.read_text().strip()))
     return labelled, failed
+
+
+def start_labeller(settings: LabellerConfig) -> None:
+    """Start a process that labels, and end it.
+
+    Raises:
+        UserError: it does not start: no such program, calculator, function or package.
+    """
+    with _Workers(settings, 1) as workers:
+        workers.workers[0].wait_until_ready()
 
 
 def forget_failures(folder: Path) -> None:
@@ -162,13 +172,21 @@ class _Worker:
         Raises:
             UserError: the labeller does not start.
         """
+        self.wait_until_ready()
+        self.connection.send((atoms, target))
+        return self._receive(self.timeout)
+
+    def wait_until_ready(self) -> None:
+        """Wait for the labeller to start.
+
+        Raises:
+            UserError: it does not.
+        """
         if not self.is_ready:
             problem = self._receive(None)
             if problem is not None:
                 raise UserError(problem)
             self.is_ready = True
-        self.connection.send((atoms, target))
-        return self._receive(self.timeout)
 
     def _receive(self, timeout: float | None) -> str | None:
         try:

@@ -23,11 +23,11 @@ from pyictp.explore.frames import (
     is_free_atom,
     largest_force,
     read_all,
-    read_sources,
     split_batches,
     to_frames,
     write_frames,
 )
+from pyictp.explore.inputs import Inputs, check_inputs, read_inputs
 from pyictp.explore.labels import forget_failures, label_structures
 from pyictp.explore.measure import measure
 from pyictp.explore.retrain import export_committee, train_member
@@ -36,7 +36,6 @@ from pyictp.explore.settings import UNITS, ExploreConfig
 from pyictp.explore.simulate import FRAMES, Visit, plan_runs, simulate
 from pyictp.explore.state import State
 from pyictp.extrapolation import grade_of
-from pyictp.md.lammps import lammps_command
 from pyictp.progress import Counter
 
 START, VALID, TEST, ADDED = "start.extxyz", "valid.extxyz", "test.extxyz", "added.extxyz"
@@ -64,11 +63,11 @@ class Exploration:
         Raises:
             UserError: a stage failed in a way that the next cycle would meet again.
         """
-        dynamics = self.config.dynamics
-        lammps_command(dynamics.lmp, dynamics.processes)  # is it there, before all the work?
+        inputs = self.inputs()
+        check_inputs(inputs, self.config)  # before all the work
         if self.state.stages:
             self.say(f"going on in '{self.folder}'")
-        self.state.stage("start", self.start)
+        self.state.stage("start", lambda: self.start(inputs))
         ended = f"{self.config.explore.cycles} cycles are done"
         for cycle in range(self.config.explore.cycles + 1):
             if cycle > 0:
@@ -130,15 +129,16 @@ class Exploration:
 
     # -- the stages -------------------------------------------------------------------------------
 
-    def start(self) -> dict[str, Any]:
+    def inputs(self) -> Inputs:
+        """Return what the loop begins with: from its own folder, once that is written."""
+        if "start" not in self.state.stages:
+            return read_inputs(self.config)
+        known = (read_all(self.folder / name) for name in (START, VALID, TEST))
+        return Inputs(*known, plan_runs(self.config.dynamics, self.config.explore.seed, 1))
+
+    def start(self, inputs: Inputs) -> dict[str, Any]:
         """Write the labelled structures to begin with and those held back."""
-        data = self.config.data
-        plan_runs(self.config.dynamics, self.config.explore.seed, 1)  # all structures can be read
-        sources = {
-            START: read_sources(data.train, data),
-            VALID: read_sources(data.valid, data),
-            TEST: read_sources(self.config.explore.test, data),
-        }
+        sources = {START: inputs.train, VALID: inputs.valid, TEST: inputs.test}
         check = check_labeller(sources[START], self.config.labeller, self.folder / "check")
         self.say(f"labeller   {self.config.labeller.method}: {check.describe()}")
         for name, structures in sources.items():
@@ -240,7 +240,12 @@ class Exploration:
         payload = self._first_model(cycle - 1)
         known = [a for batch in self.batches(cycle - 1) for a in batch if not is_free_atom(a)]
         found = select(
-            candidates, known, build_model(payload), grade_of(payload), self.config.selection
+            candidates,
+            known,
+            build_model(payload),
+            grade_of(payload),
+            self.config.selection,
+            self.config.explore.seed + cycle,
         )
         write_frames(here / "selected.extxyz", [candidates[i] for i in found.chosen])
         self.say(

@@ -147,4 +147,5 @@ def _draw_uncertainty(axes: Axes, rows: list[dict[str, Any]], wanted: Mapping[st
         )
     what = "force deviation\n[eV/Å]" if by == DEVIATION else "grade"
     axes.set(ylabel=f"largest {what}", ylim=(0, None))
-    axes.legend(frameon=False)
+    if tested or seen:
+        axes.legend(frameon=False)

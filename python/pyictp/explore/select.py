@@ -15,7 +15,7 @@ from pyictp.data import Frame, from_atoms
 from pyictp.dataset import make_sample
 from pyictp.datasets.checks import find_close_atoms
 from pyictp.datasets.descriptors import farthest_first
-from pyictp.explore.settings import SelectionConfig
+from pyictp.explore.settings import FARTHEST, SelectionConfig
 from pyictp.extrapolation import BATCH_EDGES, ExtrapolationGrade
 from pyictp.graph import collate
 from pyictp.model import ICTPModel
@@ -41,8 +41,11 @@ def select(
     model: ICTPModel,
     grade: ExtrapolationGrade,
     settings: SelectionConfig,
+    seed: int = 0,
 ) -> Selection:
     """Choose candidates, each the farthest from all training frames and those chosen before.
+
+    `settings.method` random draws as many of the same, near duplicates left out too.
 
     Args:
         candidates: structures to choose from.
@@ -50,6 +53,7 @@ def select(
         model: on the CPU.
         grade: of the model; its whitening makes the distances.
         settings: how many, how far.
+        seed: of what is drawn at random.
     """
     frames = from_atoms(candidates)
     close = settings.closest
@@ -64,6 +68,9 @@ def select(
     order = farthest_first((ours - origin) / scale, (theirs - origin) / scale)
     far = [(index, distance) for index, distance in order if distance > settings.min_distance]
     taken = far[: settings.max_frames]
+    if settings.method != FARTHEST:
+        drawn = np.random.default_rng(seed).permutation(len(far))[: settings.max_frames]
+        taken = [far[k] for k in sorted(drawn)]
     return Selection(
         chosen=[usable[index] for index, _ in taken],
         distances=[distance for _, distance in taken],

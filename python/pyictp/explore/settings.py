@@ -19,6 +19,8 @@ from pyictp.training_config import PUBLISHED
 DEVIATION, GRADE = "deviation", "grade"
 UNITS = {DEVIATION: "eV/A", GRADE: ""}
 THRESHOLDS = {DEVIATION: (0.1, 0.5), GRADE: (1.0, 5.0)}  # low and high where none are given
+FARTHEST, RANDOM = "farthest", "random"
+XTB = ("GFN2-xTB", "GFN1-xTB", "IPEA1-xTB")  # what tblite has
 METHODS = ("lammps", "calculator", "xtb", "command", "function")  # of labels
 
 
@@ -105,6 +107,7 @@ class UncertaintyConfig:
 class SelectionConfig:
     """The section `selection`: which candidates are labelled."""
 
+    method: str = FARTHEST  # farthest: from training frames and each other | random: to compare
     max_frames: int = 20  # of a cycle
     min_distance: float = 0.1  # of a candidate from all training frames and chosen ones; 1 is the
     # largest distance of a training frame from the mean of all; nearer ones are near duplicates
@@ -113,6 +116,7 @@ class SelectionConfig:
 
     def __post_init__(self) -> None:
         """Refuse what selects nothing."""
+        check_choice("selection.method", self.method, (FARTHEST, RANDOM))
         check_range("selection.max_frames", self.max_frames, 1, None)
         for name in ("closest", "max_force"):
             if not 0 < getattr(self, name) < math.inf:
@@ -148,6 +152,8 @@ class LabellerConfig:
             raise UserError(f"labeller: {' and '.join(given)} are given: expected one of them")
         check_range("labeller.processes", self.processes, 1, None)
         check_choice("labeller.units", self.units, ("metal", "real"))
+        if self.xtb:
+            check_choice("labeller.xtb", self.xtb, XTB)
         if self.timeout is not None and not 0 < self.timeout < math.inf:
             raise UserError(f"labeller.timeout: expected minutes above 0, got {self.timeout}")
         if self.arguments and given and given[0] not in ("calculator", "xtb"):
@@ -158,8 +164,8 @@ class LabellerConfig:
 class ExploreConfig(Config):
     """One YAML file: `model`, `data` and `training` as `ictp train` has them, and the loop."""
 
-    retraining: Mapping[str, Any] = field(default_factory=dict)  # keys of training, other values
-    # for the trainings after the first
+    retraining: Mapping[str, Any] = field(default_factory=dict)  # keys of `training` with
+    # other values, for all trainings after the first; the rest is as in `training`
     explore: LoopConfig = field(default_factory=LoopConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     uncertainty: UncertaintyConfig = field(default_factory=UncertaintyConfig)
@@ -223,8 +229,10 @@ def _find_words(command: str | None, folder: Path) -> str | None:
         words = shlex.split(command)
     except ValueError as error:
         raise UserError(f"labeller.command: '{command}' is no line of words: {error}") from None
-    found = [find_file(word, folder) for word in words]
-    return shlex.join(f if Path(f).is_file() else w for f, w in zip(found, words, strict=True))
+    places = [(folder / word, Path(word)) for word in words]
+    found = [next((place for place in two if place.is_file()), None) for two in places]
+    # links stay: the python of a virtual environment is one
+    return shlex.join(str(f.absolute()) if f else w for f, w in zip(found, words, strict=True))
 
 
 def _find_function(text: str | None, folder: Path) -> str | None:

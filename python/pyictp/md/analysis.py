@@ -86,7 +86,7 @@ def _pair_counts(frame: Atoms, kinds: np.ndarray, edges: np.ndarray) -> np.ndarr
 
 
 def mean_square_displacements(
-    times: np.ndarray, positions: np.ndarray, symbols: Sequence[str], masses: np.ndarray
+    times: np.ndarray, positions: np.ndarray, symbols: Sequence[str], masses: np.ndarray | None
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return lags and mean square displacements of each element, averaged over time origins.
 
@@ -96,13 +96,14 @@ def mean_square_displacements(
         times: (T,) [ps], equally spaced.
         positions: (T, N, 3) [A], unwrapped.
         symbols: of the N atoms.
-        masses: (N,).
+        masses: (N,), or None: other atoms hold the frame of reference, no motion is taken out.
 
     Returns:
         lags (L,) [ps], 0 first, and {element: (L,) [A^2]}.
     """
-    center = np.einsum("n,tnx->tx", masses / masses.sum(), positions)
-    relative = positions - center[:, None]
+    relative = positions
+    if masses is not None:
+        relative = positions - np.einsum("n,tnx->tx", masses / masses.sum(), positions)[:, None]
     longest = len(times) // 2
     lags = np.unique(np.linspace(0, longest, min(longest, NUM_LAGS) + 1).astype(int))
     squares = np.zeros((len(lags), positions.shape[1]))

@@ -5,22 +5,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
-from pyictp.arguments import is_quiet
+import numpy as np
+
+from pyictp.arguments import is_quiet, logger
 from pyictp.errors import UserError
 from pyictp.files import atomic_path, writing
-from pyictp.md.settings import Settings, resolve
+from pyictp.md.settings import SAMPLED, Settings, resolve, with_samples
 
 DECK, DATA, MODEL = "in.lammps", "structure.data", "model.pt"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run as the command line says."""
+    """Run as the command line says; return 0, 130 after Ctrl-C or 143 after SIGTERM."""
+    signal.signal(signal.SIGTERM, _terminate)
     from pyictp.md.lammps import lammps_command
     from pyictp.md.structure import check_elements, place, read_structure
 
@@ -28,24 +33,34 @@ def run(args: argparse.Namespace) -> int:
     settings = resolve(args, atoms)
     placed = place(atoms, args.structure)
     command = [] if args.no_run else lammps_command(args.lmp, args.processes)
-    known = _model_elements(args.model)
-    elements = check_elements(atoms, known, args.model)
+    described = _describe_model(args.model)
+    settings = with_samples(settings, args, described["samples"])
+    elements = check_elements(atoms, described["elements"], args.model)
     _prepare(args.output, args.overwrite)
     with writing(args.output):
         placed.write_data(args.output / DATA, elements)
-    _say(f"structure  {args.structure}: {_describe(placed.original)}, boundary {placed.boundary}")
+    held = f", {placed.fixed.sum()} of them fixed" if placed.fixed.any() else ""
+    atoms_and_cell = f"{_describe(placed.original)}, boundary {placed.boundary}{held}"
+    _say(f"structure  {args.structure}: {atoms_and_cell}")
     _say(f"model      {_place_model(args.model, args.output / MODEL)}")
     _say(f"run        {settings.describe()}")
+    if placed.ignored:
+        logger.warning("constraints %s are ignored: only FixAtoms is known", placed.ignored)
     from pyictp.md.deck import render
 
-    text = render(settings, elements, placed.boundary, Path(args.structure).name)
+    name = Path(args.structure).name
+    text = render(settings, elements, placed.boundary, name, np.flatnonzero(placed.fixed))
     with atomic_path(args.output / DECK) as temporary:
         temporary.write_text(text)
     if args.no_run:
         print(f"wrote '{args.output / DECK}', which says how to run it")
         return 0
-    interrupted = _run_lammps(command, args.output, settings)
-    return _conclude(args, settings, placed, interrupted)
+    status = _run_lammps(command, args.output, settings)
+    return _conclude(args, settings, placed, status)
+
+
+def _terminate(number: int, _: object) -> None:
+    raise SystemExit(128 + number)  # through LAMMPS, which ends too
 
 
 def _say(line: str) -> None:
@@ -53,10 +68,20 @@ def _say(line: str) -> None:
         print(line, flush=True)
 
 
-def _model_elements(model: str) -> list[str]:
+def _describe_model(model: str) -> dict[str, Any]:
+    """Return the elements of a model, and what its exported file can say of its uncertainty."""
+    from pyictp.checkpoint import is_exported, load_checkpoint, resolve_path
+    from pyictp.extrapolation import grade_of
     from pyictp.info import describe
 
-    return list(describe(model)["elements"])
+    described, path = describe(model), resolve_path(model)
+    if is_exported(path):  # files of before ensembles do not say
+        has_grade = described.get("has_grade", False)
+    else:
+        has_grade = grade_of(load_checkpoint(path)) is not None
+    there = (described.get("num_models", 1) > 1, has_grade)
+    samples = [name for name, given in zip(SAMPLED, there, strict=True) if given]
+    return {"elements": described["elements"], "samples": samples}
 
 
 def _place_model(model: str, target: Path) -> str:
@@ -97,8 +122,8 @@ def _prepare(folder: Path, overwrite: bool) -> None:
             path.unlink()
 
 
-def _run_lammps(command: list[str], folder: Path, settings: Settings) -> bool:
-    """Run the deck with a progress bar; return whether Ctrl-C ended it."""
+def _run_lammps(command: list[str], folder: Path, settings: Settings) -> int:
+    """Run the deck with a progress bar; return 0, 130 if Ctrl-C ended it, 143 if SIGTERM did."""
     from pyictp.md.lammps import watch
     from pyictp.native import plugin_path
     from pyictp.progress import Counter
@@ -112,17 +137,20 @@ def _run_lammps(command: list[str], folder: Path, settings: Settings) -> bool:
     try:
         watch(words, folder, "LAMMPS", len(settings.columns.split()), progress)
     except KeyboardInterrupt:
-        return True
+        return 130
+    except SystemExit as stop:
+        return int(stop.code or 0)
     finally:
         bar.close()
-    return False
+    return 0
 
 
-def _conclude(args: argparse.Namespace, settings: Settings, placed: Any, interrupted: bool) -> int:
+def _conclude(args: argparse.Namespace, settings: Settings, placed: Any, status: int) -> int:
     """Write summary.json and pictures, print the numbers; return the exit status."""
     from pyictp import __version__
     from pyictp.md.results import analyse
 
+    interrupted = status != 0
     if interrupted:
         print("interrupted: LAMMPS is ended, looking at what is there", flush=True)
     try:
@@ -139,6 +167,8 @@ def _conclude(args: argparse.Namespace, settings: Settings, placed: Any, interru
         "pressure_target_bar": settings.pressure,
         "timestep_fs": None if settings.minimizes else 1000 * settings.timestep,
         "steps": settings.steps,
+        "uncertainty_every": settings.uncertainty or None,
+        "fixed_atoms": int(placed.fixed.sum()) * math.prod(settings.repeat),
         "interrupted": interrupted,
         "processes": args.processes,
         **numbers,
@@ -150,7 +180,7 @@ def _conclude(args: argparse.Namespace, settings: Settings, placed: Any, interru
     print("\n".join(_lines(result)))
     made = sorted(path.name for path in args.output.glob("*.png"))
     print(f"wrote '{args.output}': summary.json, {', '.join([*made, 'final.extxyz'])}")
-    return 130 if interrupted else 0
+    return status
 
 
 def _lines(result: dict[str, Any]) -> list[str]:
@@ -172,6 +202,12 @@ def _lines(result: dict[str, Any]) -> list[str]:
         value = result.get(key)
         if value is not None:
             lines.append(f"{key:<34} {value if isinstance(value, str) else format(value, '.6g')}")
+    for name in SAMPLED:
+        found = result.get(f"largest_{name}")
+        if found is not None:
+            edge = ", 1: edge of the training data" if name == "grade" else ""
+            shown = f"{found['value']:.3g} at step {found['step']}{edge}"
+            lines.append(f"{'largest_' + name:<34} {shown}")
     for element, found in result.get("diffusion", {}).items():
         value = found["cm2_per_s"]
         shown = f"none: {found['why']}" if value is None else f"{value:.2e} cm2/s"

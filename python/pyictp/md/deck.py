@@ -11,6 +11,7 @@ import jinja2
 from pyictp import __version__
 from pyictp.md.settings import BAROSTAT, THERMOSTAT, Settings
 
+RANGES = 10  # on a line of the deck
 TITLES = {
     "nve": "Constant energy",
     "nvt": "Constant temperature",
@@ -20,7 +21,13 @@ TITLES = {
 }
 
 
-def render(settings: Settings, elements: Sequence[str], boundary: str, structure: str) -> str:
+def render(
+    settings: Settings,
+    elements: Sequence[str],
+    boundary: str,
+    structure: str,
+    fixed: Sequence[int] = (),
+) -> str:
     """Return the text of `in.lammps`.
 
     Args:
@@ -28,8 +35,9 @@ def render(settings: Settings, elements: Sequence[str], boundary: str, structure
         elements: of LAMMPS types 1, 2, ...
         boundary: the words after `boundary`.
         structure: where the atoms come from, for a comment.
+        fixed: indices of atoms that stay where they are, in ascending order.
     """
-    values = deck_values(settings, elements, boundary, structure)
+    values = deck_values(settings, elements, boundary, structure, fixed)
     return templates("pyictp.md").get_template("in.lammps.j2").render(values)
 
 
@@ -45,7 +53,11 @@ def templates(*packages: str) -> jinja2.Environment:
 
 
 def deck_values(
-    settings: Settings, elements: Sequence[str], boundary: str, structure: str
+    settings: Settings,
+    elements: Sequence[str],
+    boundary: str,
+    structure: str,
+    fixed: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Return what the template calls by name; arguments as `render`."""
     return {
@@ -60,6 +72,19 @@ def deck_values(
         "types": ", ".join(f"{kind} {element}" for kind, element in enumerate(elements, start=1)),
         "boundary": boundary,
         "structure": structure,
+        "fixed": _id_ranges(fixed),
         "thermostat": THERMOSTAT,
         "barostat": BAROSTAT,
     }
+
+
+def _id_ranges(indices: Sequence[int]) -> list[str]:
+    """Return ascending indices as words of `group ID id`, such as 1:4 7, some on each line."""
+    ranges: list[list[int]] = []
+    for number in (int(index) + 1 for index in indices):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    words = [f"{first}:{last}" if last > first else str(first) for first, last in ranges]
+    return [" ".join(words[i : i + RANGES]) for i in range(0, len(words), RANGES)]

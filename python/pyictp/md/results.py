@@ -16,7 +16,7 @@ from ase.io import write
 from pyictp.md import analysis, pictures
 from pyictp.md.averages import block_average, energy_drift
 from pyictp.md.lammps import read_frames, read_thermo
-from pyictp.md.settings import Settings
+from pyictp.md.settings import SAMPLED, Settings
 from pyictp.md.structure import Placed
 
 SKIPPED = 0.2  # of a run, before averages
@@ -45,7 +45,10 @@ def analyse(folder: Path, settings: Settings, placed: Placed) -> dict[str, Any]:
         skipped = SKIPPED_OF_RAMP if settings.ensemble == "anneal" else SKIPPED
         result |= _dynamics(folder, settings, placed, thermo, skipped)
         kept = slice(int(skipped * len(frames)), None)
-        result |= _structure(folder, steps[kept] * settings.timestep, frames[kept])
+        mobile = np.tile(~placed.fixed, num_atoms // len(placed.fixed))
+        result |= _structure(folder, steps[kept] * settings.timestep, frames[kept], mobile)
+    if settings.uncertainty:
+        result |= _uncertainty(settings, thermo)
     final = folder / "final.lammpstrj"
     last = read_frames(final)[1] if final.exists() else frames
     if last:
@@ -105,8 +108,20 @@ def _average(values: np.ndarray) -> dict[str, float | None]:
     return {"mean": average.mean, "error": average.error}
 
 
-def _structure(folder: Path, times: np.ndarray, frames: list[Atoms]) -> dict[str, Any]:
-    """Return peaks of g(r) and diffusion coefficients; write curves."""
+def _uncertainty(settings: Settings, thermo: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return the largest samples; rows between two samples repeat the first."""
+    result = {}
+    for name in settings.samples:
+        values = thermo[SAMPLED[name]]
+        row = int(np.argmax(values))
+        result[f"largest_{name}"] = {"value": float(values[row]), "step": int(thermo["Step"][row])}
+    return result
+
+
+def _structure(
+    folder: Path, times: np.ndarray, frames: list[Atoms], mobile: np.ndarray
+) -> dict[str, Any]:
+    """Return peaks of g(r) and, of mobile atoms (N,), diffusion coefficients; write curves."""
     result: dict[str, Any] = {}
     if frames and frames[0].pbc.all() and len(frames[0]) > 1:
         r, g = analysis.radial_distributions(frames)
@@ -118,9 +133,11 @@ def _structure(folder: Path, times: np.ndarray, frames: list[Atoms]) -> dict[str
             for pair, index in highest.items()
         }
     if len(frames) > 2 and len(frames[0]) > 1:
-        positions = np.array([frame.positions for frame in frames])
+        positions = np.array([frame.positions[mobile] for frame in frames])
+        moving = frames[0][mobile]
+        masses = moving.get_masses() if mobile.all() else None
         lags, msd = analysis.mean_square_displacements(
-            times, positions, frames[0].get_chemical_symbols(), frames[0].get_masses()
+            times, positions, moving.get_chemical_symbols(), masses
         )
         pictures.draw_displacements(folder / "msd.png", lags, msd)
         _write_table(folder / "msd.csv", {"lag_ps": lags, **msd})

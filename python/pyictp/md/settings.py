@@ -4,18 +4,25 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
 
 from pyictp.errors import UserError
+from pyictp.md.structure import fixed_atoms
 
 NUM_ROWS = 500  # of the log, and frames of the trajectory, unless the user says otherwise
 MOST_POSITIONS = 5_000_000  # in the trajectory, unless the user says otherwise
 DEFAULT_TIME = 1.0  # ps
 DEFAULT_ITERATIONS = 1000
 THERMOSTAT, BAROSTAT = 100, 1000  # damping [time steps]
+LEAST_SAMPLING = 100  # steps, unless the user says otherwise: all models of a file cost time
+SAMPLED = {  # of `compute models all pair ictp`
+    "force_deviation_eV_per_A": "c_models[1]",
+    "grade": "c_models[4]",
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,8 @@ class Settings:
     thermo: int  # steps between rows of the log
     every: int  # steps between frames
     seed: int
+    uncertainty: int = 0  # steps between samples; 0: none
+    samples: tuple[str, ...] = ()  # of SAMPLED
 
     @property
     def minimizes(self) -> bool:
@@ -42,14 +51,15 @@ class Settings:
     @property
     def columns(self) -> str:
         """Return the words after `thermo_style custom`."""
-        if self.minimizes:
-            return "step cpu pe fmax fnorm press"
-        return "step time cpu temp pe ke etotal press vol"
+        dynamics = "step time cpu temp pe ke etotal press vol"
+        plain = "step cpu pe fmax fnorm press" if self.minimizes else dynamics
+        return " ".join([plain, *(SAMPLED[name] for name in self.samples)])
 
     def describe(self) -> str:
         """Return the run in words."""
+        sampling = f", uncertainty every {self.uncertainty} steps" if self.uncertainty else ""
         if self.minimizes:
-            return f"minimize, at most {self.steps} iterations"
+            return f"minimize, at most {self.steps} iterations{sampling}"
         words = {
             "nve": f"nve from {self.temperature:g} K",
             "nvt": f"nvt at {self.temperature:g} K",
@@ -64,7 +74,7 @@ class Settings:
             words += f", thermostat damping {1000 * THERMOSTAT * self.timestep:g} fs"
         if self.pressure is not None:
             words += f", barostat damping {1000 * BAROSTAT * self.timestep:g} fs"
-        return words
+        return words + sampling
 
 
 def resolve(args: argparse.Namespace, atoms: Atoms) -> Settings:
@@ -103,6 +113,37 @@ def resolve(args: argparse.Namespace, atoms: Atoms) -> Settings:
     )
 
 
+def with_samples(settings: Settings, args: argparse.Namespace, known: Sequence[str]) -> Settings:
+    """Return settings that sample how sure the model is, on steps that the log has as well.
+
+    Args:
+        settings: without.
+        args: the command line.
+        known: which of SAMPLED the model file has.
+
+    Raises:
+        UserError: the file has none of what is asked for, or the log would leave samples out.
+    """
+    least = args.uncertainty
+    if least is None:
+        least = 1 if settings.minimizes else LEAST_SAMPLING
+        least = -(-least // settings.thermo) * settings.thermo
+    if not known and args.uncertainty:
+        raise UserError(
+            f"--uncertainty: model '{args.model}' is one model without grade: export several as an "
+            "ensemble, or one with --training-data"
+        )
+    if not known or not least:
+        return settings
+    if args.thermo and least % args.thermo:
+        raise UserError(
+            f"--uncertainty {least} --thermo {args.thermo}: expected a multiple of --thermo, so "
+            "that the log has every sample"
+        )
+    divisors = (rows for rows in range(1, min(settings.thermo, least) + 1) if least % rows == 0)
+    return replace(settings, thermo=max(divisors), uncertainty=least, samples=tuple(known))
+
+
 def _check(args: argparse.Namespace, atoms: Atoms) -> None:
     minimizes = args.ensemble == "minimize"
     if minimizes and args.time is not None:
@@ -124,3 +165,21 @@ def _check(args: argparse.Namespace, atoms: Atoms) -> None:
         )
     if any(count > 1 and not p for count, p in zip(args.repeat, atoms.pbc, strict=True)):
         raise UserError("--repeat: expected 1 along directions in which nothing is periodic")
+    _check_mobile(args, atoms, constant)
+
+
+def _check_mobile(args: argparse.Namespace, atoms: Atoms, constant: bool) -> None:
+    """Refuse what LAMMPS cannot do with atoms that are fixed, or with a single one."""
+    fixed, _ = fixed_atoms(atoms)
+    if fixed.any() and constant:
+        raise UserError(
+            f"{fixed.sum()} atoms are fixed (FixAtoms), which a cell that changes would move: "
+            "choose nvt or nve, or take the constraint away"
+        )
+    if fixed.all():
+        raise UserError("all atoms are fixed (FixAtoms): take the constraint away from some")
+    single = len(atoms) * int(np.prod(args.repeat)) == 1
+    if single and args.ensemble != "minimize":
+        counts = " ".join("3" if periodic else "1" for periodic in atoms.pbc)
+        hint = f"copy the cell with --repeat {counts}" if atoms.pbc.any() else "add atoms"
+        raise UserError(f"dynamics need at least two atoms that move, there is one: {hint}")

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.calculators.lammps import Prism
+from ase.constraints import FixAtoms, FixCartesian
 from ase.data import atomic_masses
 from ase.geometry import complete_cell
 from ase.io import read, write
-from ase.io.formats import parse_filename
+from ase.io.formats import UnknownFileTypeError, parse_filename
 
 from pyictp.errors import UserError
 from pyictp.neighbors import periodic_cell
@@ -34,6 +35,16 @@ class Placed:
     def boundary(self) -> str:
         """Return the words after `boundary`: p, or m, a face that moves out with the atoms."""
         return " ".join("p" if periodic else "m" for periodic in self.atoms.pbc)
+
+    @property
+    def fixed(self) -> np.ndarray:
+        """Return (N,) which atoms stay where they are."""
+        return fixed_atoms(self.original)[0]
+
+    @property
+    def ignored(self) -> str:
+        """Return the names of constraints that LAMMPS is not told of."""
+        return ", ".join(fixed_atoms(self.original)[1])
 
     def write_data(self, path: Path, elements: Sequence[str]) -> None:
         """Write the data file; `elements` are types 1, 2, ..."""
@@ -58,6 +69,8 @@ class Placed:
         atoms.pbc = self.original.pbc
         atoms.positions = self.prism.vector_to_ase(frame.positions) - self.shift
         atoms.set_velocities(self.prism.vector_to_ase(frame.get_velocities()))
+        if self.fixed.any():
+            atoms.set_constraint(FixAtoms(mask=np.tile(self.fixed, len(atoms) // len(self.fixed))))
         return atoms
 
 
@@ -68,11 +81,20 @@ def read_structure(name: str) -> Atoms:
         UserError: no such file, nothing that ASE reads, no atoms, masses of the user's own.
     """
     file, index = parse_filename(name)
+    if Path(file).is_dir():
+        raise UserError(f"structure '{file}' is a folder: expected a file that ASE reads")
     if not Path(file).is_file():
         raise UserError(f"structure '{file}' not found")
     try:
         atoms = read(file, -1 if index is None else index)
+    except UnknownFileTypeError as error:
+        raise UserError(
+            f"structure '{name}': expected a format that ASE knows by the file's name (extxyz, "
+            "cif, POSCAR, traj, ...), got another one: convert it or change its name"
+        ) from error
     except Exception as error:  # readers of formats raise whatever they meet
+        if isinstance(index, int):
+            _check_index(name, file, index)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"structure '{name}': ASE cannot read it: {reason}") from error
     if not isinstance(atoms, Atoms):
@@ -80,12 +102,44 @@ def read_structure(name: str) -> Atoms:
     if len(atoms) == 0 or not np.isfinite(atoms.positions).all():
         what = "has a position that is no number" if len(atoms) else "has no atoms"
         raise UserError(f"structure '{name}' {what}")
+    sites = atoms.info.get("occupancy", {}).values()  # as ASE's CIF reader leaves it
+    if any(sum(site.values()) < 1 - 1e-3 or len(site) > 1 for site in sites):
+        raise UserError(
+            f"structure '{name}' has sites that are occupied in part or by several elements: "
+            "expected whole atoms, make a supercell that picks one for each site"
+        )
     if not np.allclose(atoms.get_masses(), atomic_masses[atoms.numbers], atol=0.1):
         raise UserError(
             f"structure '{name}' brings masses of its own, but a LAMMPS type has one mass per "
             "element: use --no-run and edit the masses in structure.data"
         )
     return atoms
+
+
+def _check_index(name: str, file: str, index: int) -> None:
+    """Refuse the index of a frame that a readable file does not have."""
+    try:
+        count = len(read(file, ":"))
+    except Exception:  # the caller says what is wrong
+        return
+    if not -count <= index < count:
+        last = f"0 to {count - 1}" if count > 1 else "0"
+        raise UserError(f"structure '{name}': expected frame {last}, as the file has {count}")
+
+
+def fixed_atoms(atoms: Atoms) -> tuple[np.ndarray, list[str]]:
+    """Return (N,) which atoms FixAtoms holds, and the names of all other constraints.
+
+    Files with constraints per direction are read as a FixCartesian per atom, some of them empty.
+    """
+    fixed, others = np.zeros(len(atoms), dtype=bool), set()
+    for constraint in atoms.constraints:
+        directions = getattr(constraint, "mask", True)
+        if isinstance(constraint, FixAtoms | FixCartesian) and np.all(directions):
+            fixed[constraint.index] = True
+        elif np.any(directions):
+            others.add(type(constraint).__name__)
+    return fixed, sorted(others)
 
 
 def check_elements(atoms: Atoms, model_elements: Sequence[str], model: str) -> list[str]:
@@ -114,6 +168,7 @@ def place(atoms: Atoms, name: str) -> Placed:
         UserError: the cell has no volume.
     """
     placed = atoms.copy()
+    placed.set_constraint()  # ASE would obey them here
     try:
         periodic_cell(np.array(atoms.cell), atoms.pbc)
     except UserError as error:

@@ -65,6 +65,11 @@ class LossWatch:
         self._waiting: list[tuple[int, Sequence[int]]] = []  # not looked at: step, samples
         self._seen: deque[tuple[int, Sequence[int]]] = deque(maxlen=PERSISTENCE + 1)
 
+    @property
+    def last_steps(self) -> list[tuple[int, Sequence[int]]]:
+        """Return the last step looked at and the one before, with their samples."""
+        return list(self._seen)[-2:]
+
     def add(self, sums: Tensor, step: int, samples: Sequence[int]) -> None:
         """Take the (3,) sums of squared errors of a step; look if it is time.
 
@@ -94,7 +99,7 @@ class LossWatch:
 
     def _judge(self, loss: float) -> None:
         if not math.isfinite(loss):
-            raise Diverged("training loss became NaN or infinite", list(self._seen)[-2:])
+            raise Diverged("training loss became NaN or infinite", self.last_steps)
         if self.factor is None:
             return
         is_high = len(self.usual) == WINDOW and loss > self.factor * statistics.median(self.usual)

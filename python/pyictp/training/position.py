@@ -82,18 +82,23 @@ class Clock:
             num_batches: of the epoch under way.
         """
         steps = self.position.epoch * num_batches + self.position.batch
-        return max(self.time_fraction, steps / (self.config.max_epochs * num_batches))
+        return max(self.time_fraction, steps / (self.config.num_epochs * num_batches))
+
+    @property
+    def in_seconds(self) -> bool:
+        """Return whether the bar shows seconds, of all sessions or of this one, not epochs."""
+        return self.config.time_limited or self.config.num_epochs == math.inf
 
     def done(self, num_batches: int) -> float:
         """Return the progress in the unit of the bar: seconds or epochs."""
-        if self.config.time_limited:
-            return self.position.seconds
+        if self.in_seconds:
+            return self.position.seconds if self.config.time_limited else self.session_seconds
         return self.position.epoch + self.position.batch / num_batches
 
     @property
     def total(self) -> float:
         """Return the end of the training in the unit of the bar."""
-        return 60 * self.config.max_minutes if self.config.time_limited else self.config.max_epochs
+        return 60 * self.config.max_minutes if self.in_seconds else self.config.num_epochs
 
     def reason_to_stop(self) -> Outcome | None:
         """Return why to stop before the next step, by the last tick."""
@@ -110,11 +115,11 @@ class Clock:
         """Return whether no epoch is left to do."""
         patience = self.config.early_stopping_patience
         return (
-            self.position.epoch >= self.config.max_epochs
+            self.position.epoch >= self.config.num_epochs
             or (self.time_fraction >= 1 and self.position.batch == 0)
             or (patience is not None and self.position.num_bad >= patience)
         )
 
     def is_last_epoch(self) -> bool:
         """Return whether the training ends with the epoch under way."""
-        return self.position.epoch + 1 >= self.config.max_epochs or self.time_fraction >= 1
+        return self.position.epoch + 1 >= self.config.num_epochs or self.time_fraction >= 1

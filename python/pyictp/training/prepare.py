@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,10 @@ from pyictp.dataset import GraphDataset, elements_of
 from pyictp.errors import UserError
 from pyictp.sources import LABELS, NO_WEIGHTING, as_data_file
 from pyictp.statistics import Statistics, compute_statistics, isolated_energies, subtract
+from pyictp.training.fingerprint import structure_digest
 from pyictp.zbl import ZBLRepulsion
+
+logger = logging.getLogger("pyictp")
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def prepare_data(
     """
     data = config.data
     train, valid, lone = read_split(config)
+    _warn_of_shared(train, valid)
     elements, found = config.model.elements, elements_of([*train, *valid])
     if extend or not elements:
         elements = (*elements, *(element for element in found if element not in elements))
@@ -112,6 +117,18 @@ def _refuse_unlabelled(name: str, frames: Sequence[Frame], labels: Sequence[str]
         keys = ", ".join(f"data.{label}_key" for label in labels)
         raise UserError(
             f"no {name} frame has a label with a weight ({', '.join(labels)}): set {keys}"
+        )
+
+
+def _warn_of_shared(train: Sequence[Frame], valid: Sequence[Frame]) -> None:
+    known = {structure_digest(frame) for frame in train}
+    num_shared = sum(structure_digest(frame) in known for frame in valid)
+    if num_shared:
+        logger.warning(
+            "validation frames: expected structures that are not trained on, %d of %d are: "
+            "their errors say nothing of new ones, set data.valid to others",
+            num_shared,
+            len(valid),
         )
 
 

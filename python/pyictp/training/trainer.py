@@ -89,7 +89,7 @@ class Trainer:
         self.first_step = self.position.step
         self.clock.start()
         hidden = is_quiet() or not self.processes.is_first
-        bar = Progress(self.clock.total, self._done(), self.config.time_limited, hidden)
+        bar = Progress(self.clock.total, self._done(), self.clock.in_seconds, hidden)
         try:
             outcome = None
             while outcome is None and not self.clock.is_finished():
@@ -116,7 +116,7 @@ class Trainer:
         if errors is None:
             return Outcome.SIGNAL
         if not math.isfinite(errors.get("loss", 0.0)):
-            raise Diverged("validation loss became NaN or infinite", [])
+            raise Diverged("validation loss became NaN or infinite", self.watch.last_steps)
         with self.processes.together():
             bar.show(self._end_epoch(errors, trained_seconds))
             # what last.pt holds must be good to come back to
