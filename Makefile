@@ -26,7 +26,7 @@ test: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope
 
 test-long: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope -m long
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m long
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
