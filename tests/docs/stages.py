@@ -84,7 +84,8 @@ def stage_readme(folder: Path, request: pytest.FixtureRequest) -> None:
     case = shared / "fixtures" / "upstream" / "organic_symmetric_l2"
     shutil.copytree(next(case.glob("ckpt_*")), folder / "ckpt_100")
     for number in (1, 2, 3):
-        shutil.copytree(folder / "first", folder / f"run{number}")
+        words = [str(folder / "config.yaml"), f"training.seed={number}"]
+        assert main(["-q", "init", *words, "-o", str(folder / f"run{number}")]) == 0
     frames(folder / "new.xyz", molecule("CH3COCH3"), 12)
     new = {"data": {"train": "new.xyz"}, "training": {"max_epochs": 1, "output": "new"}}
     (folder / "new.yaml").write_text(yaml.safe_dump(new))

@@ -58,7 +58,7 @@ def run_shell(script: str, folder: Path) -> str:
 def run_page(page: str, folder: Path) -> str:
     """Write the files of a page and run its commands, from top to bottom; return the output."""
     output = []
-    for block in [block for block in COMMANDS if block.page == page]:
+    for block in mine(lambda name: name == page):
         if name := FILE_NAME.match(block.text):
             (folder / name[1]).write_text(block.text)
         else:
