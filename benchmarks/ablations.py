@@ -5,8 +5,11 @@
 Every run is a real `ictp train` of a configuration of `configs/` with overrides; rows say what
 came of it and what it cost. An epoch count rather than a time limit, so that a busy machine does
 not decide; processor seconds say what an epoch costs. With --repeat the spread over seeds too.
+With --minutes the time is the same instead, for settings that change what a step costs: that
+wants a core of its own.
 
     python benchmarks/ablations.py configs/acac.yaml --epochs 25
+    python benchmarks/ablations.py configs/acac.yaml --minutes 4 --only "16 channels"
     python benchmarks/ablations.py configs/acac.yaml --only "as shipped" --only "r_cut 4" --jobs 2
 """
 
@@ -42,6 +45,8 @@ ABLATIONS: dict[str, list[str]] = {
     "adam, learning rate 0.03": ["training.optimizer=adam"],
     "learning rate 0.01": ["training.learning_rate=0.01"],
     "learning rate 0.06": ["training.learning_rate=0.06"],
+    "no warm-up": ["training.warmup_fraction=0"],
+    "warm-up over a tenth": ["training.warmup_fraction=0.1"],
     "plateau schedule": ["training.schedule=plateau", "training.plateau_patience=3"],
     "batches of 2": ["training.batch_size=2"],
     "batches of 10": ["training.batch_size=10"],
@@ -52,12 +57,17 @@ ABLATIONS: dict[str, list[str]] = {
     "decay 0.01": ["training.matrix_decay=0.01"],
     "energy weight 1": ["training.energy_weight=1.0"],
     "energy weight 1000": ["training.energy_weight=1000.0"],
+    "forces weight 1": ["training.forces_weight=1.0"],
+    "forces weight 10": ["training.forces_weight=10.0"],
     "networks on every edge": ["training.radial_knots=null"],
     "float64": ["training.dtype=float64"],
     "16 channels": ["model.num_channels=16"],
     "64 channels": ["model.num_channels=64"],
     "l_max_hidden 0": ["model.l_max_hidden=0"],
     "l_max_hidden 1": ["model.l_max_hidden=1"],
+    "l_max_hidden 2": ["model.l_max_hidden=2"],
+    "64 channels, l_max_hidden 1": ["model.num_channels=64", "model.l_max_hidden=1"],
+    "64 channels, l_max_hidden 0": ["model.num_channels=64", "model.l_max_hidden=0"],
     "l_max_edge 2": ["model.l_max_edge=2"],
     "correlation 2": ["model.correlation=2"],
     "16 radial functions": ["model.num_radial=16"],
@@ -74,6 +84,7 @@ NOTES = {
     "energy_rmse": "the same [meV/atom]",
     "steps": "of the optimiser",
     "cpu_seconds": "processor seconds of the whole run, reading and validation included",
+    "epochs": "of a training; null: minutes, of a core of its own",
     "seeds": "trainings that the mean and the spread are of",
 }
 
@@ -89,7 +100,8 @@ def main() -> None:
         summary(name, [r for r, job in zip(runs, jobs, strict=True) if job[0] == name])
         for name in chosen
     ]
-    data = {**machine.describe(), "config": args.config.name, "epochs": args.epochs}
+    data = {**machine.describe(), "config": args.config.name}
+    data |= {"epochs": None if args.minutes else args.epochs, "minutes": args.minutes}
     data |= {"overrides": args.overrides, "rows": rows}
     print(table(rows))
     report.write(args.output, data, NOTES)
@@ -101,6 +113,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("config", type=Path)
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="for all runs")
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--minutes", type=float, help="train for so long, not for epochs")
     parser.add_argument(
         "--only",
         action="append",
@@ -119,7 +132,9 @@ def train(args: argparse.Namespace, folder: Path, name: str, seed: int) -> dict[
     run = folder / f"{len(list(folder.iterdir()))}-{seed}"
     run.mkdir()
     settings = [f"training.output={run / 'run'}", f"training.seed={seed}"]
-    settings += [f"training.max_epochs={args.epochs}", "training.max_minutes=null"]
+    epochs = "null" if args.minutes else args.epochs
+    settings += [f"training.max_epochs={epochs}"]
+    settings += [f"training.max_minutes={args.minutes or 'null'}"]
     settings += ["training.report=false", *args.overrides, *ABLATIONS[name]]
     command = [sys.executable, "-m", "pyictp", "train", str(args.config), *settings]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import logging
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,8 @@ from ase.io.extxyz import key_val_str_to_dict, read_xyz
 from ase.io.formats import UnknownFileTypeError
 
 from pyictp.errors import UserError
+
+logger = logging.getLogger("pyictp")
 
 # field: names it goes by in rMD17 and MD17 archives
 NPZ_NAMES = {
@@ -98,6 +101,12 @@ def _read_xyz(path: Path) -> Iterator[RawFrame]:
         for index, text in enumerate(_xyz_texts(file)):
             images = read_xyz(io.StringIO(text), index=0, properties_parser=_parse_comment)
             yield _raw_from_atoms(str(path), index, next(iter(images)))
+            if not text.endswith("\n"):
+                logger.warning(
+                    "'%s' frame %d: the file ends within a line, its last number may be cut short; "
+                    "if it is whole, add the end of the line",
+                    *(path, index),
+                )
 
 
 def _xyz_texts(file: Iterator[str]) -> Iterator[str]:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
+from ase.geometry import find_mic
 from ase.io import read
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
@@ -18,7 +20,7 @@ from pyictp.calculator import ICTPCalculator
 from pyictp.checkpoint import load_checkpoint
 from pyictp.cli import main
 from pyictp.explore.settings import load_settings
-from pyictp.explore.simulate import plan_runs
+from pyictp.explore.simulate import Run, plan_runs, simulate
 from train_toys import no_pictures
 
 pytestmark = pytest.mark.lammps
@@ -188,3 +190,20 @@ def test_runs_of_a_cycle_have_velocities_of_their_own(tmp_path):
     assert len(set(seeds)) == 4
     again = [run.seed for cycle in (1, 2) for run in plan_runs(config.dynamics, 0, cycle)]
     assert again == seeds
+
+
+def test_fixed_atoms_stay_where_they_are(folder, tmp_path):
+    config = load_settings(folder / "loop.yaml")
+    (start,) = {run.source: run.atoms for run in plan_runs(config.dynamics, 0, 1)}.values()
+    start.set_constraint(FixAtoms([0, 2]))
+    run = Run("held", "held", start, 600, 1)
+    model = folder / "loop/cycle_0/ensemble.pt"
+    visit = simulate(
+        run, config.dynamics, config.uncertainty, model, ("Ni", "Cu"), tmp_path / "run"
+    )
+    assert (visit.looks, visit.problem) == (6, "")
+    for atoms in read(tmp_path / "run/frames.extxyz", "1:"):
+        moved = find_mic(atoms.positions - start.positions, start.cell, start.pbc)[1]
+        np.testing.assert_allclose(moved[[0, 2]], 0, atol=1e-6)
+        assert moved[[1, 3]].min() > 1e-4
+        assert not atoms.constraints  # the labeller gives all forces

@@ -306,6 +306,16 @@ def test_broken_frames_are_named(tmp_path, second, message):
         read_frames([tmp_path / "a.xyz"])
 
 
+def test_a_file_that_ends_within_a_line_is_warned_of(tmp_path, caplog):
+    (tmp_path / "a.xyz").write_text("1\n\nH 0 0 0\n1\n\nH 0 0 -1.2345")
+    assert len(read_frames([tmp_path / "a.xyz"])) == 2
+    (record,) = caplog.records
+    assert "a.xyz' frame 1: the file ends within a line" in record.getMessage()
+    (tmp_path / "a.xyz").write_text("1\n\nH 0 0 0\n1\n\nH 0 0 -1.2345\n")
+    assert len(read_frames([tmp_path / "a.xyz"])) == 2
+    assert len(caplog.records) == 1
+
+
 def test_bad_files(tmp_path):
     empty, broken, fake = tmp_path / "empty.xyz", tmp_path / "broken.xyz", tmp_path / "fake.npz"
     with pytest.raises(UserError, match=r"data file '.*empty.xyz' not found"):

@@ -7,6 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 from ase.io import write
 from explore_toys import write_loop
 from pyictp.cli import main
@@ -34,6 +35,11 @@ ELEMENTS = {
     ): "labeller.elements: name the elements of types 1, 2, ... (Ni Cu in the order of pair_coeff)",
     ("dynamics.structures=flat.extxyz",): "structure '{folder}/flat.extxyz': pbc is on along c "
     "but the cell vector there is zero: give the cell (Lattice) or switch pbc off",
+    ("dynamics.structures=fixed.extxyz",): "dynamics.structures: '{folder}/fixed.extxyz': all "
+    "atoms are fixed (FixAtoms): take the constraint away from some",
+    ("dynamics.structures=fixed.extxyz", "dynamics.pressure=1"): "dynamics.structures: "
+    "'{folder}/fixed.extxyz': 4 atoms are fixed (FixAtoms), which a cell that changes would move: "
+    "choose constant volume, or take the constraint away",
     ("data.train=cell.extxyz",): "data.train: expected two or more frames besides isolated atoms, "
     "one to validate on, got 1",
     ("data.train=free.extxyz", "data.valid=cell.extxyz"): "data.train: expected structures, got "
@@ -59,6 +65,9 @@ def path(tmp_path, monkeypatch):
     write("gold.extxyz", bulk("Au"))
     write("nickel.extxyz", bulk("Ni", cubic=True))
     write("copper.extxyz", [bulk("Cu", cubic=True)] * 4)
+    held = bulk("Cu", cubic=True)
+    held.set_constraint(FixAtoms(range(4)))
+    write("fixed.extxyz", held)
     write("flat.extxyz", Atoms("Cu", cell=[3, 3, 0], pbc=True))
     free = Atoms("Cu", info={"config_type": "isolated_atom", "energy": 0.0})
     write("free.extxyz", free)

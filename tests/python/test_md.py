@@ -221,11 +221,14 @@ class TestStructure:
             frames = [bulk("Cu", cubic=True)] * count
             write(tmp_path / name, frames if count > 1 else frames[0])
             last = "0 to 1" if count > 1 else "0"
-            with pytest.raises(UserError) as error:
-                read_structure(f"{tmp_path / name}@5")
-            assert str(error.value) == (
-                f"structure '{tmp_path / name}@5': expected frame {last}, as the file has {count}"
-            )
+            for index in (5, -count - 1):
+                file = f"{tmp_path / name}@{index}"
+                with pytest.raises(UserError) as error:
+                    read_structure(file)
+                assert str(error.value) == (
+                    f"structure '{file}': expected frame {last}, as the file has {count}"
+                )
+            assert len(read_structure(f"{tmp_path / name}@{-count}")) == 4
 
     @pytest.mark.parametrize("occupancy", [{"Cu": 0.5}, {"Cu": 0.6, "Au": 0.4}, {"Cu": 1.0}])
     def test_sites_occupied_in_part_are_refused(self, occupancy, tmp_path):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ase import Atoms
 
+from pyictp.arguments import logger
 from pyictp.dataset import elements_of
 from pyictp.errors import UserError
 from pyictp.explore.check import frame_to_check
@@ -24,7 +25,7 @@ from pyictp.explore.frames import (
 from pyictp.explore.settings import ExploreConfig
 from pyictp.explore.simulate import Run, plan_runs
 from pyictp.md.lammps import lammps_command
-from pyictp.md.structure import place
+from pyictp.md.structure import check_fixed, place
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,25 @@ def check_inputs(inputs: Inputs, config: ExploreConfig) -> None:
     """
     lammps_command(config.dynamics.lmp, config.dynamics.processes)
     for run in inputs.runs:
-        place(run.atoms, run.source)
+        if run.temperature == config.dynamics.temperatures[0]:  # others run the same structures
+            _check_structure(run, config.dynamics.pressure is not None)
     first = frame_to_check(inputs.train)
     fraction = 0.0 if inputs.valid else config.data.valid_fraction
     split_batches([inputs.train], fraction, config.explore.seed, 0)
     _check_model(inputs, config.model.elements)
     if config.labeller.method == "lammps":
         _check_types(inputs, first, config.labeller.elements)
+
+
+def _check_structure(run: Run, constant_pressure: bool) -> None:
+    """Refuse what LAMMPS cannot run, say which constraints it does not heed."""
+    ignored = place(run.atoms, run.source).ignored
+    if ignored:
+        logger.warning("'%s': constraints %s ignored: only FixAtoms is known", run.source, ignored)
+    try:
+        check_fixed(run.atoms, constant_pressure)
+    except UserError as error:
+        raise UserError(f"dynamics.structures: '{run.source}': {error}") from None
 
 
 def _check_model(inputs: Inputs, named: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from pyictp.files import atomic_path
 from pyictp.md.deck import deck_values, templates
 from pyictp.md.lammps import lammps_command, read_frames, read_thermo, watch
 from pyictp.md.settings import Settings
-from pyictp.md.structure import check_elements, place, read_structure
+from pyictp.md.structure import Placed, check_elements, place, read_structure
 from pyictp.native import plugin_path
 
 COMPONENT = {DEVIATION: 1, "grade": 4}  # of `compute pair ictp`
@@ -127,7 +127,7 @@ def simulate(
     placed = place(run.atoms, run.source)
     present = check_elements(run.atoms, elements, str(model))
     placed.write_data(folder / "structure.data", present)
-    text, columns = _deck(run, settings, uncertainty, present, placed.boundary, model, folder)
+    text, columns = _deck(run, settings, uncertainty, present, placed, model, folder)
     (folder / DECK).write_text(text)
     words = [*lammps_command(settings.lmp, settings.processes), "-in", DECK, "-nocite"]
     if "LAMMPS_PLUGIN_PATH" not in os.environ:
@@ -150,7 +150,7 @@ def _deck(
     settings: DynamicsConfig,
     uncertainty: UncertaintyConfig,
     elements: Sequence[str],
-    boundary: str,
+    placed: Placed,
     model: Path,
     folder: Path,
 ) -> tuple[str, int]:
@@ -169,7 +169,8 @@ def _deck(
         every=settings.every,
         seed=run.seed,
     )
-    values = deck_values(chosen, elements, boundary, Path(run.source).name)
+    fixed = np.flatnonzero(placed.fixed)
+    values = deck_values(chosen, elements, placed.boundary, Path(run.source).name, fixed)
     values |= {
         "command": "ictp explore",
         "where": "the models are those of the cycle before.",

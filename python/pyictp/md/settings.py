@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from pyictp.errors import UserError
-from pyictp.md.structure import fixed_atoms
+from pyictp.md.structure import check_fixed
 
 NUM_ROWS = 500  # of the log, and frames of the trajectory, unless the user says otherwise
 MOST_POSITIONS = 5_000_000  # in the trajectory, unless the user says otherwise
@@ -170,14 +170,7 @@ def _check(args: argparse.Namespace, atoms: Atoms) -> None:
 
 def _check_mobile(args: argparse.Namespace, atoms: Atoms, constant: bool) -> None:
     """Refuse what LAMMPS cannot do with atoms that are fixed, or with a single one."""
-    fixed, _ = fixed_atoms(atoms)
-    if fixed.any() and constant:
-        raise UserError(
-            f"{fixed.sum()} atoms are fixed (FixAtoms), which a cell that changes would move: "
-            "choose nvt or nve, or take the constraint away"
-        )
-    if fixed.all():
-        raise UserError("all atoms are fixed (FixAtoms): take the constraint away from some")
+    check_fixed(atoms, constant)
     single = len(atoms) * int(np.prod(args.repeat)) == 1
     if single and args.ensemble != "minimize":
         counts = " ".join("3" if periodic else "1" for periodic in atoms.pbc)

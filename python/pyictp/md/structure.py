@@ -85,6 +85,8 @@ def read_structure(name: str) -> Atoms:
         raise UserError(f"structure '{file}' is a folder: expected a file that ASE reads")
     if not Path(file).is_file():
         raise UserError(f"structure '{file}' not found")
+    if isinstance(index, int) and index < -1:  # ASE's readers give some frame where it is too low
+        _check_index(name, file, index)
     try:
         atoms = read(file, -1 if index is None else index)
     except UnknownFileTypeError as error:
@@ -99,6 +101,12 @@ def read_structure(name: str) -> Atoms:
         raise UserError(f"structure '{name}': ASE cannot read it: {reason}") from error
     if not isinstance(atoms, Atoms):
         raise UserError(f"structure '{name}': expected one frame, got {len(atoms)}: give file@0")
+    _check_atoms(name, atoms)
+    return atoms
+
+
+def _check_atoms(name: str, atoms: Atoms) -> None:
+    """Refuse what no run can start from."""
     if len(atoms) == 0 or not np.isfinite(atoms.positions).all():
         what = "has a position that is no number" if len(atoms) else "has no atoms"
         raise UserError(f"structure '{name}' {what}")
@@ -113,7 +121,6 @@ def read_structure(name: str) -> Atoms:
             f"structure '{name}' brings masses of its own, but a LAMMPS type has one mass per "
             "element: use --no-run and edit the masses in structure.data"
         )
-    return atoms
 
 
 def _check_index(name: str, file: str, index: int) -> None:
@@ -140,6 +147,22 @@ def fixed_atoms(atoms: Atoms) -> tuple[np.ndarray, list[str]]:
         elif np.any(directions):
             others.add(type(constraint).__name__)
     return fixed, sorted(others)
+
+
+def check_fixed(atoms: Atoms, constant_pressure: bool) -> None:
+    """Refuse fixed atoms with which LAMMPS cannot run.
+
+    Raises:
+        UserError: a changing cell would move them, or nothing else is left.
+    """
+    fixed, _ = fixed_atoms(atoms)
+    if fixed.any() and constant_pressure:
+        raise UserError(
+            f"{fixed.sum()} atoms are fixed (FixAtoms), which a cell that changes would move: "
+            "choose constant volume, or take the constraint away"
+        )
+    if fixed.all():
+        raise UserError("all atoms are fixed (FixAtoms): take the constraint away from some")
 
 
 def check_elements(atoms: Atoms, model_elements: Sequence[str], model: str) -> list[str]:
