@@ -58,14 +58,12 @@ ABLATIONS: dict[str, list[str]] = {
     "energy weight 1": ["training.energy_weight=1.0"],
     "energy weight 1000": ["training.energy_weight=1000.0"],
     "forces weight 1": ["training.forces_weight=1.0"],
-    "forces weight 10": ["training.forces_weight=10.0"],
     "networks on every edge": ["training.radial_knots=null"],
     "float64": ["training.dtype=float64"],
     "16 channels": ["model.num_channels=16"],
     "64 channels": ["model.num_channels=64"],
     "l_max_hidden 0": ["model.l_max_hidden=0"],
     "l_max_hidden 1": ["model.l_max_hidden=1"],
-    "l_max_hidden 2": ["model.l_max_hidden=2"],
     "64 channels, l_max_hidden 1": ["model.num_channels=64", "model.l_max_hidden=1"],
     "64 channels, l_max_hidden 0": ["model.num_channels=64", "model.l_max_hidden=0"],
     "l_max_edge 2": ["model.l_max_edge=2"],
@@ -78,6 +76,16 @@ ABLATIONS: dict[str, list[str]] = {
     "square root of neighbors": ["model.avg_num_neighbors=3.482"],
     "100 frames, 300 epochs": ["data.num_train=100", "training.max_epochs=300"],
 }
+
+# changes of the model that no option makes, by their names in changed_model.py
+CHANGED = {
+    "Chebyshev functions": "chebyshev",
+    "3 times the radial functions": "larger",
+    "features normalised": "normalised",
+    "radial functions per pair of elements": "pairs",
+}
+ABLATIONS |= {name: [] for name in CHANGED}
+ABLATIONS["radial functions per pair of elements"] = ["training.radial_knots=null"]
 
 NOTES = {
     "forces_rmse": "of validation, the averaged weights at the end [meV/A]",
@@ -136,7 +144,10 @@ def train(args: argparse.Namespace, folder: Path, name: str, seed: int) -> dict[
     settings += [f"training.max_epochs={epochs}"]
     settings += [f"training.max_minutes={args.minutes or 'null'}"]
     settings += ["training.report=false", *args.overrides, *ABLATIONS[name]]
-    command = [sys.executable, "-m", "pyictp", "train", str(args.config), *settings]
+    program = ["-m", "pyictp"]
+    if name in CHANGED:
+        program = [str(Path(__file__).with_name("changed_model.py")), CHANGED[name]]
+    command = [sys.executable, *program, "train", str(args.config), *settings]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

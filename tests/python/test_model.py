@@ -147,6 +147,16 @@ def test_cutoff_is_smooth_where_nothing_else_is_near() -> None:
     assert 0 < nearer < near / 6  # f falls with the third power of the distance to the cutoff
 
 
+def test_scaled_radial_functions_are_scaled_first_weights() -> None:
+    model, scaled = make_model(), make_model(radial_scale=3.0)
+    with torch.no_grad():
+        for layer in model.layers:
+            layer.interaction.radial.layers[0].weight *= 3.0
+    one, other = (predict(m, *make_cluster()) for m in (model, scaled))
+    torch.testing.assert_close(one.energies, other.energies)
+    torch.testing.assert_close(one.forces, other.forces)
+
+
 def test_no_edges_and_no_atoms() -> None:
     model = make_model()
     lone = predict(model, torch.zeros(1, 3, dtype=torch.float64), np.array([1]))

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""`ictp` with a model that is changed in one place: what an ablation tries and no option offers.
+
+    python benchmarks/changed_model.py chebyshev train configs/acac.yaml training.max_epochs=25
+
+What comes of it can be trained and judged by its log, not exported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyictp import layers, radial
+from pyictp.cli import main
+from pyictp.config import ModelConfig
+from pyictp.model import ICTPModel
+from torch import Tensor, nn
+
+
+def chebyshev() -> None:
+    """Put sqrt(2) T_n(2r/r_cut - 1) f(r/r_cut) in the place of the Bessel functions."""
+
+    def forward(self: radial.RadialEmbedding, edge_lengths: Tensor) -> Tensor:
+        u = edge_lengths.unsqueeze(-1) / self.r_cut
+        x = 2.0 * u - 1.0
+        values = [torch.ones_like(x), x]
+        while len(values) < self.frequencies.numel():
+            values.append(2.0 * x * values[-1] - values[-2])
+        cutoff = radial.polynomial_cutoff(u, self.cutoff_power)
+        return 2**0.5 * torch.cat(values, -1) * cutoff
+
+    radial.RadialEmbedding.forward = forward
+
+
+def larger() -> None:
+    """Multiply the Bessel functions by 3, which makes their mean square about 1."""
+    before = radial.RadialEmbedding.forward
+    radial.RadialEmbedding.forward = lambda self, lengths: 3.0 * before(self, lengths)
+
+
+def normalised() -> None:
+    """Divide what enters a later layer by the root mean square of each rank, atom by atom."""
+    build, run = layers.Interaction.__init__, layers.Interaction.forward
+
+    def init(self: Any, config: ModelConfig, irreps_in: list, first: bool) -> None:
+        build(self, config, irreps_in, first)
+        self.gains = None if first else nn.Parameter(torch.ones(len(irreps_in)))
+
+    def forward(self: Any, features: list[Tensor], *others: Any) -> list[Tensor]:
+        if self.gains is not None:
+            features = [
+                gain * x * (x.square().mean(dim=(1, 2), keepdim=True) + 1e-3).rsqrt()
+                for gain, x in zip(self.gains, features, strict=True)
+            ]
+        return run(self, features, *others)
+
+    layers.Interaction.__init__, layers.Interaction.forward = init, forward
+
+
+def pairs() -> None:
+    """Mix the radial functions of an edge by a matrix of its pair of elements (radial_knots=null).
+
+    Each network then sees them mixed, so every pair has radial functions of its own.
+    """
+    build, edges_of = ICTPModel.__init__, ICTPModel.edges
+    run = ICTPModel.energies_and_features
+
+    def init(self: Any, config: ModelConfig) -> None:
+        build(self, config)
+        number, size = len(config.elements) ** 2, config.num_radial
+        noise = 0.5 * torch.randn(number, size, size) / size**0.5
+        self.pair_mixing = nn.Parameter(torch.eye(size) + noise)
+
+    def edges(self: Any, edge_index: Tensor, vectors: Tensor, num_local: int) -> layers.Edges:
+        found = edges_of(self, edge_index, vectors, num_local)
+        center, neighbor = self.species_now[edge_index]
+        pair = (center * len(self.config.elements) + neighbor).view(-1, 1, 1)
+        # all pairs at once and then the edge's own: cheaper than a matrix for each edge
+        every = torch.einsum("eb,pcb->epc", found.embedding, self.pair_mixing)
+        own = every.gather(1, pair.expand(-1, 1, every.size(2))).squeeze(1)
+        return found._replace(embedding=own)
+
+    def energies_and_features(self: Any, species: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        self.species_now = species
+        return run(self, species, *others)
+
+    ICTPModel.__init__, ICTPModel.edges = init, edges
+    ICTPModel.energies_and_features = energies_and_features
+
+
+CHANGES: dict[str, Callable[[], None]] = {
+    change.__name__: change for change in (chebyshev, larger, normalised, pairs)
+}
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in CHANGES:
+        sys.exit(f"expected one of {', '.join(CHANGES)}, then what `ictp` takes")
+    CHANGES[sys.argv[1]]()
+    sys.exit(main(sys.argv[2:]))
