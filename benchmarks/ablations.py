@@ -69,6 +69,9 @@ ABLATIONS: dict[str, list[str]] = {
     "l_max_edge 2": ["model.l_max_edge=2"],
     "correlation 2": ["model.correlation=2"],
     "16 radial functions": ["model.num_radial=16"],
+    "radial_scale 1": ["model.radial_scale=1.0"],
+    "radial_scale 6": ["model.radial_scale=6.0"],
+    "radial_scale 12": ["model.radial_scale=12.0"],
     "radial network 32, 32": ["model.radial_hidden=[32, 32]"],
     "r_cut 4": ["model.r_cut=4.0"],
     "no isolated atoms": ["data.isolated_atoms=null"],
@@ -80,7 +83,6 @@ ABLATIONS: dict[str, list[str]] = {
 # changes of the model that no option makes, by their names in changed_model.py
 CHANGED = {
     "Chebyshev functions": "chebyshev",
-    "3 times the radial functions": "larger",
     "features normalised": "normalised",
     "radial functions per pair of elements": "pairs",
 }

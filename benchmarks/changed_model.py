@@ -36,12 +36,6 @@ def chebyshev() -> None:
     radial.RadialEmbedding.forward = forward
 
 
-def larger() -> None:
-    """Multiply the Bessel functions by 3, which makes their mean square about 1."""
-    before = radial.RadialEmbedding.forward
-    radial.RadialEmbedding.forward = lambda self, lengths: 3.0 * before(self, lengths)
-
-
 def normalised() -> None:
     """Divide what enters a later layer by the root mean square of each rank, atom by atom."""
     build, run = layers.Interaction.__init__, layers.Interaction.forward
@@ -93,7 +87,7 @@ def pairs() -> None:
 
 
 CHANGES: dict[str, Callable[[], None]] = {
-    change.__name__: change for change in (chebyshev, larger, normalised, pairs)
+    change.__name__: change for change in (chebyshev, normalised, pairs)
 }
 
 if __name__ == "__main__":
