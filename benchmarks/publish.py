@@ -40,8 +40,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FACTS = yaml.safe_load((ROOT / "benchmarks/datasets.yaml").read_text())
 RESULTS = ROOT / "benchmarks/results/accuracy.json"
 MAX_BYTES = 4e6
-SUMMARY = ("num_train", "num_valid", "channels", "minutes", "epochs", "rate", "megabytes")
-SUMMARY += ("date", "processor", "torch", "seed")
+SUMMARY = ("num_train", "num_valid", "channels", "parameters", "minutes", "epochs", "rate")
+SUMMARY += ("megabytes", "date", "processor", "torch", "seed")
 ERRORS = ("energy_mae_mev", "energy_rmse_mev", "energy_rmse_mev_per_atom", "force_mae_mev_per_a")
 ERRORS += ("force_rmse_mev_per_a", "force_rmse_percent", "stress_rmse_gpa")
 
@@ -65,15 +65,16 @@ def main() -> None:
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Return what all published models reach, as a table for people."""
     lines = [
-        "| set | frames | channels | minutes | epochs | energy RMSE meV (meV/atom) "
-        "| forces MAE / RMSE meV/A | stress RMSE GPa | file MB | published E / F |",
-        "|" + "---|" * 10,
+        "| set | frames | channels | parameters | minutes | epochs "
+        "| energy RMSE meV (meV/atom) | forces MAE / RMSE meV/A | stress RMSE GPa | file MB "
+        "| published E / F |",
+        "|" + "---|" * 11,
     ]
     for name, row in results.items():
         published = "; ".join(f"{k} {v}" for k, v in FACTS[name]["published"].items())
         lines.append(
             f"| [{name}](../models/{name}/README.md) | {row['num_train']} + {row['num_valid']} "
-            f"| {row['channels']} | {row['minutes']:.0f} | {row['epochs']} "
+            f"| {row['channels']} | {row['parameters']:,} | {row['minutes']:.0f} | {row['epochs']} "
             f"| {row['energy_rmse_mev']:.2f} ({row['energy_rmse_mev_per_atom']:.3f}) "
             f"| {row['force_mae_mev_per_a']:.2f} / {row['force_rmse_mev_per_a']:.2f} "
             f"| {row['stress_rmse_gpa'] or '-'} | {row['megabytes']} | {published} |"
