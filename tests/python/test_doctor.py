@@ -112,13 +112,13 @@ def test_operators_compiled_for_another_pytorch(tmp_path: Path) -> None:
         "Version: 0.1.0",
         "Requires-Python: >=3.11",
     ]
-    lines += ["Requires-Dist: torch<9,>=2.7", "Requires-Dist: torch==2.7.*"]
+    lines += ["Requires-Dist: torch<9,>=2.7", "Requires-Dist: torch==8.9.*"]
     (other / "METADATA").write_text("\n".join(lines) + "\n")
-    told = f"PyTorch {torch.__version__} is installed, the operators were compiled for torch==2.7.*"
+    told = f"PyTorch {torch.__version__} is installed, the operators were compiled for torch==8.9.*"
     environment = subject(PYTHONPATH=str(tmp_path)).environment
     found = python_checks.check_torch(Subject(environment=environment, time_limit=240))
     assert (found[0].name, found[0].status) == ("PyTorch", Status.PROBLEM)
-    assert found[0].text.startswith(f"{told}: pip install 'torch==2.7.*', or compile them again")
+    assert found[0].text.startswith(f"{told}: pip install 'torch==8.9.*', or compile them again")
     code = "from pyictp.native import load_operators; load_operators()"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
