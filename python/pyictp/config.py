@@ -49,7 +49,7 @@ class ModelConfig:
     coupled_product: bool = False  # the weights of products mix channels
     odd_products: bool = False  # products with a Levi-Civita tensor too: tells mirror images apart
     num_radial: int = 8  # radial functions
-    radial_scale: float = 1.0  # multiplies them; 3: their mean square is about 1
+    radial_scale: float = 1.0  # multiplies them; 1 as published
     cutoff_power: int = 5  # p of the cutoff function
     radial_hidden: tuple[int, ...] = (64, 64, 64)  # widths of the radial networks' inner layers
     readout_hidden: tuple[int, ...] = (16,)  # widths of the last readout's inner layers

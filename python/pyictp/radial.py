@@ -36,8 +36,7 @@ def polynomial_cutoff(u: Tensor, power: int) -> Tensor:
 class RadialEmbedding(ExactModule):
     """Bessel functions times the cutoff: b_n(r) = s sqrt(2/r_cut) sin(n pi r/r_cut)/r f(r/r_cut).
 
-    The scale s is 1 as published; with 3 their mean square is about 1, as that of what the
-    networks' other layers take.
+    The scale s is 1 as published.
     """
 
     frequencies: Tensor

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import math
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from pyictp import train
 from pyictp.config import ModelConfig, load_config
 from pyictp.model import ICTPModel
+from train_toys import changed, make_config, rows, write_yaml
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -23,6 +27,21 @@ import training_step  # noqa: E402
 def test_every_ablation_changes_the_configuration(name):
     config = ROOT / "configs" / "acac.yaml"
     assert load_config(config, ablations.ABLATIONS[name]) != load_config(config)
+
+
+@pytest.mark.parametrize("change", ablations.CHANGED.values())
+def test_a_changed_model_trains_to_other_weights(change, tmp_path):
+    config = make_config(tmp_path)
+    config = changed(config, max_epochs=1, radial_knots=None, num_threads=1)
+    train.train(config)
+    program = str(ROOT / "benchmarks" / "changed_model.py")
+    other = changed(config, output=str(tmp_path / "other"))
+    words = [program, change, "train", str(write_yaml(other, tmp_path / "other.yaml"))]
+    subprocess.run([sys.executable, *words], check=True)
+    losses = [float(rows(tmp_path / name)[-1]["train_loss"]) for name in ("run", "other")]
+    assert math.isfinite(losses[1])
+    # the same model would give the same bits
+    assert losses[1] != pytest.approx(losses[0], rel=1e-5)
 
 
 def test_names_with_commas_can_be_chosen(monkeypatch, capsys):

@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixCartesian
 from ase.io import write
 from explore_toys import write_loop
 from pyictp.cli import main
@@ -110,3 +110,13 @@ def test_what_the_labeller_never_sees_needs_no_type(path):
     write("both.extxyz", [copper, *emt_frames(3)])  # the smallest, which is labelled at the start
     words = [NO_CALCULATOR, PAIR, "dynamics.structures=copper.extxyz", "data.train=both.extxyz"]
     assert main(["explore", str(path), *words, "--dry-run"]) == 0
+
+
+def test_constraints_that_lammps_is_not_told_of_are_named_once(path, capsys):
+    held = bulk("Cu", cubic=True)
+    held.set_constraint(FixCartesian(1, (True, False, False)))
+    write("line.traj", held)
+    words = ["dynamics.structures=line.traj", "dynamics.temperatures=[300, 600]"]
+    assert main(["explore", str(path), *words, "--dry-run"]) == 0
+    message = "line.traj': constraints FixCartesian are ignored: only FixAtoms is known"
+    assert capsys.readouterr().err.count(message) == 1

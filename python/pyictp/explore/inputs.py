@@ -77,7 +77,9 @@ def _check_structure(run: Run, constant_pressure: bool) -> None:
     """Refuse what LAMMPS cannot run, say which constraints it does not heed."""
     ignored = place(run.atoms, run.source).ignored
     if ignored:
-        logger.warning("'%s': constraints %s ignored: only FixAtoms is known", run.source, ignored)
+        logger.warning(
+            "'%s': constraints %s are ignored: only FixAtoms is known", run.source, ignored
+        )
     try:
         check_fixed(run.atoms, constant_pressure)
     except UserError as error:
