@@ -14,6 +14,7 @@ import tomllib
 import venv
 import zipfile
 from collections.abc import Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 
 import ase.io
@@ -21,6 +22,7 @@ import pytest
 import torch
 from ase.build import bulk
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from train_toys import changed, make_config, write_yaml
 
 # What the backend adds, and what it takes of the checkout: all of these, and nothing else.
@@ -44,6 +46,19 @@ def run(command: Sequence[object], folder: Path, **environment: str) -> str:
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
     return done.stdout
+
+
+def test_pinned_packages_take_the_oldest_python_of_the_project(root: Path) -> None:
+    """pip would search for ever where constraints.txt names what Debian 12's Python cannot have."""
+    needed = tomllib.loads((root / "pyproject.toml").read_text())["project"]["requires-python"]
+    oldest = next(iter(SpecifierSet(needed))).version
+    pins = [Requirement(line) for line in (root / "constraints.txt").read_text().splitlines()
+            if line and not line.startswith("#")]  # fmt: skip
+    installed = {d.metadata["Name"].lower().replace("_", "-"): d for d in distributions()}
+    found = {pin.name: installed.get(pin.name.lower().replace("_", "-")) for pin in pins}
+    wanted = {name: d.metadata["Requires-Python"] for name, d in found.items() if d is not None}
+    assert len(wanted) > 0.9 * len(pins)
+    assert {n: w for n, w in wanted.items() if w and oldest not in SpecifierSet(w)} == {}
 
 
 @pytest.fixture(scope="module")
