@@ -116,7 +116,7 @@ def add_demo(subparsers: Any) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "demo",
         description="Teach a small model an alloy potential, run both in LAMMPS, and write a "
-        "report that compares them: label, train, evaluate, export, dynamics, about 12 minutes.",
+        "report that compares them: label, train, evaluate, export, dynamics, about 10 minutes.",
     )
     parser.add_argument(
         "--output",

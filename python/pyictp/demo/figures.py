@@ -37,7 +37,7 @@ def _figure(width: float = 5.2, height: float = 3.6) -> tuple[Figure, Axes]:
 def crystal(atoms: Atoms) -> Figure:
     """Draw the cell of the runs along [001], colored by element, paler at the back."""
     figure, axes = _figure(4.4, 3.6)
-    positions = atoms.get_positions(wrap=True)
+    positions = atoms.get_positions(wrap=True, eps=0.05)  # whole rows: none split at the edge
     order = np.argsort(positions[:, 2])
     box = atoms.cell.lengths()
     depth = positions[order, 2] / box[2]  # 0 at the back
@@ -48,7 +48,7 @@ def crystal(atoms: Atoms) -> Figure:
     axes.scatter(x, y, s=190, c=shaded, edgecolors="white", linewidths=0.6)
     for element in ELEMENTS:
         axes.scatter([], [], s=60, color=ELEMENT_COLORS[element], label=element)
-    limits = {"xlim": (-1, box[0] + 1), "ylim": (-1, box[1] + 1)}
+    limits = {"xlim": (-1, box[0]), "ylim": (-1, box[1])}
     axes.set(xlabel="x [Å]", ylabel="y [Å]", aspect="equal", **limits)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return figure
