@@ -1,16 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ictp_graph.h"
 
+#include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
 namespace ictp {
 
-GraphBuilder::GraphBuilder(std::vector<int> species_of_type, double r_cut)
+GraphBuilder::GraphBuilder(std::vector<int> species_of_type, double r_cut,
+                           const std::vector<double> &shortest_distances)
     : species_of_type(std::move(species_of_type))
     , r_cut_squared(r_cut * r_cut)
 {
+  while (num_species * num_species < shortest_distances.size()) ++num_species;
+  if (std::ranges::any_of(shortest_distances, [](double distance) {
+        return distance > 0.0;
+      }))
+    for (const double distance : shortest_distances)
+      shortest_squared.push_back(distance * distance);
 }
 
 void GraphBuilder::rebuild(const AtomView &atoms, const NeighborView &list)
@@ -78,15 +87,28 @@ const Graph &GraphBuilder::update(const double *positions)
   }
 
   int64_t edge = 0;
+  double worst = 1.0;    // squared distance over the squared shortest one
+  closest_ = CloseEdge();
+  const bool is_watching = !shortest_squared.empty();
   for (int64_t node = 0; node < graph_.num_local; ++node) {
+    const double *shortest =
+        is_watching ? shortest_squared.data() + num_species * graph_.species[node] : nullptr;
     const double *center = positions + 3 * static_cast<size_t>(graph_.node_atoms[node]);
     for (int64_t k = candidate_offsets[node]; k < candidate_offsets[node + 1]; ++k) {
       const double *neighbor = positions + 3 * static_cast<size_t>(candidate_atoms[k]);
       const double dx = neighbor[0] - center[0];
       const double dy = neighbor[1] - center[1];
       const double dz = neighbor[2] - center[2];
-      if (dx * dx + dy * dy + dz * dz >= r_cut_squared)
+      const double squared = dx * dx + dy * dy + dz * dz;
+      if (squared >= r_cut_squared)
         continue;
+      if (is_watching) {
+        const double limit = shortest[graph_.species[candidate_nodes[k]]];
+        if (squared < worst * limit) {
+          worst = squared / limit;
+          closest_ = {node, candidate_nodes[k], std::sqrt(squared), std::sqrt(limit)};
+        }
+      }
       graph_.centers[edge] = node;
       graph_.neighbors[edge] = candidate_nodes[k];
       double *vector = &graph_.edge_vectors[3 * edge];

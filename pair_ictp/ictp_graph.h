@@ -39,13 +39,21 @@ struct NeighborView {
   int mask = -1;                         ///< bits of an entry that are the index of an atom
 };
 
+/// Two nodes that are closer than they should be.
+struct CloseEdge {
+  int64_t center = -1, neighbor = -1;       ///< nodes; -1 where there is no such edge
+  double distance = 0.0, shortest = 0.0;    ///< [A]
+};
+
 /// Turns neighbor lists into graphs. A neighbor that is a periodic image or a ghost of an atom
 /// owned here is folded onto that atom, so one process has no ghost nodes; ghosts of one foreign
 /// atom are one node.
 class GraphBuilder {
  public:
   /// species_of_type: indexed by type (entry 0 unused), -1 for types the model leaves alone.
-  GraphBuilder(std::vector<int> species_of_type, double r_cut);
+  /// shortest_distances: (S, S) [A]; edges below are noticed, none if it is empty.
+  GraphBuilder(std::vector<int> species_of_type, double r_cut,
+               const std::vector<double> &shortest_distances = {});
 
   /// Nodes and candidate edges; call when atoms have moved between processes, lists were rebuilt or
   /// an atom has another type. A ghost of a local atom has that atom's type, whatever it says.
@@ -55,6 +63,18 @@ class GraphBuilder {
   const Graph &update(const double *positions);
 
   const Graph &graph() const { return graph_; }
+
+  /// Calls body(image, atom) for every neighbor in the list that was folded onto another atom.
+  template <typename Body>
+  void each_image(Body body) const
+  {
+    for (size_t k = 0; k < candidate_atoms.size(); ++k)
+      if (const int atom = graph_.node_atoms[candidate_nodes[k]]; atom != candidate_atoms[k])
+        body(candidate_atoms[k], atom);
+  }
+
+  /// The edge of the last update that is farthest below its shortest distance, as part of it.
+  const CloseEdge &closest() const { return closest_; }
   size_t memory_bytes() const;
 
  private:
@@ -64,11 +84,14 @@ class GraphBuilder {
 
   std::vector<int> species_of_type;
   double r_cut_squared;
+  std::vector<double> shortest_squared;    // (S, S); empty: nothing is noticed
+  size_t num_species = 0;
   std::unordered_map<int64_t, int64_t> node_of_tag;    // -1: an atom the model leaves alone
   std::vector<int64_t> candidate_offsets;              // (num_local+1)
   std::vector<int> candidate_atoms;    // the image itself: its position gives the vector
   std::vector<int64_t> candidate_nodes;
   Graph graph_;
+  CloseEdge closest_;
 };
 
 }    // namespace ictp

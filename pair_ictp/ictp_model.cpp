@@ -37,7 +37,7 @@ at::Tensor Model::Impl::energies(int member, bool graded, std::vector<c10::IValu
   grades = at::empty({0}, at::dtype(at::kDouble));
   graded = graded && has_grades && (member == 0 || num_models == 1);
   if (num_models == 1)
-    member = graded ? 0 : MEAN;    // the same; files of before ensembles have no members
+    member = graded ? 0 : MEAN;    // the same
   if (member == MEAN)
     return module.forward(std::move(graph)).toTensor();
   graph.insert(graph.begin(), {c10::IValue(member), c10::IValue(graded)});
@@ -101,6 +101,16 @@ int Model::num_models() const
 bool Model::has_grades() const
 {
   return impl->has_grades;
+}
+
+const std::vector<double> &Model::masses() const
+{
+  return impl->masses;
+}
+
+const std::vector<double> &Model::shortest_distances() const
+{
+  return impl->shortest_distances;
 }
 
 const std::string &Model::dtype() const

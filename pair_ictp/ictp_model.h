@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -47,16 +48,21 @@ struct ModelTimings {
   double exchange = 0.0;    ///< features and their gradients between processes
 };
 
+/// The bytes of a file; throws std::runtime_error, without the file's name.
+std::string read_file(const std::string &path);
+
 /// An exported model (schema in export/FORMAT.md). Everything it throws is a std::runtime_error
 /// whose text names the file. All TorchScript is behind this class.
 class Model {
  public:
-  static constexpr int SCHEMA_VERSION = 1;
+  static constexpr int SCHEMA_VERSION = 2;
   static constexpr int MEAN = -1;    ///< not one model of an ensemble but the mean of them
 
   /// device: "auto" (CUDA where there is one), "cpu" or "cuda"; local_process picks the GPU among
-  /// those of this machine. Ends with the self-check on the reference structure.
-  Model(const std::string &path, const std::string &device, int local_process = 0);
+  /// those of this machine; read: where the bytes of the file come from, if not from the path. Ends
+  /// with the self-check on the reference structure.
+  Model(const std::string &path, const std::string &device, int local_process = 0,
+        std::function<std::string()> read = {});
   ~Model();
 
   const std::vector<std::string> &elements() const;
@@ -66,6 +72,11 @@ class Model {
   int num_models() const;
   /// Whether the file knows how far an atom is from the training data of its first model.
   bool has_grades() const;
+  /// Standard atomic masses of the elements [u].
+  const std::vector<double> &masses() const;
+  /// (S, S) the shortest distance [A] of each pair of elements in the training data, r_cut for a
+  /// pair that never came within; 0: not known.
+  const std::vector<double> &shortest_distances() const;
   const std::string &dtype() const;
   /// For the log: "cpu" or "cuda:1 (NVIDIA H200)".
   const std::string &device() const;

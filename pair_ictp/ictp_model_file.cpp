@@ -1,19 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // An exported file is read and checked; evaluations are in ictp_model.cpp.
+#include "ictp_archive.h"
 #include "ictp_model_impl.h"
 
-#include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/serialization/import.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <new>
+#include <set>
+#include <sstream>
 #include <stdexcept>
+#include <utility>
 
 namespace ictp {
 
 namespace {
+
+// more than any model of today, little enough for a damaged file not to take all memory or time
+constexpr double MAX_R_CUT = 100.0;    // A
+constexpr int MAX_LAYERS = 100, MAX_MODELS = 1000;
+constexpr int64_t MAX_REFERENCE = 10000;    // nodes, and neighbors of each
 
 at::Device choose_device(const std::string &name, int local_process)
 {
@@ -29,29 +40,23 @@ at::Device choose_device(const std::string &name, int local_process)
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(local_process % num_gpus));
 }
 
-/// What anybody can see of a file that is no exported model; empty when there is hope.
-std::string what_is_wrong(const std::string &path)
+/// Refuses an archive whose attributes are not those of its metadata.json.
+void check_metadata(std::string metadata, const std::vector<std::string> &elements, double r_cut)
 {
-  if (std::filesystem::is_directory(path))
-    return "is a folder: export the model of a training with `ictp export`";
-  std::ifstream file(path, std::ios::binary);
-  if (!file.good())
-    return "file not found or not readable";
-  char start[4] = {};
-  file.read(start, sizeof(start));
-  if (memcmp(start, "PK\3\4", sizeof(start)) != 0)
-    return "not an exported model (those are zip archives, this file is something else): make one "
-           "with `ictp export`";
-  try {
-    // one of torch.save has no constants, a TorchScript archive has
-    caffe2::serialize::PyTorchStreamReader archive(path);
-    if (archive.hasRecord("data.pkl") && !archive.hasRecord("constants.pkl"))
-      return "is a checkpoint of a training: export it with `ictp export`";
-  } catch (const std::exception &error) {
-    if (reason(error).find("central directory") != std::string::npos)
-      return "is truncated: copy it or export it again";
-  }
-  return "";
+  std::erase_if(metadata, [](unsigned char c) {
+    return std::isspace(c);
+  });
+  std::string names;
+  for (const std::string &element : elements)
+    names += (names.empty() ? "\"" : ",\"") + element + "\"";
+  static const std::string R_CUT = "\"r_cut\":";
+  const size_t place = metadata.find(R_CUT);
+  const bool same_r_cut = place != std::string::npos &&
+                          std::strtod(metadata.c_str() + place + R_CUT.size(), nullptr) == r_cut;
+  if (metadata.find("\"format\":\"ictp\"") == std::string::npos ||
+      metadata.find("\"elements\":[" + names + "]") == std::string::npos || !same_r_cut)
+    throw std::runtime_error("elements or r_cut are not those of the metadata.json in the file: "
+                             "export it again with `ictp export`");
 }
 
 double max_deviation(const at::Tensor &value, const at::Tensor &reference)
@@ -63,14 +68,28 @@ double max_deviation(const at::Tensor &value, const at::Tensor &reference)
 
 }    // namespace
 
-void Model::Impl::load()
+std::string read_file(const std::string &path)
 {
-  const std::string wrong = what_is_wrong(path);
-  if (!wrong.empty())
-    throw std::runtime_error(wrong);
+  if (std::filesystem::is_directory(path))
+    throw std::runtime_error("is a folder: export the model of a training with `ictp export`");
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream bytes;
+  if (!file.good())
+    throw std::runtime_error("file not found or not readable");
+  if (file.peek() != std::ifstream::traits_type::eof())
+    bytes << file.rdbuf();
+  if (!file.good() || !bytes.good())
+    throw std::runtime_error("cannot be read to its end");
+  return std::move(bytes).str();
+}
+
+void Model::Impl::load(std::string bytes)
+{
+  const auto shared = std::make_shared<const std::string>(std::move(bytes));
+  metadata = check_archive(shared);
   try {
-    module = torch::jit::load(path, device);
-  } catch (const std::exception &error) {
+    module = torch::jit::load(std::make_shared<BytesReader>(shared), device, false);
+  } catch (const c10::Error &error) {
     const std::string text = reason(error);
     static const std::string UNKNOWN = "Unknown builtin op: ";
     if (text.starts_with(UNKNOWN))
@@ -78,6 +97,8 @@ void Model::Impl::load()
                                text.substr(UNKNOWN.size(), text.rfind('.') - UNKNOWN.size()) +
                                " which this build does not have: update pair_ictp, or export the "
                                "model with --portable");
+    if (text.find("can't allocate memory") != std::string::npos)
+      throw std::bad_alloc();
     throw std::runtime_error("not an exported model (" + text + "): make one with `ictp export`");
   }
   module.eval();
@@ -94,18 +115,87 @@ void Model::Impl::read_attributes()
     throw std::runtime_error("has schema " + std::to_string(schema) + ", this build reads " +
                              std::to_string(SCHEMA_VERSION) +
                              ": export it again with `ictp export`");
-  for (const char *name : {"elements", "r_cut", "num_layers", "dtype", "reference_species"})
+  for (const char *name :
+       {"elements", "r_cut", "num_layers", "num_models", "has_grade", "dtype", "masses",
+        "shortest_distances", "reference_species", "reference_edge_index", "reference_edge_vectors",
+        "reference_node_energies", "reference_forces", "reference_virial", "reference_tolerance"})
     if (!module.hasattr(name))
-      throw std::runtime_error("lacks " + std::string(name) +
-                               " of schema 1: export it again with `ictp export`");
+      throw std::runtime_error("lacks " + std::string(name) + " of schema " +
+                               std::to_string(SCHEMA_VERSION) +
+                               ": export it again with `ictp export`");
   for (const c10::IValue &element : module.attr("elements").toListRef())
     elements.push_back(element.toStringRef());
   r_cut = module.attr("r_cut").toDouble();
   num_layers = static_cast<int>(module.attr("num_layers").toInt());
+  num_models = static_cast<int>(module.attr("num_models").toInt());
+  has_grades = module.attr("has_grade").toBool();
   dtype = module.attr("dtype").toStringRef();
-  // files of before ensembles do not say
-  num_models = static_cast<int>(module.attr("num_models", c10::IValue(1)).toInt());
-  has_grades = module.attr("has_grade", c10::IValue(false)).toBool();
+  masses = module.attr("masses").toDoubleVector();
+  shortest_distances = module.attr("shortest_distances").toDoubleVector();
+}
+
+/// Ranges of the attributes, and what must agree among them.
+void Model::Impl::check_attributes() const
+{
+  const auto require = [](bool condition, const std::string &what) {
+    if (!condition)
+      throw std::runtime_error(what + ": export it again with `ictp export`");
+  };
+  const size_t num_species = elements.size();
+  require(num_species > 0 && std::set(elements.begin(), elements.end()).size() == num_species,
+          "expected elements, each named once");
+  require(r_cut > 0.0 && r_cut <= MAX_R_CUT, "expected r_cut above 0 and up to " +
+                                                 std::to_string(static_cast<int>(MAX_R_CUT)) +
+                                                 " A, got " + std::to_string(r_cut));
+  require(num_layers > 0 && num_layers <= MAX_LAYERS && num_models > 0 && num_models <= MAX_MODELS,
+          "has " + std::to_string(num_layers) + " layers and " + std::to_string(num_models) +
+              " models, expected 1 to " + std::to_string(MAX_LAYERS) + " and 1 to " +
+              std::to_string(MAX_MODELS));
+  require(dtype == "float32" || dtype == "float64",
+          "expected dtype float32 or float64, got '" + dtype + "'");
+  const auto in_range = [](double low, double high) {
+    return [=](double value) {
+      return value >= low && value <= high;    // a NaN is not
+    };
+  };
+  require(masses.size() == num_species && std::ranges::all_of(masses, in_range(0.5, 500.0)),
+          "expected masses, one per element");
+  require(shortest_distances.size() == num_species * num_species &&
+              std::ranges::all_of(shortest_distances, in_range(0.0, r_cut)),
+          "expected shortest_distances from 0 to r_cut, one per pair of elements");
+  check_metadata(metadata, elements, r_cut);
+}
+
+/// The reference structure must be one that the operators can take.
+void Model::Impl::check_reference() const
+{
+  const auto read = [this](const char *name) {
+    return module.attr(name).toTensor().to(at::kCPU);
+  };
+  const at::Tensor species = read("reference_species"), edges = read("reference_edge_index"),
+                   vectors = read("reference_edge_vectors");
+  const auto within = [](const at::Tensor &index, int64_t size) {
+    return index.scalar_type() == at::kLong &&
+           (index.numel() == 0 ||
+            (index.min().item<int64_t>() >= 0 && index.max().item<int64_t>() < size));
+  };
+  const auto is_float = [](const at::Tensor &tensor, at::IntArrayRef sizes) {
+    return tensor.scalar_type() == at::kDouble && tensor.sizes() == sizes;
+  };
+  const int64_t num_nodes = species.dim() == 1 ? species.size(0) : 0;
+  const int64_t num_edges = edges.dim() == 2 ? edges.size(1) : 0;
+  if (num_nodes == 0 || num_nodes > MAX_REFERENCE || num_edges > MAX_REFERENCE * num_nodes ||
+      edges.dim() != 2 || edges.size(0) != 2 || !is_float(vectors, {num_edges, 3}) ||
+      !within(species, static_cast<int64_t>(elements.size())) || !within(edges, num_nodes) ||
+      (num_edges > 1 && (edges[0].diff() < 0).any().item<bool>()) ||
+      !is_float(read("reference_node_energies"), {num_nodes}) ||
+      !is_float(read("reference_forces"), {num_nodes, 3}) ||
+      !is_float(read("reference_virial"), {3, 3}))
+    throw std::runtime_error("its reference structure is damaged: export it again with "
+                             "`ictp export`");
+  if (num_edges > 0 && !(vectors.square().sum(1).max().item<double>() < r_cut * r_cut))
+    throw std::runtime_error("its reference structure has an edge beyond r_cut " +
+                             std::to_string(r_cut) + " A: export it again with `ictp export`");
 }
 
 /// Which exchanges the mean and each model make, on the reference structure.
@@ -157,18 +247,24 @@ void Model::Impl::self_check()
   compare("virial components [eV]", virial, "reference_virial", 10.0 * tolerance);
 }
 
-Model::Model(const std::string &path, const std::string &device, int local_process)
+Model::Model(const std::string &path, const std::string &device, int local_process,
+             std::function<std::string()> read)
     : impl(std::make_unique<Impl>())
 {
   impl->path = path;
+  const std::string name = "model '" + path + "': ";
   try {
     impl->device = choose_device(device, local_process);
     impl->device_name = impl->device.str();
-    impl->load();
+    impl->load(read ? read() : read_file(path));
     impl->read_attributes();
+    impl->check_attributes();
+    impl->check_reference();
     impl->self_check();
+  } catch (const std::bad_alloc &) {
+    throw std::runtime_error(name + "not enough memory to read it");
   } catch (const std::exception &error) {
-    throw std::runtime_error("model '" + path + "': " + reason(error));
+    throw std::runtime_error(name + reason(error));
   }
 }
 

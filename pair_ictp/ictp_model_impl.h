@@ -26,12 +26,16 @@ struct Model::Impl {
   int num_models = 1;
   bool has_grades = false;
   std::string dtype;
+  std::vector<double> masses, shortest_distances;
+  std::string metadata;                          // the text of metadata.json
   std::vector<std::vector<Message>> messages;    // the exchanges of one evaluation, by member + 1
   ModelTimings timings;
   at::Tensor node_energies, edge_gradients, grades;    // CPU, contiguous, float64
 
-  void load();
+  void load(std::string bytes);
   void read_attributes();
+  void check_attributes() const;
+  void check_reference() const;
   void self_check();
   void record_messages();
   at::Tensor energies(int member, bool graded, std::vector<c10::IValue> graph);

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ictp_processes.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <new>
+#include <stdexcept>
 
 namespace ictp {
 
@@ -25,21 +30,49 @@ NodeProcess node_process(MPI_Comm world, int first_process)
   return process;
 }
 
-std::string common_failure(const std::string &failure, MPI_Comm world)
+static void broadcast(std::string &bytes, int sender, MPI_Comm world)
 {
-  int me, num_processes, first;
+  constexpr size_t PIECE = 1 << 30;    // MPI counts in 31 bits
+  auto size = static_cast<int64_t>(bytes.size());
+  MPI_Bcast(&size, 1, MPI_INT64_T, sender, world);
+  bytes.resize(size);
+  for (size_t start = 0; start < bytes.size(); start += PIECE)
+    MPI_Bcast(bytes.data() + start, static_cast<int>(std::min(PIECE, bytes.size() - start)),
+              MPI_CHAR, sender, world);
+}
+
+void share(std::span<std::string> texts, MPI_Comm world)
+{
+  int me, num_processes;
   MPI_Comm_rank(world, &me);
   MPI_Comm_size(world, &num_processes);
-  const int mine = failure.empty() ? num_processes : me;
-  MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, world);
-  if (first == num_processes)
-    return "";
-  std::string text = failure;
-  int length = static_cast<int>(text.size());
-  MPI_Bcast(&length, 1, MPI_INT, first, world);
-  text.resize(length);
-  MPI_Bcast(text.data(), length, MPI_CHAR, first, world);
-  return text;
+  std::vector<int> first;
+  for (const std::string &text : texts) first.push_back(text.empty() ? num_processes : me);
+  MPI_Allreduce(MPI_IN_PLACE, first.data(), static_cast<int>(first.size()), MPI_INT, MPI_MIN,
+                world);
+  for (size_t k = 0; k < texts.size(); ++k)
+    if (first[k] < num_processes)
+      broadcast(texts[k], first[k], world);
+}
+
+std::string from_first(const std::function<std::string()> &make, MPI_Comm world)
+{
+  int me;
+  MPI_Comm_rank(world, &me);
+  std::string bytes, failure;
+  if (me == 0)
+    try {
+      bytes = make();
+    } catch (const std::bad_alloc &) {
+      failure = "not enough memory to read it";
+    } catch (const std::exception &problem) {
+      failure = problem.what();
+    }
+  share({&failure, 1}, world);
+  if (!failure.empty())
+    throw std::runtime_error(failure);
+  broadcast(bytes, 0, world);
+  return bytes;
 }
 
 std::string describe_phases(const std::vector<Phase> &phases, int num_evaluations, MPI_Comm world)

@@ -4,6 +4,8 @@
 
 #include <mpi.h>
 
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,8 +22,12 @@ struct NodeProcess {
 /// GPUs. Collective in `world` only, because `partition` may keep other replicas from calling.
 NodeProcess node_process(MPI_Comm world, int first_process);
 
-/// The failure of the first process that has one, the same text on all; empty when there is none.
-std::string common_failure(const std::string &failure, MPI_Comm world);
+/// Makes the texts the same on all processes: of each, that of the first process that has one.
+void share(std::span<std::string> texts, MPI_Comm world);
+
+/// The bytes that process 0 makes, on all processes; what it throws all throw as
+/// std::runtime_error.
+std::string from_first(const std::function<std::string()> &make, MPI_Comm world);
 
 /// A part of a step and the time that this process spent in it.
 struct Phase {

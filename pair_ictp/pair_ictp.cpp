@@ -9,7 +9,6 @@
 #include "error.h"
 #include "force.h"
 #include "memory.h"
-#include "neigh_list.h"
 #include "neighbor.h"
 #include "universe.h"
 #include "update.h"
@@ -63,11 +62,14 @@ void PairICTP::settings(int narg, char **arg)
   impl->device = "auto";
   impl->drive_first = false;
   impl->uncertainty_every = 0;
+  impl->closest = Impl::Closest::WARN;
   for (int iarg = 0; iarg < narg; iarg += 2) {
     const std::string keyword = arg[iarg];
-    if (keyword != "device" && keyword != "drive" && keyword != "uncertainty")
+    if (keyword != "closest" && keyword != "device" && keyword != "drive" &&
+        keyword != "uncertainty")
       error->all(FLERR,
-                 "Unknown pair_style ictp keyword: {} (expected device, drive or uncertainty)",
+                 "Unknown pair_style ictp keyword: {} (expected closest, device, drive or "
+                 "uncertainty)",
                  keyword);
     if (iarg + 1 == narg)
       utils::missing_cmd_args(FLERR, "pair_style ictp " + keyword, error);
@@ -76,6 +78,12 @@ void PairICTP::settings(int narg, char **arg)
       impl->device = value;
       if (value != "auto" && value != "cpu" && value != "cuda")
         error->all(FLERR, "pair_style ictp device: expected auto, cpu or cuda, got {}", value);
+    } else if (keyword == "closest") {
+      if (value != "warn" && value != "error" && value != "ignore")
+        error->all(FLERR, "pair_style ictp closest: expected warn, error or ignore, got {}", value);
+      impl->closest = value == "warn"    ? Impl::Closest::WARN
+                      : value == "error" ? Impl::Closest::ERROR
+                                         : Impl::Closest::IGNORE;
     } else if (keyword == "drive") {
       impl->drive_first = value == "first";
       if (value != "mean" && value != "first")
@@ -107,7 +115,8 @@ void PairICTP::coeff(int narg, char **arg)
 }
 
 /* ----------------------------------------------------------------------
-   every process reads the file; a failure on any of them is the same error on all
+   one process reads the file, because a node may have a stale copy under the same name; a failure
+   on any of them is the same error on all
 ------------------------------------------------------------------------- */
 
 void PairICTP::load_model(const char *file)
@@ -123,11 +132,18 @@ void PairICTP::load_model(const char *file)
     path = file;
   std::string failure;
   try {
-    impl->model = std::make_unique<ictp::Model>(path, impl->device, process.index);
+    const std::string bytes = ictp::from_first(
+        [&] {
+          return ictp::read_file(path);
+        },
+        world);
+    impl->model = std::make_unique<ictp::Model>(path, impl->device, process.index, [&] {
+      return bytes;
+    });
   } catch (const std::exception &problem) {
     failure = problem.what();
   }
-  failure = ictp::common_failure(failure, world);
+  ictp::share({&failure, 1}, world);
   if (!failure.empty())
     error->all(FLERR, failure);
   impl->r_cut = impl->model->r_cut();
@@ -140,7 +156,8 @@ void PairICTP::load_model(const char *file)
 void PairICTP::map_types(int num_names, char **names)
 {
   const std::vector<std::string> &known = impl->model->elements();
-  std::vector<int> species_of_type(atom->ntypes + 1, -1);
+  std::vector<int> &species_of_type = impl->species_of_type;
+  species_of_type.assign(atom->ntypes + 1, -1);
   for (int i = 0; i < num_names; ++i) {
     if (strcmp(names[i], "NULL") == 0)
       continue;
@@ -156,7 +173,10 @@ void PairICTP::map_types(int num_names, char **names)
     species_of_type[i + 1] = static_cast<int>(found - known.begin());
   }
   map_element2type(num_names, names);
-  impl->builder = std::make_unique<ictp::GraphBuilder>(species_of_type, impl->r_cut);
+  impl->builder = std::make_unique<ictp::GraphBuilder>(species_of_type, impl->r_cut,
+                                                       impl->closest == Impl::Closest::IGNORE
+                                                           ? std::vector<double>()
+                                                           : impl->model->shortest_distances());
   impl->list_builds = -1;
   const int num_models = impl->model->num_models();
   const std::string ensemble = num_models == 1
@@ -182,18 +202,11 @@ void PairICTP::init_style()
   if (!force->newton_pair)
     error->all(FLERR, "Pair style ictp requires newton pair on");
 
-  // a special weight of zero takes the pair out of the neighbor list, the model would miss it
-  if (atom->nbonds > 0 && !force->kspace)
-    for (int i = 1; i < 4; ++i)
-      if (force->special_lj[i] == 0.0 && force->special_coul[i] == 0.0)
-        error->all(FLERR,
-                   "Pair style ictp needs bonded neighbors in its neighbor list: a weight of 0 "
-                   "removes them, use special_bonds lj/coul 1 1 1 (or 1e-50 instead of 0)");
-
   if (impl->uncertainty_every > 0 && impl->model->num_models() < 2)
     check_uncertainty(false, true);
 
   neighbor->add_request(this, NeighConst::REQ_FULL);
+  impl->told.fill(false);
   impl->initialized = true;
 }
 
@@ -206,27 +219,9 @@ double PairICTP::init_one(int i, int j)
 
 void PairICTP::setup()
 {
-  warn_of_missing_pairs();
+  check_narrowed_lists();
+  check_masses();
   warn_of_missing_samples();
-}
-
-/* ----------------------------------------------------------------------
-   hybrid gives a pair of types to the style of its last pair_coeff and takes it out of the lists of
-   the others: atoms that a many-body model then does not see
-------------------------------------------------------------------------- */
-
-void PairICTP::warn_of_missing_pairs()
-{
-  if (comm->me != 0 || !list->ijskip)
-    return;
-  for (int i = 1; i <= atom->ntypes; ++i)
-    for (int j = i; j <= atom->ntypes; ++j)
-      if (map[i] >= 0 && map[j] >= 0 && list->ijskip[i][j])
-        error->warning(FLERR,
-                       "Pair style ictp does not see neighbors between atom types {} and {}: "
-                       "pair_style hybrid gave this pair to another style, use hybrid/overlay to "
-                       "add them up",
-                       i, j);
 }
 
 /* ----------------------------------------------------------------------

@@ -38,8 +38,19 @@ class PairICTP : public Pair {
   void allocate();
   void load_model(const char *);
   void map_types(int, char **);
-  void warn_of_missing_pairs();
+  void check_narrowed_lists() const;
+  void check_masses() const;
   void warn_of_missing_samples();
+  // on every new neighbor list; they throw what ends the run, and note what is worth a warning
+  void check_list();
+  void check_special_neighbors() const;
+  void check_atom_masses();
+  void check_images() const;
+  void check_changed_types() const;
+  // on every step
+  void check_age();
+  void check_closest();
+  void share_and_tell();
   // a step; what fails on this process is returned as text, empty when all is well
   std::string build_graph();
   void evaluate(std::string failure, int member, bool graded);
@@ -50,7 +61,6 @@ class PairICTP : public Pair {
   void check_uncertainty(bool deviations, bool grades) const;
   void sample_uncertainty();
   void reduce_uncertainty();
-  void check_changed_types() const;
   void remove_excluded_atoms();
 };
 

@@ -54,10 +54,8 @@ void PairICTP::evaluate(std::string failure, int member, bool graded)
   if (failure.empty())
     failure = ictp::describe_non_finite(impl->builder->graph(), impl->result, impl->tags.data());
   const double checked = ictp::now();
-  if (comm->nprocs > 1)
-    failure = ictp::common_failure(failure, world);
-  if (!failure.empty())
-    error->all(FLERR, "Pair style ictp, step {}: {}", update->ntimestep, failure);
+  impl->texts[Impl::FAILURE] = failure;
+  share_and_tell();
   impl->scatter_seconds += checked - evaluated;
   impl->model->timings().exchange += ictp::now() - checked;    // it waits for the slowest process
 }
@@ -83,41 +81,21 @@ std::string PairICTP::build_graph()
           {list->inum, list->ilist, list->numneigh, list->firstneigh, NEIGHMASK});
       if (comm->nprocs > 1)
         impl->halo.attach(impl->builder->graph(), num_atoms);
+      if (!same_list)
+        check_list();
       ++impl->num_lists;
       impl->list_builds = neighbor->ncalls;
       impl->list_step = neighbor->lastcall;
     }
+    check_age();
     impl->builder->update(atom->x ? atom->x[0] : nullptr);
+    check_closest();
   } catch (const std::exception &problem) {
     impl->list_builds = -1;
     return problem.what();
   }
   impl->graph_seconds += ictp::now() - start;
   return "";
-}
-
-/* ----------------------------------------------------------------------
-   under hybrid the list lacks the pairs of types that other styles have: it cannot follow a change
-   to a type with more of the model's pairs, or fewer of them
-------------------------------------------------------------------------- */
-
-void PairICTP::check_changed_types() const
-{
-  if (!list->ijskip)
-    return;
-  const size_t num_atoms = std::min<size_t>(impl->types.size(), atom->nlocal + atom->nghost);
-  for (size_t i = 0; i < num_atoms; ++i) {
-    const int before = impl->types[i], after = atom->type[i];
-    if (before == after || map[after] < 0)
-      continue;
-    for (int other = 1; other <= atom->ntypes; ++other)
-      if (map[other] >= 0 && list->ijskip[before][other] != list->ijskip[after][other])
-        throw std::runtime_error(
-            "atom " + std::to_string(atom->tag[i]) + " changed from type " +
-            std::to_string(before) + " to " + std::to_string(after) +
-            " between two neighbor lists, but the list has no pairs for that (NULL in pair_coeff, "
-            "or pairs of another style): use run pre yes, or give both types an element");
-  }
 }
 
 /* ----------------------------------------------------------------------

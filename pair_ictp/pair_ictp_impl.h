@@ -26,13 +26,24 @@ struct LAMMPS_NS::PairICTP::Impl {
   ictp::LammpsHalo halo;
   ictp::Evaluation result;
   double r_cut = 0.0;
-  double energy_unit = 1.0;    // eV in the units of the run
-  bool initialized = false;    // LAMMPS has set itself up for this model
+  double energy_unit = 1.0;            // eV in the units of the run
+  std::vector<int> species_of_type;    // indexed by type, -1: none
+  bool initialized = false;            // LAMMPS has set itself up for this model
 
   bigint list_builds = -1, list_step = -1;    // the neighbor list that the builder has read
   std::vector<int64_t> tags;
   std::vector<int> types;    // fix atom/swap, fix sgcmc or set may change them between two lists
-  std::vector<int> model_types;    // the same, 0 for an atom that is excluded from every pair
+  std::vector<int> model_types;          // the same, 0 for an atom that is excluded from every pair
+  std::vector<double> list_positions;    // (nlocal, 3) when the list was made
+  std::array<double, 9> list_box = {};    // and boxlo and h
+
+  enum class Closest { WARN, ERROR, IGNORE };
+  Closest closest = Closest::WARN;
+  /// What this process has to say of a step, empty when all is well: what ends the run, and
+  /// warnings that are given once per run.
+  enum { FAILURE, CLOSE_ATOMS, OLD_LIST, MASSES, NUM_TEXTS };
+  std::array<std::string, NUM_TEXTS> texts;
+  std::array<bool, NUM_TEXTS> told = {};
 
   bool keep_energies = false;      // someone has asked for per-atom energies
   int energy_flag = 0;             // what fix pair sets to ask for them; they are kept anyway

@@ -208,9 +208,7 @@ void check(const Tensor &features, const Tensor &harmonics, const Tensor &radial
               "ictp::edge_convolution: expected one floating type, float32 or float64");
   for (const Tensor &tensor : {features, harmonics, radial, at_.neighbors, at_.offsets})
     TORCH_CHECK(tensor.is_cpu(), "ictp::edge_convolution: expected CPU, got ", tensor.device());
-  TORCH_CHECK(at_.offsets.size(0) > 0 &&
-                  at_.offsets.const_data_ptr<int64_t>()[at_.offsets.size(0) - 1] == num_edges,
-              "ictp::edge_convolution: expected offsets (centers+1) that end with ", num_edges);
+  check_indices("ictp::edge_convolution", at_, features.size(0));
 }
 
 variable_list edge_convolution(const Tensor &features, const Tensor &harmonics,

@@ -5,7 +5,7 @@
 #include "ops/edge_kernels.h"
 #include "ops/instruction_set.h"
 #include "ops/operands.h"
-#include "ops/program.h"
+#include "ops/tables.h"
 
 #include <vector>
 
@@ -19,6 +19,17 @@ struct EdgeIndices {
   at::Tensor paths;                  ///< (P, 6): the fields of EdgePath
   at::Tensor rows, terms, values;    ///< the polynomial: offsets (targets+1), (n, 2), (n)
 };
+
+/// Refuses, in the name of an operator, neighbors that are no rows of the features, and offsets
+/// that are not those of the edges.
+inline void check_indices(const char *name, const EdgeIndices &at_, int64_t num_rows)
+{
+  const int64_t num_edges = at_.neighbors.size(0);
+  TORCH_CHECK(are_below(at_.neighbors, num_rows), name, ": expected neighbors (int64) below the ",
+              num_rows, " rows of the features");
+  TORCH_CHECK(are_offsets(at_.offsets, num_edges), name,
+              ": expected offsets (centers+1) that rise from 0 and end with ", num_edges);
+}
 
 template <typename T>
 const EdgeKernels<T> &edge_kernels()
@@ -40,27 +51,17 @@ class EdgeProblem {
   EdgeData<T> data;
 
   EdgeProblem(const EdgeIndices &at_, int64_t num_leaves, int64_t in_size, int64_t num_channels)
+      : table(at_.paths, in_size)
   {
-    const auto row = at_.paths.accessor<int64_t, 2>();
-    for (int64_t p = 0; p < at_.paths.size(0); ++p) {
-      paths.push_back({row[p][0], row[p][1], row[p][2], row[p][3], row[p][4], row[p][5]});
-      const EdgePath &path = paths.back();
-      num_paths_to.resize(path.z + 1);    // ascending
-      dims.resize(path.z + 1);
-      ++num_paths_to[path.z];
-      dims[path.z] = path.d3;
-      shape.matrix_size += path.d1 * path.d3;
-    }
-    const int64_t num_targets = at_.rows.size(0) - 1;
-    values = Program<T>(num_leaves, num_targets, at_.rows.const_data_ptr<int64_t>(),
-                        at_.terms.const_data_ptr<int64_t>(), at_.values.const_data_ptr<double>());
-    shape.num_rows = num_leaves + num_targets;
+    shape.matrix_size = table.matrix_size;
+    values = read_program<T>(num_leaves, shape.matrix_size, at_.rows, at_.terms, at_.values);
+    shape.num_rows = num_leaves + at_.rows.size(0) - 1;
     adjoint = values.adjoint(num_leaves, shape.num_rows - shape.matrix_size, [&](int64_t leaf) {
       return leaf + 1 < num_leaves;
     });
-    shape.paths = paths.data();
-    shape.num_paths = static_cast<int64_t>(paths.size());
-    shape.num_paths_to = num_paths_to.data();
+    shape.paths = table.paths.data();
+    shape.num_paths = static_cast<int64_t>(table.paths.size());
+    shape.num_paths_to = table.num_paths_to.data();
     shape.values = values.view();
     shape.adjoint = adjoint.view();
     shape.num_leaves = num_leaves;
@@ -78,9 +79,9 @@ class EdgeProblem {
   std::vector<at::Tensor> forward(const at::TensorOptions &options)
   {
     std::vector<at::Tensor> results;
-    for (size_t z = 0; z < dims.size(); ++z) {
-      results.push_back(
-          at::empty({num_centers, dims[z], num_paths_to[z] * shape.num_channels}, options));
+    for (size_t z = 0; z < table.dims.size(); ++z) {
+      results.push_back(at::empty(
+          {num_centers, table.dims[z], table.num_paths_to[z] * shape.num_channels}, options));
       out.push_back(results.back().template data_ptr<T>());
     }
     data.out = out.data();
@@ -108,9 +109,8 @@ class EdgeProblem {
   static constexpr int64_t GRAIN = 16;    // centers per task
 
   EdgeShape<T> shape{};
+  EdgePaths table;
   Program<T> values, adjoint;
-  std::vector<EdgePath> paths;
-  std::vector<int64_t> num_paths_to, dims;
   std::vector<T *> out;
   std::vector<const T *> grad_out;
   int64_t num_centers;

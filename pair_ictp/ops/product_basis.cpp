@@ -6,6 +6,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include <algorithm>
+
 // The product basis: a polynomial of A and the path weights, channel by channel. Its gradient is
 // the adjoint polynomial; the gradient of that gradient, which training needs, is both
 // differentiated along a direction.
@@ -201,8 +203,15 @@ struct Forward : public torch::autograd::Function<Forward> {
   }
 };
 
-void check(at::TensorList a, const Tensor &weights, const Tensor &species)
+void check(at::TensorList a, const Tensor &weights, const Tensor &species,
+           const std::vector<int64_t> &dims)
 {
+  TORCH_CHECK(species.dim() == 1 && std::ranges::all_of(dims,
+                                                        [](int64_t dim) {
+                                                          return dim > 0 && dim < 1024;
+                                                        }),
+              "ictp::product_basis: expected species (N) and components of the results, got ",
+              species.sizes(), " and ", dims);
   TORCH_CHECK(
       !a.empty() && weights.dim() == 3,
       "ictp::product_basis: expected tensors (N, d, C) and weights (species, rows, C), got ",
@@ -222,7 +231,7 @@ void check(at::TensorList a, const Tensor &weights, const Tensor &species)
               "ictp::product_basis: expected float32 or float64");
   if (!weights.is_cpu())    // looking at the species would wait for the GPU; the model's embedding
     return;                 // checks them there
-  TORCH_CHECK(species.numel() == 0 || species.max().item<int64_t>() < weights.size(0),
+  TORCH_CHECK(are_below(species.contiguous(), weights.size(0)),
               "ictp::product_basis: species beyond the ", weights.size(0), " of the weights");
 }
 
@@ -230,7 +239,7 @@ variable_list product_basis(at::TensorList a, const Tensor &weights, const Tenso
                             const Tensor &offsets, const Tensor &terms, const Tensor &values,
                             std::vector<int64_t> dims)
 {
-  check(a, weights, species);
+  check(a, weights, species, dims);
   const Polynomial polynomial{species.contiguous(), offsets, terms, values, std::move(dims)};
   const int64_t num_channels = weights.size(2);
   // kernels on a GPU take channels in any number

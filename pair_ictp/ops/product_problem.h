@@ -5,7 +5,7 @@
 #include "ops/instruction_set.h"
 #include "ops/operands.h"
 #include "ops/product_kernels.h"
-#include "ops/program.h"
+#include "ops/tables.h"
 
 #include <numeric>
 #include <vector>
@@ -73,12 +73,10 @@ struct ProductProblem {
     shape.num_weights = weights.size(1);
     shape.num_channels = weights.size(2);
     const int64_t num_leaves = shape.num_a + shape.num_weights;
-    const int64_t num_targets = polynomial.offsets.size(0) - 1;
-    values = Program<T>(num_leaves, num_targets, polynomial.offsets.const_data_ptr<int64_t>(),
-                        polynomial.terms.const_data_ptr<int64_t>(),
-                        polynomial.values.const_data_ptr<double>());
-    shape.num_rows = num_leaves + num_targets;
     shape.num_results = polynomial.num_results();
+    values = read_program<T>(num_leaves, shape.num_results, polynomial.offsets, polynomial.terms,
+                             polynomial.values);
+    shape.num_rows = num_leaves + polynomial.offsets.size(0) - 1;
     adjoint = values.adjoint(num_leaves, shape.num_rows - shape.num_results, [&](int64_t leaf) {
       return leaf < shape.num_a || weights_wanted;
     });

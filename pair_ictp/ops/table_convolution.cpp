@@ -6,6 +6,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include <cmath>
+
 // The edge convolution of edge vectors and tabulated radial functions: what an exported model uses.
 // Nothing is stored per edge but the gradient of its vector.
 
@@ -116,11 +118,10 @@ variable_list table_convolution(const Tensor &features, const Tensor &vectors, c
     TORCH_CHECK(tensor.device() == features.device(),
                 "ictp::table_convolution: expected all operands on ", features.device(), ", got ",
                 tensor.device());
-  // on a GPU the last offset is not looked at: that would wait for it
-  TORCH_CHECK(
-      at_.offsets.size(0) > 0 &&
-          (!on_cpu || at_.offsets.const_data_ptr<int64_t>()[at_.offsets.size(0) - 1] == num_edges),
-      "ictp::table_convolution: expected offsets (centers+1) that end with ", num_edges);
+  TORCH_CHECK(r_cut > 0.0 && std::isfinite(r_cut),
+              "ictp::table_convolution: expected r_cut above 0, got ", r_cut);
+  if (on_cpu)    // looking at indices on a GPU would wait for it
+    check_indices("ictp::table_convolution", at_, features.size(0));
   const int64_t extra = on_cpu ? table.size(3) - num_channels : 0;
   const Tensor wide = extra ? at::constant_pad_nd(features, {0, extra}) : features.contiguous();
   variable_list results =

@@ -59,16 +59,6 @@ class DeviceLevels {
   Tensor levels;
 };
 
-std::vector<EdgePath> read_paths(const Tensor &table)
-{
-  const Tensor host = on_cpu(table);
-  const auto row = host.accessor<int64_t, 2>();
-  std::vector<EdgePath> paths;
-  for (int64_t p = 0; p < host.size(0); ++p)
-    paths.push_back({row[p][0], row[p][1], row[p][2], row[p][3], row[p][4], row[p][5]});
-  return paths;
-}
-
 /// All that is the same in every call of one convolution of a model.
 template <typename T>
 struct EdgeTables {
@@ -79,26 +69,21 @@ struct EdgeTables {
 
   EdgeTables(const TableOperands &x, const at::Device &device)
   {
-    const std::vector<EdgePath> host_paths = read_paths(x.paths);
-    for (const EdgePath &path : host_paths) {
-      num_paths_to.resize(path.z + 1);    // ascending
-      dims.resize(path.z + 1);
-      ++num_paths_to[path.z];
-      dims[path.z] = path.d3;
-      shape.matrix_size += static_cast<int32_t>(path.d1 * path.d3);
-    }
-    paths = upload(host_paths.data(), static_cast<int64_t>(host_paths.size()), device);
+    const EdgePaths host(on_cpu(x.paths), x.features.size(1));
+    num_paths_to = host.num_paths_to;
+    dims = host.dims;
+    shape.matrix_size = static_cast<int32_t>(host.matrix_size);
+    paths = upload(host.paths.data(), static_cast<int64_t>(host.paths.size()), device);
     const Tensor rows = on_cpu(x.rows), terms = on_cpu(x.terms), values = on_cpu(x.values);
     const int64_t num_targets = rows.size(0) - 1, num_rows = NUM_LEAVES + num_targets;
-    const Program<T> program(NUM_LEAVES, num_targets, rows.const_data_ptr<int64_t>(),
-                             terms.const_data_ptr<int64_t>(), values.const_data_ptr<double>());
+    const auto program = read_program<T>(NUM_LEAVES, host.matrix_size, rows, terms, values);
     const Program<T> adjoint =
         program.adjoint(NUM_LEAVES, num_rows - shape.matrix_size, [](int64_t leaf) {
           return leaf + 1 < NUM_LEAVES;
         });
     programs.emplace_back(program.view(), num_rows, true, device);
     programs.emplace_back(adjoint.view(), num_rows, false, device);
-    shape.num_paths = static_cast<int32_t>(host_paths.size());
+    shape.num_paths = static_cast<int32_t>(host.paths.size());
     shape.num_leaves = NUM_LEAVES;
     shape.num_rows = static_cast<int32_t>(num_rows);
     shape.paths = pointer<EdgePath>(paths);
@@ -113,7 +98,7 @@ std::shared_ptr<const EdgeTables<T>> tables_of(const TableOperands &x)
   // never destroyed: at the end of a process CUDA may be gone before
   static auto &cache = *new TableCache<EdgeTables<T>>;
   const at::Device device = x.features.device();
-  const auto tables = cache.find({x.paths, x.rows, x.terms, x.values}, {device.index()}, [&] {
+  const auto tables = cache.find({x.paths, x.rows, x.terms, x.values}, {device.index(), x.features.size(1)}, [&] {
     return EdgeTables<T>(x, device);
   });
   TORCH_CHECK(tables->dims.size() <= MOST_IRREPS, "ictp::table_convolution: expected at most ",

@@ -39,8 +39,7 @@ struct ProductTables {
     const int64_t num_leaves = shape.num_a + shape.num_weights;
     const int64_t num_targets = offsets.size(0) - 1;
     shape.num_rows = static_cast<int32_t>(num_leaves + num_targets);
-    const Program<T> program(num_leaves, num_targets, offsets.const_data_ptr<int64_t>(),
-                             terms.const_data_ptr<int64_t>(), values.const_data_ptr<double>());
+    const auto program = read_program<T>(num_leaves, shape.num_results, offsets, terms, values);
     const Program<T> adjoint =
         program.adjoint(num_leaves, shape.num_rows - shape.num_results, [&](int64_t leaf) {
           return leaf < shape.num_a || weights_wanted;

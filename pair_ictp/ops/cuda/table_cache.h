@@ -2,7 +2,7 @@
 #ifndef ICTP_CUDA_TABLE_CACHE_H
 #define ICTP_CUDA_TABLE_CACHE_H
 
-#include "ops/program.h"
+#include "ops/tables.h"
 
 #include <ATen/ATen.h>
 #include <c10/util/intrusive_ptr.h>
