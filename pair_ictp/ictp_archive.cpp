@@ -61,7 +61,7 @@ uint32_t crc32(const void *data, size_t size)
 std::map<std::string, uint32_t> sums_of(std::string_view bytes)
 {
   const size_t end = bytes.rfind("PK\5\6");
-  if (end == std::string_view::npos)
+  if (end == std::string_view::npos || bytes.size() - end < 22)
     throw std::runtime_error("is truncated: copy it or export it again");
   uint64_t place = number_at(bytes, end + 16, 4), num_members = number_at(bytes, end + 10, 2);
   if (end >= 20 && bytes.substr(end - 20, 4) == "PK\6\7") {    // zip64
@@ -125,6 +125,9 @@ std::string check_archive(const std::shared_ptr<const std::string> &bytes)
   // one of torch.save has no constants, a TorchScript archive has
   if (sums.contains("data.pkl") && !sums.contains("constants.pkl"))
     throw std::runtime_error("is a checkpoint of a training: export it with `ictp export`");
+  if (!sums.contains("constants.pkl"))
+    throw std::runtime_error("not an exported model (an archive, but of something else): make one "
+                             "with `ictp export`");
   std::string metadata;
   try {
     caffe2::serialize::PyTorchStreamReader archive(std::make_shared<BytesReader>(bytes));

@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -48,8 +47,8 @@ struct ModelTimings {
   double exchange = 0.0;    ///< features and their gradients between processes
 };
 
-/// The bytes of a file; throws std::runtime_error, without the file's name.
-std::string read_file(const std::string &path);
+/// The bytes of a model file; throws std::runtime_error, whose text names it.
+std::string read_model_file(const std::string &path);
 
 /// An exported model (schema in export/FORMAT.md). Everything it throws is a std::runtime_error
 /// whose text names the file. All TorchScript is behind this class.
@@ -59,10 +58,10 @@ class Model {
   static constexpr int MEAN = -1;    ///< not one model of an ensemble but the mean of them
 
   /// device: "auto" (CUDA where there is one), "cpu" or "cuda"; local_process picks the GPU among
-  /// those of this machine; read: where the bytes of the file come from, if not from the path. Ends
-  /// with the self-check on the reference structure.
-  Model(const std::string &path, const std::string &device, int local_process = 0,
-        std::function<std::string()> read = {});
+  /// those of this machine; bytes: of the file, which the path only names. Ends with the self-check
+  /// on the reference structure.
+  Model(const std::string &path, std::string bytes, const std::string &device,
+        int local_process = 0);
   ~Model();
 
   const std::vector<std::string> &elements() const;

@@ -13,7 +13,6 @@
 #include <fstream>
 #include <new>
 #include <set>
-#include <sstream>
 #include <stdexcept>
 #include <utility>
 
@@ -68,19 +67,31 @@ double max_deviation(const at::Tensor &value, const at::Tensor &reference)
 
 }    // namespace
 
-std::string read_file(const std::string &path)
+static std::string name_of(const std::string &path)
 {
+  return "model '" + path + "': ";
+}
+
+static constexpr char NO_MEMORY[] = "not enough memory to read it";
+
+std::string read_model_file(const std::string &path)
+{
+  const std::string name = name_of(path);
   if (std::filesystem::is_directory(path))
-    throw std::runtime_error("is a folder: export the model of a training with `ictp export`");
+    throw std::runtime_error(name +
+                             "is a folder: export the model of a training with `ictp export`");
   std::ifstream file(path, std::ios::binary);
-  std::ostringstream bytes;
   if (!file.good())
-    throw std::runtime_error("file not found or not readable");
-  if (file.peek() != std::ifstream::traits_type::eof())
-    bytes << file.rdbuf();
-  if (!file.good() || !bytes.good())
-    throw std::runtime_error("cannot be read to its end");
-  return std::move(bytes).str();
+    throw std::runtime_error(name + "file not found or not readable");
+  try {
+    std::string bytes(std::filesystem::file_size(path), '\0');
+    if (file.read(bytes.data(), static_cast<std::streamsize>(bytes.size())))
+      return bytes;
+  } catch (const std::bad_alloc &) {
+    throw std::runtime_error(name + NO_MEMORY);
+  } catch (const std::filesystem::filesystem_error &) {
+  }
+  throw std::runtime_error(name + "cannot be read to its end");
 }
 
 void Model::Impl::load(std::string bytes)
@@ -89,7 +100,9 @@ void Model::Impl::load(std::string bytes)
   metadata = check_archive(shared);
   try {
     module = torch::jit::load(std::make_shared<BytesReader>(shared), device, false);
-  } catch (const c10::Error &error) {
+  } catch (const std::bad_alloc &) {
+    throw;
+  } catch (const std::exception &error) {
     const std::string text = reason(error);
     static const std::string UNKNOWN = "Unknown builtin op: ";
     if (text.starts_with(UNKNOWN))
@@ -247,24 +260,23 @@ void Model::Impl::self_check()
   compare("virial components [eV]", virial, "reference_virial", 10.0 * tolerance);
 }
 
-Model::Model(const std::string &path, const std::string &device, int local_process,
-             std::function<std::string()> read)
+Model::Model(const std::string &path, std::string bytes, const std::string &device,
+             int local_process)
     : impl(std::make_unique<Impl>())
 {
   impl->path = path;
-  const std::string name = "model '" + path + "': ";
   try {
     impl->device = choose_device(device, local_process);
     impl->device_name = impl->device.str();
-    impl->load(read ? read() : read_file(path));
+    impl->load(std::move(bytes));
     impl->read_attributes();
     impl->check_attributes();
     impl->check_reference();
     impl->self_check();
   } catch (const std::bad_alloc &) {
-    throw std::runtime_error(name + "not enough memory to read it");
+    throw std::runtime_error(name_of(path) + NO_MEMORY);
   } catch (const std::exception &error) {
-    throw std::runtime_error(name + reason(error));
+    throw std::runtime_error(name_of(path) + reason(error));
   }
 }
 

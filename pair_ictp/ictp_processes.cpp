@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <new>
 #include <stdexcept>
 
 namespace ictp {
@@ -63,8 +62,6 @@ std::string from_first(const std::function<std::string()> &make, MPI_Comm world)
   if (me == 0)
     try {
       bytes = make();
-    } catch (const std::bad_alloc &) {
-      failure = "not enough memory to read it";
     } catch (const std::exception &problem) {
       failure = problem.what();
     }

@@ -160,7 +160,7 @@ PYBIND11_MODULE(_native, module)
 
   py::class_<ictp::Model>(module, "Model", "An exported model, evaluated by the code LAMMPS uses.")
       .def(py::init([](const std::string &path, const std::string &device) {
-             return std::make_unique<ictp::Model>(path, device);
+             return std::make_unique<ictp::Model>(path, ictp::read_model_file(path), device);
            }),
            py::arg("path"), py::arg("device") = "cpu", py::call_guard<py::gil_scoped_release>())
       .def("evaluate", &evaluate, py::arg("species"), py::arg("edge_index"),

@@ -19,6 +19,7 @@
 #include <cstring>
 #include <exception>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace LAMMPS_NS;
@@ -132,14 +133,13 @@ void PairICTP::load_model(const char *file)
     path = file;
   std::string failure;
   try {
-    const std::string bytes = ictp::from_first(
+    std::string bytes = ictp::from_first(
         [&] {
-          return ictp::read_file(path);
+          return ictp::read_model_file(path);
         },
         world);
-    impl->model = std::make_unique<ictp::Model>(path, impl->device, process.index, [&] {
-      return bytes;
-    });
+    impl->model =
+        std::make_unique<ictp::Model>(path, std::move(bytes), impl->device, process.index);
   } catch (const std::exception &problem) {
     failure = problem.what();
   }

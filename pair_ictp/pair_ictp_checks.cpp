@@ -217,7 +217,7 @@ void PairICTP::check_changed_types() const
 
 /* ----------------------------------------------------------------------
    The list has all pairs that were within r_cut + skin. Atoms may have come closer by twice the
-   largest displacement, apart from that of the box, plus the strain of the box. By default LAMMPS
+   largest displacement, apart from that of the box, plus what the box brings. By default LAMMPS
    makes a new list before that happens.
 ------------------------------------------------------------------------- */
 
@@ -234,8 +234,10 @@ void PairICTP::check_age()
   const double xx = h[0] / h_old[0], yy = h[1] / h_old[1], zz = h[2] / h_old[2];
   const double xy = (h[5] - xx * h_old[5]) / h_old[1], yz = (h[3] - yy * h_old[3]) / h_old[2];
   const double xz = (h[4] - xx * h_old[4] - xy * h_old[3]) / h_old[2];
-  const double strain = std::sqrt((xx - 1) * (xx - 1) + (yy - 1) * (yy - 1) + (zz - 1) * (zz - 1) +
-                                  xy * xy + yz * yz + xz * xz);
+  // what can bring atoms closer: compression and shear
+  double strain = xy * xy + yz * yz + xz * xz;
+  for (const double stretch : {xx, yy, zz}) strain += std::pow(std::max(0.0, 1.0 - stretch), 2);
+  strain = std::sqrt(strain);
   double farthest = 0.0;
   int mover = 0;
   for (int i = 0; i < atom->nlocal; ++i) {
