@@ -11,7 +11,9 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
+from ase.data import atomic_masses, atomic_numbers
 from torch import Tensor, nn
 
 from pyictp import __version__
@@ -20,6 +22,7 @@ from pyictp.config import to_dict
 from pyictp.data import read_frames
 from pyictp.dataset import GraphDataset
 from pyictp.derivatives import Prediction, evaluate_graph
+from pyictp.distances import KEY, distance_table, shortest_distances
 from pyictp.errors import UserError
 from pyictp.exported import (
     ATTRIBUTES,
@@ -33,6 +36,7 @@ from pyictp.files import atomic_path, writing
 from pyictp.graph import Graph, build_graph
 from pyictp.model import ICTPModel
 from pyictp.native import load_operators
+from pyictp.neighbors import FloatArray
 from pyictp.tabulate import Tabulated, tabulate_radial
 
 # Largest deviation allowed on the reference structure, relative to the largest force [eV/A] or
@@ -44,11 +48,24 @@ class ExportedModule(nn.Module):
     """Models with the attributes that a reader of the file needs; several are an ensemble."""
 
     num_models: Final[int]
+    shortest_distances: list[float]
+    masses: list[float]
 
     def __init__(
-        self, models: Sequence[ICTPModel], grade: ExtrapolationGrade | None, dtype: str
+        self,
+        models: Sequence[ICTPModel],
+        grade: ExtrapolationGrade | None,
+        dtype: str,
+        distances: FloatArray,
     ) -> None:
-        """Join models of the same elements and cutoff radius; `grade` belongs to the first."""
+        """Join models of the same elements and cutoff radius.
+
+        Args:
+            models: one or several.
+            grade: of the first.
+            dtype: of their arithmetic.
+            distances: (S, S) shortest ones of the training data [A], 0: nothing is known.
+        """
         super().__init__()
         self.models = nn.ModuleList(models)
         self.grade = grade
@@ -59,6 +76,9 @@ class ExportedModule(nn.Module):
         self.num_models = len(models)
         self.has_grade = grade is not None
         self.dtype = dtype
+        self.shortest_distances = distances.ravel().tolist()
+        numbers = [atomic_numbers[element] for element in self.elements]
+        self.masses = atomic_masses[numbers].tolist()
 
     def add_reference(self, graph: Graph, reference: Prediction) -> None:
         """Keep a structure and what the models say of it in float64, on average."""
@@ -113,9 +133,6 @@ class ExportedModule(nn.Module):
         return energies, grades
 
 
-EXTRA = ("num_models", "has_grade", "member")
-
-
 def export_model(
     model: ICTPModel | Sequence[ICTPModel],
     path: str | Path,
@@ -132,7 +149,7 @@ def export_model(
         path: the file to write; it appears only after the comparison.
         dtype: arithmetic of the file, float32 or float64.
         provenance: what is known of each training, plain values; `shortest_edge` [A] says from
-            where on tables must be exact.
+            where on tables must be exact, `shortest_distances` [A] below what a run is warned of.
         portable: use no compiled operator but the exchange between processes.
         radial: the radial functions as `network`, as `table` (within 1e-6 of their largest value,
             much faster), or `auto`: tables in float32.
@@ -163,9 +180,11 @@ def export_model(
         rounded[-1].use_operators(not portable)
         edge = known.get("shortest_edge", 0.0)
         errors.append(tabulate_radial(rounded[-1], one, edge) if tables else [])
-    module = ExportedModule(rounded, copy.deepcopy(grade), dtype)
+    distances = _largest(exact, provenances)
+    module = ExportedModule(rounded, copy.deepcopy(grade), dtype, distances)
     graph = reference_graph(exact[0])
-    module.add_reference(graph, evaluate_graph(ExportedModule(exact, None, dtype), graph))
+    trained = ExportedModule(exact, None, dtype, distances)
+    module.add_reference(graph, evaluate_graph(trained, graph))
     with atomic_path(path) as temporary:
         _save(module, temporary, _metadata(module, exact, provenances, errors))
         deviation = check_reference(load_exported(temporary))
@@ -176,6 +195,15 @@ def export_model(
                 "try --dtype float64"
             )
     return deviation
+
+
+def _largest(models: Sequence[ICTPModel], provenances: Sequence[Mapping[str, Any]]) -> FloatArray:
+    """Return the distances (S, S) [A] below which one of the models at least knows nothing."""
+    tables = [
+        distance_table(known, model.config.elements, model.config.r_cut)
+        for model, known in zip(models, provenances, strict=True)
+    ]
+    return np.max(tables, axis=0)
 
 
 def _check_members(models: Sequence[ICTPModel]) -> None:
@@ -220,7 +248,7 @@ def _save(module: ExportedModule, path: Path, metadata: Mapping[str, Any]) -> No
     with warnings.catch_warnings():
         # TorchScript is deprecated upstream; it is our file format today.
         warnings.simplefilter("ignore", DeprecationWarning)
-        preserved = [*EXTRA, *ATTRIBUTES, *(f"reference_{name}" for name in REFERENCE)]
+        preserved = ["member", *ATTRIBUTES, *(f"reference_{name}" for name in REFERENCE)]
         frozen = torch.jit.freeze(torch.jit.script(module.eval()), preserved_attrs=preserved)
         extra_files = {"metadata.json": json.dumps(metadata, indent=1)}
         with path.open("wb") as file:  # given a name, torch hides why it cannot write
@@ -249,8 +277,6 @@ def _metadata(
     return {
         "format": "ictp",
         **{name: getattr(module, name) for name in ATTRIBUTES},
-        "num_models": module.num_models,
-        "has_grade": module.has_grade,
         "units": {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom"},
         "e0": dict(zip(module.elements, module.models[0].e0.tolist(), strict=True)),
         **members[0],
@@ -265,13 +291,17 @@ def run(args: argparse.Namespace) -> int:
     """Export as the command line says."""
     payloads = [_payload(source) for source in args.models]
     models = [build_model(payload) for payload in payloads]
+    provenances = [dict(payload.get("provenance", {})) for payload in payloads]
     grade = grade_of(payloads[0])
     if args.training_data:
         frames = [frame for frame in read_frames(args.training_data) if not frame.is_isolated_atom]
         if not frames:
             raise UserError("--training-data: all frames are isolated atoms, expected structures")
         elements, r_cut = models[0].config.elements, models[0].config.r_cut
-        grade = fit_grade(models[0], (s.graph for s in GraphDataset(frames, elements, r_cut)))
+        graphs = [sample.graph for sample in GraphDataset(frames, elements, r_cut)]
+        grade = fit_grade(models[0], graphs)
+        if KEY not in provenances[0]:
+            provenances[0][KEY] = shortest_distances(graphs, elements)
     if not Path(args.output).parent.exists():
         with writing(args.output):
             Path(args.output).parent.mkdir(parents=True)
@@ -279,7 +309,7 @@ def run(args: argparse.Namespace) -> int:
         models,
         args.output,
         args.dtype,
-        [payload.get("provenance") for payload in payloads],
+        provenances,
         args.portable,
         args.radial,
         grade,

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,8 +19,9 @@ from pyictp.errors import UserError
 from pyictp.graph import Graph
 from pyictp.native import load_operators
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ATTRIBUTES = ("schema_version", "elements", "r_cut", "num_layers", "dtype", "reference_tolerance")
+ATTRIBUTES += ("num_models", "has_grade", "shortest_distances", "masses")
 REFERENCE = ("species", "edge_index", "edge_vectors", "node_energies", "forces", "virial")
 
 
@@ -33,9 +35,11 @@ class ExportedPotential:
         self.elements: tuple[str, ...] = tuple(module.elements)
         self.r_cut: float = module.r_cut
         self.dtype: torch.dtype = getattr(torch, module.dtype)
-        # files of before ensembles do not say
-        self.num_models: int = getattr(module, "num_models", 1)
-        self.has_grade: bool = getattr(module, "has_grade", False)
+        self.num_models: int = module.num_models
+        self.has_grade: bool = module.has_grade
+        size = len(self.elements)
+        # (S, S) [A], 0: nothing is known
+        self.shortest_distances = np.array(module.shortest_distances).reshape(size, size)
 
     def __call__(
         self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
@@ -101,7 +105,7 @@ def load_exported(
         dtype: None, or what the file must have been exported with.
 
     Raises:
-        UserError: not an exported file, a later schema, or another dtype.
+        UserError: not an exported file, another schema or dtype.
     """
     metadata = read_metadata(path)
     load_operators()
@@ -128,7 +132,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     """Return the metadata of an exported file without loading the model.
 
     Raises:
-        UserError: not an exported file, or a later schema.
+        UserError: not an exported file, or another schema.
     """
     path = Path(path)
     if not path.is_file():
@@ -145,7 +149,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
             f"'{path}' is a TorchScript archive, but no ICTP model: "
             "write it with export/export_model.py"
         )
-    if metadata["schema_version"] > SCHEMA_VERSION:
+    if metadata["schema_version"] != SCHEMA_VERSION:
         raise UserError(
             f"model '{path}' has schema {metadata['schema_version']}, "
             f"this package reads {SCHEMA_VERSION}: export it again with export/export_model.py"

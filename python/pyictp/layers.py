@@ -82,8 +82,8 @@ class Edges(NamedTuple):
     vectors: Tensor  # (E, 3) float64 [A]
     harmonics: Tensor  # (E, (l_max_edge+1)^2); empty where operators work from the vectors
     embedding: Tensor  # (E, B), what the radial functions take; empty where harmonics are
-    knots: Tensor  # (E,) int64 and (E, 6): where edges are between the rows of an embedding that
-    weights: Tensor  # is not of the edges but of knots; empty where it is of the edges
+    knots: Tensor | None  # (E,) int64 and (E, 6): where edges are between the rows of an embedding
+    weights: Tensor | None  # that is not of the edges but of knots; None where it is of the edges
 
 
 class Convolution(ExactModule):
@@ -237,7 +237,7 @@ class Interaction(nn.Module):
             )
         else:
             radial = self.radial(edges.embedding)
-            if not torch.jit.is_scripting() and edges.knots.numel() > 0:
+            if not torch.jit.is_scripting() and edges.knots is not None:
                 radial = kernels.interpolate(radial, edges.knots, edges.weights)
             messages = self.convolution(packed, radial, source, edges)
         return self.linear_out(messages)

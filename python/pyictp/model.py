@@ -162,19 +162,18 @@ class ICTPModel(ExactModule):
         neighbor, offsets = edge_index[1], kernels.row_offsets(edge_index[0], num_local)
         if self.tabulated and self.fused and torch.ops.ictp.serves(edge_vectors):
             empty = edge_vectors.new_empty(0)
-            return Edges(neighbor, offsets, edge_vectors, empty, empty, neighbor[:0], empty)
+            return Edges(neighbor, offsets, edge_vectors, empty, empty, None, None)
         vectors = edge_vectors.to(self.node_embedding.dtype)
         if vectors.is_cuda or not self.fused:
             neighbor, vectors, offsets = kernels.pad_edges(neighbor, vectors, offsets, self.r_cut)
         lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
         harmonics = self.harmonics(vectors / lengths.unsqueeze(1))
-        knots, weights = neighbor[:0], lengths[:0]
         if not torch.jit.is_scripting() and self.training and self.interpolation is not None:
             knots, weights = self.interpolation(lengths)
             embedding = self.interpolation.embedding.to(lengths.dtype)
-        else:
-            embedding = self.radial_embedding(lengths)
-        return Edges(neighbor, offsets, edge_vectors, harmonics, embedding, knots, weights)
+            return Edges(neighbor, offsets, edge_vectors, harmonics, embedding, knots, weights)
+        embedding = self.radial_embedding(lengths)
+        return Edges(neighbor, offsets, edge_vectors, harmonics, embedding, None, None)
 
     def interpolate_radial(self, r_min: float, num_intervals: int) -> None:
         """Let training (`model.train()`) interpolate radial functions from r_min [A] on."""

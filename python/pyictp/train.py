@@ -6,10 +6,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-import platform
 import shlex
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,11 +26,11 @@ from pyictp.training import parallel
 from pyictp.training.batches import Batch, single
 from pyictp.training.continuation import check_finetune, check_resume, starting_checkpoint
 from pyictp.training.finetune import prepare_finetuning, starting_model
-from pyictp.training.fingerprint import digest
 from pyictp.training.freezing import select_trainable
 from pyictp.training.interrupt import StopRequest
 from pyictp.training.parallel import SINGLE, Processes
 from pyictp.training.prepare import TrainingData, prepare_data
+from pyictp.training.provenance import describe_training, inherit
 from pyictp.training.run_folder import RunFolder
 from pyictp.training.trainer import Outcome, Trainer
 
@@ -148,7 +146,10 @@ def _prepare(
         extend=bool(finetune),
     )
     trainer = _make_trainer(config, folder, data, start, device, processes)
-    trainer.extras = {"config": to_dict(config), "provenance": _provenance(data, finetune)}
+    provenance = describe_training(data, config.training)
+    if finetune:
+        provenance = inherit(provenance, start, Path(finetune))
+    trainer.extras = {"config": to_dict(config), "provenance": provenance}
     if resume:
         _resume(trainer, start)
     notes = prepare_finetuning(trainer, config, known) if finetune else []
@@ -226,21 +227,6 @@ def _resume(trainer: Trainer, start: Mapping[str, Any]) -> None:
         )
     trainer.load_state(start["model_state"], start["training_state"])
     trainer.extras["provenance"] = former
-
-
-def _provenance(data: TrainingData, finetune: str | Path | None) -> dict[str, Any]:
-    files = {sample.name.rsplit(":", 1)[0] for part in (data.train, data.valid) for sample in part}
-    return {
-        "num_train": len(data.train),
-        "num_valid": len(data.valid),
-        "data_digest": digest(data.train.frames, data.valid.frames),
-        "shortest_edge": data.train.shortest_edge,  # A
-        "data_files": sorted(Path(name).name for name in files),
-        "finetuned_from": None if finetune is None else Path(finetune).name,
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
 
 
 def _announce(trainer: Trainer, data: TrainingData, verb: str) -> None:

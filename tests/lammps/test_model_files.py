@@ -61,7 +61,7 @@ def test_operator_of_a_later_build(export, tmp_path):
 class Unfinished(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.schema_version = 1
+        self.schema_version = 2
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x
@@ -70,7 +70,7 @@ class Unfinished(torch.nn.Module):
 def test_missing_attributes(tmp_path):
     path = tmp_path / "unfinished.pt"
     torch.jit.script(Unfinished()).save(str(path))
-    text = f"model '{path}': lacks elements of schema 1: export it again with `ictp export`"
+    text = f"model '{path}': lacks elements of schema 2: export it again with `ictp export`"
     assert_refused(tmp_path, path, text)
 
 
@@ -96,10 +96,10 @@ def test_failure_inside_the_model(tmp_path):
     assert_refused(tmp_path, path, text)
 
 
-@pytest.mark.parametrize("schema", [0, 2])
+@pytest.mark.parametrize("schema", [1, 3])
 def test_another_schema(schema, tmp_path):
     path = export_toy(tmp_path / "new.pt", PairToy(), schema_version=schema)
-    text = f"model '{path}': has schema {schema}, this build reads 1: export it again with `ictp"
+    text = f"model '{path}': has schema {schema}, this build reads 2: export it again with `ictp"
     assert_refused(tmp_path, path, text)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""TorchScript models with a known answer, exported in the format of schema 1.
+"""TorchScript models with a known answer, exported in the format of schema 2.
 
 They stand in for trained networks: what LAMMPS gives for them is compared with formulas.
 """
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 ELEMENTS = ["Ta", "V", "W"]
 E0 = [-1.5, 0.25, 3.0]
+MASSES = [180.94788, 50.9415, 183.84]
 STRENGTH = [[1.0, 0.6, 0.4], [0.6, 0.8, 0.7], [0.4, 0.7, 1.3]]
 
 
@@ -25,11 +26,15 @@ class _Toy(nn.Module):
 
     def __init__(self, r_cut: float, num_layers: int, dtype: str) -> None:
         super().__init__()
-        self.schema_version = 1
+        self.schema_version = 2
+        self.num_models = 1
+        self.has_grade = False
         self.elements = ELEMENTS
         self.r_cut = r_cut
         self.num_layers = num_layers
         self.dtype = dtype
+        self.shortest_distances = [0.0] * 9  # nothing is known
+        self.masses = MASSES
         self.reference_tolerance = 1e-8 if dtype == "float64" else 1e-4
         self.register_buffer("e0", torch.tensor(E0, dtype=torch.float64))
         self.register_buffer("strength", torch.tensor(STRENGTH, dtype=torch.float64))
@@ -172,7 +177,7 @@ def export_toy(path: Path, toy: _Toy, **changes: object) -> Path:
     scripted = torch.jit.script(toy)
     for name, value in changes.items():
         setattr(scripted, name, value)
-    metadata = {"format": "ictp", "schema_version": 1, "elements": ELEMENTS, "r_cut": toy.r_cut}
+    metadata = {"format": "ictp", "schema_version": 2, "elements": ELEMENTS, "r_cut": toy.r_cut}
     scripted.save(str(path), _extra_files={"metadata.json": json.dumps(metadata)})
     return path
 

@@ -24,6 +24,7 @@ from pyictp.datasets.label_checks import Check
 from pyictp.datasets.loose_virials import LooseVirial, read_with_loose_virials
 from pyictp.datasets.parts import is_free_atom
 from pyictp.datasets.populations import find_populations
+from pyictp.distances import named, shortest_lengths
 from pyictp.errors import UserError
 from pyictp.evaluate import data_config
 from pyictp.files import check_writable, write_json
@@ -53,15 +54,10 @@ def contacts(frame: Frame, cutoff: float) -> Contacts:
     lengths = np.linalg.norm(vectors, axis=1)
     nearest = np.full(len(frame.atomic_numbers), np.inf)
     np.minimum.at(nearest, center, lengths)
-    symbols = np.array(frame.symbols)
-    shortest = {}
-    elements = np.unique(symbols).tolist()
-    for i, first in enumerate(elements):
-        for second in elements[i:]:
-            chosen = lengths[(symbols[center] == first) & (symbols[neighbor] == second)]
-            if chosen.size:
-                shortest[f"{first}-{second}"] = float(chosen.min())
-    return Contacts(len(center) / len(nearest), shortest, nearest[np.isfinite(nearest)])
+    elements, kinds = np.unique(frame.symbols, return_inverse=True)
+    shortest = shortest_lengths(kinds, center, neighbor, lengths, len(elements))
+    by_pair = named(shortest, elements.tolist())
+    return Contacts(len(center) / len(nearest), by_pair, nearest[np.isfinite(nearest)])
 
 
 def summarise(frames: Sequence[Frame], contacts_of: Sequence[Contacts]) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""What a checkpoint says of its training."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pyictp.config import TrainConfig
+from pyictp.dataset import Sample
+from pyictp.distances import KEY, shortest_distances, smaller
+from pyictp.sources import LABELS
+from pyictp.training.fingerprint import digest
+from pyictp.training.prepare import TrainingData, required_labels
+
+
+def describe_training(data: TrainingData, settings: TrainConfig) -> dict[str, Any]:
+    """Return the provenance of a model that is trained from random weights."""
+    files = {sample.name.rsplit(":", 1)[0] for part in (data.train, data.valid) for sample in part}
+    return {
+        "num_train": len(data.train),
+        "num_valid": len(data.valid),
+        "data_digest": digest(data.train.frames, data.valid.frames),
+        "shortest_edge": data.train.shortest_edge,  # A
+        **learned_from(data.train, data.elements, settings),
+        "data_files": sorted(Path(name).name for name in files),
+        "finetuned_from": None,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def learned_from(
+    samples: Sequence[Sample], elements: Sequence[str], settings: TrainConfig
+) -> dict[str, Any]:
+    """Return what a model can know of training samples: labels and shortest distances [A]."""
+    labels = required_labels(settings)
+    return {
+        "trained_on": [n for n in labels if any(getattr(s, n) is not None for s in samples)],
+        KEY: shortest_distances((sample.graph for sample in samples), elements),
+    }
+
+
+def inherit(
+    provenance: Mapping[str, Any], start: Mapping[str, Any], source: Path
+) -> dict[str, Any]:
+    """Return the provenance of a fine-tuned model: what the one it starts from knew is added.
+
+    Args:
+        provenance: of the new data.
+        start: the checkpoint to start from; one that says nothing (an import) adds nothing.
+        source: where that was.
+    """
+    former = start.get("provenance", {})
+    labels = {*former.get("trained_on", ()), *provenance["trained_on"]}
+    return {
+        **provenance,
+        "trained_on": [label for label in LABELS if label in labels],
+        KEY: smaller(former.get(KEY, {}), provenance[KEY]),
+        "finetuned_from": source.name,
+    }
