@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ictp_archive.h"
 
-#include <caffe2/serialize/inline_container.h>
-
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -39,7 +37,7 @@ uint64_t number_at(std::string_view bytes, size_t place, int size)
 }
 
 /// The sum that zip archives keep of every member.
-uint32_t crc32(const void *data, size_t size)
+uint32_t crc32(std::string_view bytes)
 {
   static const std::array<uint32_t, 256> TABLE = [] {
     std::array<uint32_t, 256> table{};
@@ -50,36 +48,46 @@ uint32_t crc32(const void *data, size_t size)
     }
     return table;
   }();
-  const auto *bytes = static_cast<const unsigned char *>(data);
   uint32_t sum = ~0U;
-  for (size_t k = 0; k < size; ++k) sum = TABLE[(sum ^ bytes[k]) & 255] ^ sum >> 8;
+  for (const char byte : bytes)
+    sum = TABLE[(sum ^ static_cast<unsigned char>(byte)) & 255] ^ sum >> 8;
   return ~sum;
 }
 
-/// Member, without the folder that PyTorch puts all of them in, and its sum, from the archive's
-/// directory. PyTorch's reader was built not to look at them.
-std::map<std::string, uint32_t> sums_of(std::string_view bytes)
+/// The members of an archive by their names, without the folder that PyTorch puts all of them in,
+/// as the archive's directory has them. Each is what its check sum says; PyTorch's reader was built
+/// not to look, and takes damaged compressed members for whatever its memory holds.
+std::map<std::string, std::string_view> members_of(std::string_view bytes)
 {
   const size_t end = bytes.rfind("PK\5\6");
   if (end == std::string_view::npos || bytes.size() - end < 22)
     throw std::runtime_error("is truncated: copy it or export it again");
-  uint64_t place = number_at(bytes, end + 16, 4), num_members = number_at(bytes, end + 10, 2);
-  if (end >= 20 && bytes.substr(end - 20, 4) == "PK\6\7") {    // zip64
-    const uint64_t end64 = number_at(bytes, end - 20 + 8, 8);
-    num_members = number_at(bytes, end64 + 32, 8);
-    place = number_at(bytes, end64 + 48, 8);
-  }
-  std::map<std::string, uint32_t> sums;
-  for (uint64_t k = 0; k < num_members; ++k) {
+  std::map<std::string, std::string_view> members;
+  uint64_t place = number_at(bytes, end + 16, 4);
+  for (uint64_t k = number_at(bytes, end + 10, 2); k > 0; --k) {
     if (number_at(bytes, place, 4) != 0x02014B50)
       throw std::runtime_error(DAMAGED);
-    const uint64_t length = number_at(bytes, place + 28, 2);
-    number_at(bytes, place + 46 + length, 0);
-    const std::string name(bytes.substr(place + 46, length));
-    sums[name.substr(name.find('/') + 1)] = static_cast<uint32_t>(number_at(bytes, place + 16, 4));
+    const uint64_t method = number_at(bytes, place + 10, 2), sum = number_at(bytes, place + 16, 4),
+                   size = number_at(bytes, place + 24, 4), length = number_at(bytes, place + 28, 2),
+                   local = number_at(bytes, place + 42, 4);
+    const uint64_t start =
+        local + 30 + number_at(bytes, local + 26, 2) + number_at(bytes, local + 28, 2);
+    if (place + 46 + length > bytes.size() || start > bytes.size() || size > bytes.size() - start)
+      throw std::runtime_error(DAMAGED);
+    std::string name(bytes.substr(place + 46, length));
+    name.erase(0, name.find('/') + 1);
+    if (method != 0)
+      throw std::runtime_error("not an exported model (" + name +
+                               " is compressed): make one with `ictp export`");
+    const std::string_view data = bytes.substr(start, size);
+    if (crc32(data) != sum)
+      throw std::runtime_error("member " + name +
+                               " does not have the check sum that the archive keeps of it: copy "
+                               "the file or export it again");
+    members[name] = data;
     place += 46 + length + number_at(bytes, place + 30, 2) + number_at(bytes, place + 32, 2);
   }
-  return sums;
+  return members;
 }
 
 /// Whether a dotted name of TorchScript code stands for what no model needs and a stranger's file
@@ -121,32 +129,18 @@ std::string check_archive(const std::shared_ptr<const std::string> &bytes)
   if (!bytes->starts_with("PK\3\4"))
     throw std::runtime_error("not an exported model (those are zip archives, this file is "
                              "something else): make one with `ictp export`");
-  const std::map<std::string, uint32_t> sums = sums_of(*bytes);
+  const std::map<std::string, std::string_view> members = members_of(*bytes);
   // one of torch.save has no constants, a TorchScript archive has
-  if (sums.contains("data.pkl") && !sums.contains("constants.pkl"))
-    throw std::runtime_error("is a checkpoint of a training: export it with `ictp export`");
-  if (!sums.contains("constants.pkl"))
-    throw std::runtime_error("not an exported model (an archive, but of something else): make one "
-                             "with `ictp export`");
-  std::string metadata;
-  try {
-    caffe2::serialize::PyTorchStreamReader archive(std::make_shared<BytesReader>(bytes));
-    for (const auto &[member, sum] : sums) {
-      const auto [data, size] = archive.getRecord(member);
-      if (crc32(data.get(), size) != sum)
-        throw std::runtime_error("member " + member +
-                                 " does not have the check sum that the archive keeps of it: copy "
-                                 "the file or export it again");
-      const std::string text(static_cast<const char *>(data.get()), size);
-      if (member.starts_with("code/") && member.ends_with(".py"))
-        check_code(member, text);
-      if (member == "extra/metadata.json")
-        metadata = text;
-    }
-  } catch (const c10::Error &) {
-    throw std::runtime_error(DAMAGED);
-  }
-  return metadata;
+  if (!members.contains("constants.pkl"))
+    throw std::runtime_error(members.contains("data.pkl")
+                                 ? "is a checkpoint of a training: export it with `ictp export`"
+                                 : "not an exported model (an archive, but of something else): "
+                                   "make one with `ictp export`");
+  for (const auto &[name, data] : members)
+    if (name.starts_with("code/"))
+      check_code(name, data);
+  const auto metadata = members.find("extra/metadata.json");
+  return std::string(metadata == members.end() ? std::string_view() : metadata->second);
 }
 
 }    // namespace ictp

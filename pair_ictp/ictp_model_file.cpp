@@ -48,12 +48,14 @@ void check_metadata(std::string metadata, const std::vector<std::string> &elemen
   std::string names;
   for (const std::string &element : elements)
     names += (names.empty() ? "\"" : ",\"") + element + "\"";
-  static const std::string R_CUT = "\"r_cut\":";
-  const size_t place = metadata.find(R_CUT);
-  const bool same_r_cut = place != std::string::npos &&
-                          std::strtod(metadata.c_str() + place + R_CUT.size(), nullptr) == r_cut;
-  if (metadata.find("\"format\":\"ictp\"") == std::string::npos ||
-      metadata.find("\"elements\":[" + names + "]") == std::string::npos || !same_r_cut)
+  // those of the file come before those of its models
+  const auto value_of = [&](const std::string &key) {
+    const size_t place = metadata.find("\"" + key + "\":");
+    return place == std::string::npos ? std::string() : metadata.substr(place + key.size() + 3);
+  };
+  if (!value_of("format").starts_with("\"ictp\"") ||
+      !value_of("elements").starts_with("[" + names + "]") ||
+      std::strtod(value_of("r_cut").c_str(), nullptr) != r_cut)
     throw std::runtime_error("elements or r_cut are not those of the metadata.json in the file: "
                              "export it again with `ictp export`");
 }

@@ -30,6 +30,7 @@ from pyictp.exported import (
     SCHEMA_VERSION,
     check_reference,
     load_exported,
+    write_archive,
 )
 from pyictp.extrapolation import ExtrapolationGrade, fit_grade, grade_of
 from pyictp.files import atomic_path, writing
@@ -250,9 +251,7 @@ def _save(module: ExportedModule, path: Path, metadata: Mapping[str, Any]) -> No
         warnings.simplefilter("ignore", DeprecationWarning)
         preserved = ["member", *ATTRIBUTES, *(f"reference_{name}" for name in REFERENCE)]
         frozen = torch.jit.freeze(torch.jit.script(module.eval()), preserved_attrs=preserved)
-        extra_files = {"metadata.json": json.dumps(metadata, indent=1)}
-        with path.open("wb") as file:  # given a name, torch hides why it cannot write
-            torch.jit.save(frozen, file, _extra_files=extra_files)
+        write_archive(frozen, path, metadata)
 
 
 def _metadata(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 import zipfile
@@ -126,6 +127,23 @@ def load_exported(
             f"export it with --dtype {wanted}"
         )
     return potential
+
+
+def write_archive(
+    module: torch.jit.ScriptModule, path: str | Path, metadata: dict[str, Any]
+) -> None:
+    """Write a TorchScript module with its metadata; members are stored as they are.
+
+    PyTorch compresses code, and reads damaged compressed members without a word: what is stored
+    can be held against the archive's check sums byte by byte. Debugging records are left out.
+    """
+    buffer = io.BytesIO()
+    torch.jit.save(module, buffer, _extra_files={"metadata.json": json.dumps(metadata, indent=1)})
+    with zipfile.ZipFile(buffer) as written, zipfile.ZipFile(path, "w") as stored:
+        for name in written.namelist():
+            if not name.endswith(".debug_pkl"):
+                # a fixed date: one model makes the same file every time
+                stored.writestr(zipfile.ZipInfo(name), written.read(name))
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

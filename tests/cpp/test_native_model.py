@@ -77,10 +77,13 @@ def test_wrong_indices_are_refused(species, edge_index, num_local, text, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"offsets": torch.tensor([0, 3])}, r"expected offsets \(centers\+1\) that rise from 0 and end with 2"),
+        (
+            {"offsets": torch.tensor([0, 3])},
+            r"expected offsets \(centers\+1\) that rise from 0 and end with 2",
+        ),
         (
             {"neighbors": torch.zeros(2, dtype=torch.int32)},
-            "expected neighbors \(int64\) below the 1 rows of the features",
+            r"expected neighbors \(int64\) below the 1 rows of the features",
         ),
         ({"radial": torch.ones(2, 1, device="meta")}, "expected CPU, got meta"),
     ],

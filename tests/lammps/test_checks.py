@@ -33,7 +33,9 @@ def warnings(log: str) -> list[str]:
 def molecular_deck(folder: Path, model: Path, commands: Sequence[str]) -> Path:
     """Return a deck with room for bonds, a molecule of two atoms with a bond, one without."""
     bonds = "\nBonds\n\n1 1 1 2\n"
-    (folder / "bonded.mol").write_text("#\n\n2 atoms\n1 bonds\n" + MOLECULE.split("\n", 1)[1] + bonds)
+    (folder / "bonded.mol").write_text(
+        "#\n\n2 atoms\n1 bonds\n" + MOLECULE.split("\n", 1)[1] + bonds
+    )
     (folder / "plain.mol").write_text("#\n\n2 atoms\n" + MOLECULE.split("\n", 1)[1])
     path = folder / "in.lammps"
     lines = [
@@ -91,7 +93,9 @@ def test_bonds_that_come_during_a_run(commands, processes, export, tmp_path):
 
     with pytest.raises(RuntimeError, match=BONDED):
         start()
-    path.write_text(path.read_text().replace("pair_style", "special_bonds lj/coul 1 1 1\npair_style"))
+    path.write_text(
+        path.read_text().replace("pair_style", "special_bonds lj/coul 1 1 1\npair_style")
+    )
     start()
     rows = re.findall(r"^ +\d+ +2 +(\d) +(\S+) *$", (tmp_path / "log").read_text(), re.MULTILINE)
     assert rows[-1][0] == "1"
@@ -99,7 +103,11 @@ def test_bonds_that_come_during_a_run(commands, processes, export, tmp_path):
 
 
 def test_bonds_whose_weights_are_changed_between_runs(export, tmp_path):
-    commands = ["create_atoms 0 single 5 5 5 mol bonded 4711", "special_bonds lj/coul 1 1 1", "run 0"]
+    commands = [
+        "create_atoms 0 single 5 5 5 mol bonded 4711",
+        "special_bonds lj/coul 1 1 1",
+        "run 0",
+    ]
     path = molecular_deck(tmp_path, export(MessageToy), commands)
     run_here(path, tmp_path / "log")
     path.write_text(path.read_text() + "special_bonds lj/coul 1 0 1\nrun 0\n")
@@ -116,8 +124,14 @@ def test_bonds_whose_weights_are_changed_between_runs(export, tmp_path):
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("neigh_modify include mobile", "with neigh_modify include the model would see only atoms of"),
-        ("comm_modify group mobile", "with comm_modify group the model would see only atoms of the"),
+        (
+            "neigh_modify include mobile",
+            "with neigh_modify include the model would see only atoms of",
+        ),
+        (
+            "comm_modify group mobile",
+            "with comm_modify group the model would see only atoms of the",
+        ),
     ],
 )
 def test_lists_of_a_group_are_refused(line, text, processes, export, tmp_path):
@@ -214,19 +228,31 @@ def test_masses_that_contradict_the_elements(export, tmp_path):
         "isotope": [*pair_lines(model)],
         "swapped": pair_lines(model),
     }
-    masses = {"right": RIGHT_MASSES, "isotope": ["mass 1 200", *RIGHT_MASSES[1:]], "swapped": swapped}
+    masses = {
+        "right": RIGHT_MASSES,
+        "isotope": ["mass 1 200", *RIGHT_MASSES[1:]],
+        "swapped": swapped,
+    }
     decks = {name: (BULK, Deck([*masses[name], *lines])) for name, lines in cases.items()}
     found = {name: warnings(answer.log) for name, answer in run_many(tmp_path, decks, 0).items()}
     assert found["right"] == found["isotope"] == []
-    assert "atom type 2 has mass 183.84, but V, its element in pair_coeff, has 50.94" in found["swapped"][0]
-    assert "atom type 3 has mass 50.94, but W, its element in pair_coeff, has 183.8" in found["swapped"][1]
+    assert (
+        "atom type 2 has mass 183.84, but V, its element in pair_coeff, has 50.94"
+        in found["swapped"][0]
+    )
+    assert (
+        "atom type 3 has mass 50.94, but W, its element in pair_coeff, has 183.8"
+        in found["swapped"][1]
+    )
 
 
 @pytest.mark.parametrize("processes", [0, 2])
 def test_masses_of_atoms(processes, export, tmp_path):
     """atom_style sphere has a mass per atom; it may change between two lists."""
     path = write_deck(
-        tmp_path, BULK, Deck(pair_lines(export(MessageToy)), run=["run 0", "set atom 7 mass 12", "run 0"])
+        tmp_path,
+        BULK,
+        Deck(pair_lines(export(MessageToy)), run=["run 0", "set atom 7 mass 12", "run 0"]),
     )
     text = path.read_text().replace("plugin load", "atom_style hybrid atomic sphere\nplugin load")
     create = "region box block 0 8.7 0 8.7 0 8.7\ncreate_box 3 box\nlattice bcc 2.9\ncreate_atoms 3 box\n"
@@ -247,7 +273,9 @@ def test_masses_of_atoms(processes, export, tmp_path):
 def test_two_atoms_with_one_id_on_two_processes(export, tmp_path):
     """Each process sees its own atom only; the other's ghost would be taken for it."""
     positions = np.array([[4.0, 5, 5], [6.0, 5.1, 5], [2.4, 5, 5.2], [7.8, 5, 5]])
-    structure = Structure(positions, np.array([1, 2, 3, 1]), np.eye(3) * 10, ids=np.array([7, 7, 8, 9]))
+    structure = Structure(
+        positions, np.array([1, 2, 3, 1]), np.eye(3) * 10, ids=np.array([7, 7, 8, 9])
+    )
     deck = Deck(pair_lines(export(MessageToy)), setup=["processors 2 1 1"], processes=2)
     with pytest.raises(RuntimeError, match="two atoms have the ID 7: atom IDs must be unique"):
         run(tmp_path, structure, deck)
@@ -281,11 +309,11 @@ def test_atoms_closer_than_in_the_training_data(value, processes, tmp_path):
     model = shortest_toy(tmp_path, {(1, 2): 1.8})
     style = "ictp device cpu" + (f" closest {value}" if value else "")
     approach = ["run 0", "displace_atoms all move 0.1 0.1 0.1", "run 0 post no", "run 5"]
-    deck = Deck(
-        [*pair_lines(model, style=style), *RIGHT_MASSES], run=approach, processes=processes
-    )
+    deck = Deck([*pair_lines(model, style=style), *RIGHT_MASSES], run=approach, processes=processes)
     if value == "error":
-        with pytest.raises(RuntimeError, match=re.escape("A apart, closer than any such pair in the")):
+        with pytest.raises(
+            RuntimeError, match=re.escape("A apart, closer than any such pair in the")
+        ):
             run(tmp_path / "run", PAIR, deck)
         return
     found = warnings(run(tmp_path / "run", PAIR, deck).log)
@@ -303,7 +331,9 @@ def test_atoms_closer_than_in_the_training_data(value, processes, tmp_path):
 def test_the_pair_that_is_farthest_below_is_named(tmp_path):
     structure = replace(PAIR, positions=np.array([[2.0, 5, 5], [8.0, 5, 5], [8.0, 6.0, 5]]))
     model = shortest_toy(tmp_path, {(0, 1): 3.0, (1, 2): 1.05}, r_cut=4.5)
-    found = warnings(run(tmp_path / "run", structure, Deck([*pair_lines(model), *RIGHT_MASSES])).log)
+    found = warnings(
+        run(tmp_path / "run", structure, Deck([*pair_lines(model), *RIGHT_MASSES])).log
+    )
     assert "are 1 A apart, closer than any such pair in the training data (1.05 A)" in found[0]
 
 

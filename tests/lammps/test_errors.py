@@ -28,7 +28,10 @@ def assert_refused(tmp_path, deck: Deck, text: str) -> None:
         ("ictp devise cpu", "keyword: devise (expected closest, device, drive or uncertainty)"),
         ("ictp device", "Illegal pair_style ictp device command: missing argument(s)"),
         ("ictp device gpu", "pair_style ictp device: expected auto, cpu or cuda, got gpu"),
-        ("ictp closest maybe", "pair_style ictp closest: expected warn, error or ignore, got maybe"),
+        (
+            "ictp closest maybe",
+            "pair_style ictp closest: expected warn, error or ignore, got maybe",
+        ),
     ],
 )
 def test_settings(style, text, export, tmp_path):

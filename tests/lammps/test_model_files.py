@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from deck import Deck, pair_lines, run
+from pyictp.exported import write_archive
 from structures import STRUCTURES
 from toys import MessageToy, PairToy, export_toy
 
@@ -69,14 +70,17 @@ class Unfinished(torch.nn.Module):
 
 def test_missing_attributes(tmp_path):
     path = tmp_path / "unfinished.pt"
-    torch.jit.script(Unfinished()).save(str(path))
+    write_archive(torch.jit.script(Unfinished()), path, {})
     text = f"model '{path}': lacks elements of schema 2: export it again with `ictp export`"
     assert_refused(tmp_path, path, text)
 
 
 def test_torchscript_of_something_else(tmp_path):
     path = tmp_path / "linear.pt"
-    torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))
+    linear = torch.jit.script(torch.nn.Linear(2, 2))
+    linear.save(str(path))
+    assert_refused(tmp_path, path, f"model '{path}': not an exported model (code/")
+    write_archive(linear, path, {})
     text = f"model '{path}': a TorchScript file without schema_version, so not an exported"
     assert_refused(tmp_path, path, text)
 

@@ -6,12 +6,12 @@ They stand in for trained networks: what LAMMPS gives for them is compared with 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from pyictp.config import ModelConfig
+from pyictp.exported import write_archive
 from pyictp.model import ICTPModel
 from torch import Tensor, nn
 
@@ -40,7 +40,7 @@ class _Toy(nn.Module):
         self.register_buffer("strength", torch.tensor(STRENGTH, dtype=torch.float64))
         positions = torch.tensor(
             [[0.0, 0.0, 0.0], [1.0, 0.2, 0.0], [0.1, 1.1, 0.3]], dtype=torch.float64
-        )
+        ) * (r_cut / 3.0)  # edges are shorter than r_cut
         index = torch.tensor([[0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1]])
         self.register_buffer("reference_species", torch.arange(3))
         self.register_buffer("reference_edge_index", index)
@@ -178,7 +178,7 @@ def export_toy(path: Path, toy: _Toy, **changes: object) -> Path:
     for name, value in changes.items():
         setattr(scripted, name, value)
     metadata = {"format": "ictp", "schema_version": 2, "elements": ELEMENTS, "r_cut": toy.r_cut}
-    scripted.save(str(path), _extra_files={"metadata.json": json.dumps(metadata)})
+    write_archive(scripted, path, metadata)
     return path
 
 
