@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-import itertools
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +14,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deck import Deck, Structure, pair_lines, run, run_here, run_many, run_processes, write_deck
-from session import lammps_session, set_up
+from pyictp.native import plugin_path
 from structures import STRUCTURES
-from toys import MessageToy, PairToy, export_toy
+from toys import MessageToy
 
 pytestmark = pytest.mark.lammps
 BULK = STRUCTURES["bulk"]
 RIGHT_MASSES = ["mass 1 180.95", "mass 2 50.94", "mass 3 183.84"]
 BONDED = "needs bonded neighbors in its neighbor list: a weight of 0 removes them"
 MOLECULE = "1 2 atoms\n\nCoords\n\n1 0 0 0\n2 1.1 0.2 0\n\nTypes\n\n1 1\n2 2\n"
+
+
+def start(path: Path, processes: int) -> None:
+    """Run a deck in this process or with mpiexec; the log is beside it."""
+    if processes:
+        run_processes(path, path.parent / "log", processes)
+    else:
+        run_here(path, path.parent / "log")
 
 
 def warnings(log: str) -> list[str]:
@@ -41,7 +51,7 @@ def molecular_deck(folder: Path, model: Path, commands: Sequence[str]) -> Path:
     lines = [
         "units metal",
         "atom_style full",
-        f"plugin load {plugin()}",
+        f"plugin load {plugin_path()}",
         "region box block 0 14 0 14 0 14",
         "create_box 3 box bond/types 1 extra/bond/per/atom 2 extra/special/per/atom 6",
         *RIGHT_MASSES,
@@ -58,12 +68,6 @@ def molecular_deck(folder: Path, model: Path, commands: Sequence[str]) -> Path:
     ]
     path.write_text("\n".join(lines) + "\n")
     return path
-
-
-def plugin() -> Path:
-    from pyictp.native import plugin_path
-
-    return plugin_path()
 
 
 DEPOSIT = [
@@ -85,18 +89,12 @@ CREATE_BOND = [
 def test_bonds_that_come_during_a_run(commands, processes, export, tmp_path):
     path = molecular_deck(tmp_path, export(MessageToy), commands)
 
-    def start() -> None:
-        if processes:
-            run_processes(path, tmp_path / "log", processes)
-        else:
-            run_here(path, tmp_path / "log")
-
     with pytest.raises(RuntimeError, match=BONDED):
-        start()
+        start(path, processes)
     path.write_text(
         path.read_text().replace("pair_style", "special_bonds lj/coul 1 1 1\npair_style")
     )
-    start()
+    start(path, processes)
     rows = re.findall(r"^ +\d+ +2 +(\d) +(\S+) *$", (tmp_path / "log").read_text(), re.MULTILINE)
     assert rows[-1][0] == "1"
     assert len({energy for _, energy in rows}) == 1 or commands is DEPOSIT
@@ -139,16 +137,13 @@ def test_lists_of_a_group_are_refused(line, text, processes, export, tmp_path):
     pair = [*before, *pair_lines(export(MessageToy))]
     path = write_deck(tmp_path, BULK, Deck(pair, modify=[line], processes=processes))
     with pytest.raises(RuntimeError, match=text):
-        if processes:
-            run_processes(path, tmp_path / "log", processes)
-        else:
-            run_here(path, tmp_path / "log")
+        start(path, processes)
 
 
 EXCLUSIONS = {
     "exclude type 1 2": "neighbors between atom types 1 and 2: neigh_modify exclude type takes",
-    "exclude group some other": "neighbors between groups some and other: neigh_modify exclude group",
-    "exclude group some some": "neighbors between groups some and some: neigh_modify exclude group",
+    "exclude group some other": "between groups some and other: neigh_modify exclude group",
+    "exclude group some some": "between groups some and some: neigh_modify exclude group",
     "exclude group some all": None,
     "exclude type 2 2": None,  # of a type that is NULL
 }
@@ -159,7 +154,7 @@ def test_exclusions_are_warned_of(export, tmp_path):
     pair += [f"pair_coeff * * ictp {export(MessageToy)} Ta NULL W", "pair_coeff * * zero"]
     groups = ["group some id 1:20", "group other id 21:30"]
     cases = {}
-    for line, text in EXCLUSIONS.items():
+    for line in EXCLUSIONS:
         mapped = [word.replace("NULL", "V") for word in pair] if "1 2" in line else pair
         cases[line] = (BULK, Deck(mapped, modify=[*groups, f"neigh_modify {line}"]))
     cases["molecule"] = (BULK, Deck(pair, modify=["neigh_modify delay 0"]))
@@ -222,18 +217,12 @@ def test_atoms_moved_before_a_run_without_setup(export, tmp_path):
 
 def test_masses_that_contradict_the_elements(export, tmp_path):
     model = export(MessageToy)
-    swapped = [RIGHT_MASSES[0], "mass 2 183.84", "mass 3 50.94"]
-    cases = {
-        "right": pair_lines(model),
-        "isotope": [*pair_lines(model)],
-        "swapped": pair_lines(model),
-    }
     masses = {
         "right": RIGHT_MASSES,
         "isotope": ["mass 1 200", *RIGHT_MASSES[1:]],
-        "swapped": swapped,
+        "swapped": [RIGHT_MASSES[0], "mass 2 183.84", "mass 3 50.94"],
     }
-    decks = {name: (BULK, Deck([*masses[name], *lines])) for name, lines in cases.items()}
+    decks = {name: (BULK, Deck([*lines, *pair_lines(model)])) for name, lines in masses.items()}
     found = {name: warnings(answer.log) for name, answer in run_many(tmp_path, decks, 0).items()}
     assert found["right"] == found["isotope"] == []
     assert (
@@ -255,13 +244,11 @@ def test_masses_of_atoms(processes, export, tmp_path):
         Deck(pair_lines(export(MessageToy)), run=["run 0", "set atom 7 mass 12", "run 0"]),
     )
     text = path.read_text().replace("plugin load", "atom_style hybrid atomic sphere\nplugin load")
-    create = "region box block 0 8.7 0 8.7 0 8.7\ncreate_box 3 box\nlattice bcc 2.9\ncreate_atoms 3 box\n"
-    text = re.sub("read_data .*", create + "set type 3 mass 183.84", text)
+    create = "region box block 0 8.7 0 8.7 0 8.7\ncreate_box 3 box\nlattice bcc 2.9\n"
+    create += "create_atoms 3 box\nset type 3 mass 183.84"
+    text = re.sub("read_data .*", create, text)
     path.write_text(text)
-    if processes:
-        run_processes(path, tmp_path / "log", processes)
-    else:
-        run_here(path, tmp_path / "log")
+    start(path, processes)
     (warning,) = set(warnings((tmp_path / "log").read_text()))
     assert "atom 7 has mass 12, but W, its element in pair_coeff, has 183.8" in warning
 
@@ -280,79 +267,6 @@ def test_two_atoms_with_one_id_on_two_processes(export, tmp_path):
     with pytest.raises(RuntimeError, match="two atoms have the ID 7: atom IDs must be unique"):
         run(tmp_path, structure, deck)
     run(tmp_path / "right", replace(structure, ids=np.array([7, 6, 8, 9])), deck)
-
-
-# -- distances below those of the training data ------------------------------------------------
-
-
-CLOSE = "atoms {} ({}) and {} ({}) are {:.3g} A apart, "
-
-
-def shortest_toy(folder: Path, distances: dict[tuple[int, int], float], r_cut: float = 3.0) -> Path:
-    table = np.full((3, 3), 0.5)
-    for (i, j), distance in distances.items():
-        table[i, j] = table[j, i] = distance
-    toy = PairToy(r_cut=r_cut)
-    toy.shortest_distances = table.ravel().tolist()
-    return export_toy(folder / "close.pt", toy)
-
-
-PAIR = Structure(
-    np.array([[2.0, 5, 5], [8.0, 5, 5], [8.0, 6.5, 5]]), np.array([1, 2, 3]), np.eye(3) * 10
-)
-
-
-@pytest.mark.parametrize("processes", [0, 3])
-@pytest.mark.parametrize("value", ["warn", "error", "ignore", None])
-def test_atoms_closer_than_in_the_training_data(value, processes, tmp_path):
-    """The first two are 4 A apart through the boundary, the last two 1.5 A."""
-    model = shortest_toy(tmp_path, {(1, 2): 1.8})
-    style = "ictp device cpu" + (f" closest {value}" if value else "")
-    approach = ["run 0", "displace_atoms all move 0.1 0.1 0.1", "run 0 post no", "run 5"]
-    deck = Deck([*pair_lines(model, style=style), *RIGHT_MASSES], run=approach, processes=processes)
-    if value == "error":
-        with pytest.raises(
-            RuntimeError, match=re.escape("A apart, closer than any such pair in the")
-        ):
-            run(tmp_path / "run", PAIR, deck)
-        return
-    found = warnings(run(tmp_path / "run", PAIR, deck).log)
-    if value == "ignore":
-        assert found == []
-        return
-    assert len(found) == 4  # once per run
-    names = [("2", "V"), ("3", "W")]
-    texts = [CLOSE.format(*a, *b, 1.5) for a, b in itertools.permutations(names)]
-    assert any(text in found[0] for text in texts)
-    assert "closer than any such pair in the training data (1.8 A)" in found[0]
-    assert "step 0:" in found[0]
-
-
-def test_the_pair_that_is_farthest_below_is_named(tmp_path):
-    structure = replace(PAIR, positions=np.array([[2.0, 5, 5], [8.0, 5, 5], [8.0, 6.0, 5]]))
-    model = shortest_toy(tmp_path, {(0, 1): 3.0, (1, 2): 1.05}, r_cut=4.5)
-    found = warnings(
-        run(tmp_path / "run", structure, Deck([*pair_lines(model), *RIGHT_MASSES])).log
-    )
-    assert "are 1 A apart, closer than any such pair in the training data (1.05 A)" in found[0]
-
-
-def test_a_pair_of_elements_that_was_never_close(tmp_path):
-    model = shortest_toy(tmp_path, {(1, 2): 3.0})
-    found = warnings(run(tmp_path / "run", PAIR, Deck([*pair_lines(model), *RIGHT_MASSES])).log)
-    assert "are 1.5 A apart, but no such pair in the training data came within r_cut" in found[0]
-
-
-def test_an_approach_during_a_run_is_told_with_its_step(tmp_path):
-    model = shortest_toy(tmp_path, {(1, 2): 1.3})
-    with lammps_session(tmp_path) as lmp:
-        set_up(lmp, tmp_path, PAIR, [*pair_lines(model), *RIGHT_MASSES])
-        lmp.commands_list(["set atom 3 vy -10", "fix nve all nve", "timestep 0.001", "run 100"])
-        lmp.command("run 0")
-    first, *_ = warnings((tmp_path / "log.lammps").read_text())
-    step, distance = re.search(r"step (\d+):.* are (\S+) A apart", first).groups()
-    assert 15 <= int(step) <= 25
-    assert float(distance) == pytest.approx(1.3, abs=0.011)
 
 
 # -- files -------------------------------------------------------------------------------------
@@ -381,10 +295,6 @@ def test_processes_that_find_different_files_under_one_name(export, tmp_path):
 
 def run_programs(deck: Path, folders: Sequence[Path]) -> None:
     """Run one LAMMPS of several processes, each in a folder of its own."""
-    import os
-    import subprocess
-    import sys
-
     programs = Path(sys.executable).parent
     command: list[str] = [str(programs / "mpiexec")]
     for number, folder in enumerate(folders):
