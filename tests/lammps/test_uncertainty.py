@@ -230,7 +230,7 @@ def test_values_that_nobody_samples_are_nan(files, tmp_path):
     deck.modify.append("fix f all pair 1 ictp deviation 1")
     log = run(tmp_path / "asked", STRUCTURES["bulk"], deck).log
     assert np.isfinite(np.loadtxt(tmp_path / "u.txt")).all()
-    assert "WARNING: Pair style ictp" not in log
+    assert "as nothing is sampled" not in log
 
 
 def test_fix_pair_reads_only_what_was_sampled_at_its_step(files, tmp_path):
@@ -266,7 +266,7 @@ def test_minimisation_and_hybrid(files, tmp_path):
         ("ungraded", "", "fix f all pair 1 ictp grade 1", "has no extrapolation grade"),
         ("all", "drive last", "", "expected mean or first, got last"),
         ("all", "uncertainty -1", "", "expected a number of steps, got -1"),
-        ("all", "uncertain 1", "", "expected device, drive or uncertainty"),
+        ("all", "uncertain 1", "", "expected closest, device, drive or uncertainty"),
         ("all", "uncertainty", "", "pair_style ictp uncertainty"),
     ],
 )
