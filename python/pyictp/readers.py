@@ -17,7 +17,7 @@ import ase.db
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.io.extxyz import key_val_str_to_dict, read_xyz
+from ase.io.extxyz import REV_PROPERTY_NAME_MAP, key_val_str_to_dict, read_xyz
 from ase.io.formats import UnknownFileTypeError
 
 from pyictp.errors import UserError
@@ -31,6 +31,11 @@ NPZ_NAMES = {
     "energy": ("energies", "E"),
     "forces": ("forces", "F"),
 }
+# where a code extrapolates its energy to zero smearing, beside the free energy `energy` then is
+EXTRAPOLATED = "energy_sigma_0"
+SAME_ENERGY = 1e-6  # eV
+ISOTOPES = ("D", "T")
+COLUMN_TYPES = {"symbols": "S", "numbers": "I", "positions": "RI"}  # of an extended XYZ file
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,7 @@ def read_raw(path: str | Path) -> list[RawFrame]:
         UserError: the file is missing, empty or not readable.
     """
     path = Path(path)
-    if path.is_dir():
-        raise UserError(f"data file '{path}' is a folder: expected a file of structures")
-    if not path.is_file():
-        raise UserError(f"data file '{path}' not found")
-    if path.stat().st_size == 0:
-        raise UserError(f"data file '{path}' is empty")
+    _check_file(path)
     frames: list[RawFrame] = []
     read = _READERS.get(path.suffix.lower(), _read_ase)
     try:
@@ -76,13 +76,34 @@ def read_raw(path: str | Path) -> list[RawFrame]:
         ) from error
     except KeyError as error:
         where = f"'{path}' frame {len(frames)}"
-        raise UserError(f"cannot read {where}: nothing is called {error}") from error
+        raise UserError(f"cannot read {where}: {_unknown(error)}") from error
     except Exception as error:  # readers raise anything on bad input
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"cannot read '{path}' frame {len(frames)}: {reason}") from error
     if not frames:
         raise UserError(f"data file '{path}' holds no structure")
     return frames
+
+
+def _check_file(path: Path) -> None:
+    if not str(path).isprintable():
+        raise UserError(f"data file {str(path)!a}: its name cannot be printed: rename the file")
+    if path.is_dir():
+        raise UserError(f"data file '{path}' is a folder: expected a file of structures")
+    if not path.is_file():
+        raise UserError(f"data file '{path}' not found")
+    if path.stat().st_size == 0:
+        raise UserError(f"data file '{path}' is empty")
+
+
+def _unknown(error: KeyError) -> str:
+    """Return what is wrong with a name that ASE does not know."""
+    if error.args and str(error.args[0]) in ISOTOPES:
+        return (
+            f"{error} is an isotope, no element: write H (a potential does not know isotopes; "
+            "give the mass where atoms move)"
+        )
+    return f"nothing is called {error}"
 
 
 def frames_from_atoms(structures: list[Atoms], name: str = "atoms") -> list[RawFrame]:
@@ -97,8 +118,9 @@ def _read_ase(path: Path) -> Iterator[RawFrame]:
 
 def _read_xyz(path: Path) -> Iterator[RawFrame]:
     """Read frame by frame, so that a broken one is known by its index."""
-    with path.open() as file:
+    with path.open(encoding="utf-8-sig") as file:  # a byte order mark is no part of the number
         for index, text in enumerate(_xyz_texts(file)):
+            _check_columns(text)
             images = read_xyz(io.StringIO(text), index=0, properties_parser=_parse_comment)
             yield _raw_from_atoms(str(path), index, next(iter(images)))
             if not text.endswith("\n"):
@@ -123,6 +145,31 @@ def _xyz_texts(file: Iterator[str]) -> Iterator[str]:
                 f"expected {num_lines - 1} atoms, the file ends after {len(lines) - 1}"
             )
         yield "".join([line, *lines])
+
+
+def _check_columns(text: str) -> None:
+    """Refuse a Properties entry of a frame that does not describe the line of its first atom.
+
+    Before ASE makes as many columns as it names, and cuts numbers to the type it has for them.
+    """
+    _, comment, *atoms = text.split("\n", 3)
+    found = re.search(r'(?:^|\s)Properties\s*=\s*"?([^\s"]+)', comment)
+    if found is None or not atoms or not atoms[0].strip():
+        return
+    words = found.group(1).split(":")
+    names, kinds, counts = words[::3], words[1::3], words[2::3]
+    if len(words) % 3 or not all(count.isdigit() and int(count) > 0 for count in counts):
+        raise ValueError(f"Properties: expected name:type:number, ..., got '{found.group(1)}'")
+    for name, kind in zip(names, kinds, strict=True):
+        right = COLUMN_TYPES.get(REV_PROPERTY_NAME_MAP.get(name, name), kind)
+        if kind not in right:
+            expected = " or ".join(right)
+            raise ValueError(f"Properties: expected type {expected} of '{name}', got {kind}")
+    total, there = sum(map(int, counts)), len(atoms[0].split())
+    if total != there:
+        raise ValueError(
+            f"Properties '{found.group(1)}' are {total} columns, the first atom's line has {there}"
+        )
 
 
 def _parse_comment(text: str) -> dict[str, Any]:
@@ -151,7 +198,7 @@ def _raw_from_atoms(
     """Gather labels from where ASE puts them: calculator results, database rows, info, arrays."""
     results = getattr(atoms.calc, "results", {}) if atoms.calc is not None else {}
     arrays = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
-    fields = {**results, **(extra or {}), **atoms.info, **arrays}
+    fields = {**_consistent(results), **(extra or {}), **atoms.info, **arrays}
     return RawFrame(
         file=file,
         index=index,
@@ -162,6 +209,17 @@ def _raw_from_atoms(
         fields={k: v for k, v in fields.items() if v is not None},
         layout="ase",
     )
+
+
+def _consistent(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return results of a calculator with the energy that belongs to the forces.
+
+    With smeared occupations that is the free energy; ASE's `energy` is extrapolated to none.
+    """
+    energy, free = results.get("energy"), results.get("free_energy")
+    if energy is None or free is None or abs(energy - free) <= SAME_ENERGY:
+        return dict(results)
+    return {**results, "energy": free, EXTRAPOLATED: energy}
 
 
 def _read_npz(path: Path) -> Iterator[RawFrame]:
@@ -178,6 +236,10 @@ def _read_npz(path: Path) -> Iterator[RawFrame]:
         raise UserError(
             f"'{path}' nuclear_charges: expected shape ({positions.shape[1]},), got {numbers.shape}"
         )
+    kind = numbers.dtype.kind
+    if kind not in "iuf" or (kind == "f" and (numbers != np.round(numbers)).any()):
+        text = f"'{path}' nuclear_charges: expected whole numbers, got {numbers.ravel()[:3]}"
+        raise UserError(text)
     labels = {k: v for k, v in arrays.items() if v.shape[:1] == positions.shape[:1]}
     for name in (*NPZ_NAMES["numbers"], *NPZ_NAMES["positions"]):
         labels.pop(name, None)
