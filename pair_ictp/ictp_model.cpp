@@ -6,6 +6,7 @@
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/cuda.h>
 
+#include <algorithm>
 #include <chrono>
 #include <stdexcept>
 
@@ -28,7 +29,15 @@ std::string reason(const std::exception &error)
     text.erase(0, mark == std::string::npos ? text.rfind('\n') + 1 : mark + MARK.size());
   }
   text.erase(0, text.find_first_not_of(" \n"));
-  return text.substr(0, text.find('\n'));
+  text.resize(std::min(text.find('\n'), text.size()));
+  // of a damaged file it may quote anything
+  std::ranges::replace_if(
+      text,
+      [](char c) {
+        return c < ' ' || c > '~';
+      },
+      '?');
+  return text;
 }
 
 /// Grades go to `grades`.

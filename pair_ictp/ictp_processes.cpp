@@ -54,6 +54,19 @@ void share(std::span<std::string> texts, MPI_Comm world)
       broadcast(texts[k], first[k], world);
 }
 
+std::string text_of_lowest(const Lowest &mine, MPI_Comm world)
+{
+  struct {
+    double ratio;
+    int process;
+  } lowest{mine.ratio, 0};
+  MPI_Comm_rank(world, &lowest.process);
+  MPI_Allreduce(MPI_IN_PLACE, &lowest, 1, MPI_DOUBLE_INT, MPI_MINLOC, world);
+  std::string text = mine.text;
+  broadcast(text, lowest.process, world);
+  return text;
+}
+
 std::string from_first(const std::function<std::string()> &make, MPI_Comm world)
 {
   int me;

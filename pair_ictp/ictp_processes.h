@@ -25,6 +25,15 @@ NodeProcess node_process(MPI_Comm world, int first_process);
 /// Makes the texts the same on all processes: of each, that of the first process that has one.
 void share(std::span<std::string> texts, MPI_Comm world);
 
+/// A ratio and what it is of.
+struct Lowest {
+  double ratio = 1.0;
+  std::string text;
+};
+
+/// The text of the process with the lowest ratio, on all.
+std::string text_of_lowest(const Lowest &mine, MPI_Comm world);
+
 /// The bytes that process 0 makes, on all processes; what it throws all throw as
 /// std::runtime_error.
 std::string from_first(const std::function<std::string()> &make, MPI_Comm world);

@@ -207,6 +207,7 @@ void PairICTP::init_style()
 
   neighbor->add_request(this, NeighConst::REQ_FULL);
   impl->told.fill(false);
+  impl->lowest = ictp::Lowest();
   impl->initialized = true;
 }
 
@@ -243,6 +244,9 @@ void PairICTP::finish()
   const std::string text = ictp::describe_phases(phases, impl->num_evaluations, world);
   if (comm->me == 0)
     utils::logmesg(lmp, "{}, neighbor lists read {}\n", text, impl->num_lists);
+  const std::string lowest = ictp::text_of_lowest(impl->lowest, world);
+  if (comm->me == 0 && !lowest.empty())
+    utils::logmesg(lmp, "pair ictp: farthest below the training data, {}\n", lowest);
   impl->num_evaluations = impl->num_lists = 0;
   impl->graph_seconds = impl->scatter_seconds = impl->uncertainty_seconds = 0.0;
   impl->model->timings() = ictp::ModelTimings();

@@ -267,7 +267,7 @@ void PairICTP::check_age()
 void PairICTP::check_closest()
 {
   const ictp::CloseEdge &edge = impl->builder->closest();
-  if (edge.center < 0)
+  if (edge.center < 0 || edge.distance >= impl->lowest.ratio * edge.shortest)
     return;
   const ictp::Graph &graph = impl->builder->graph();
   const auto describe = [&](int64_t node) {
@@ -279,11 +279,14 @@ void PairICTP::check_closest()
           ? fmt::format("closer than any such pair in the training data ({:.3g} A)", edge.shortest)
           : "but no such pair in the training data came within r_cut";
   const std::string text =
-      fmt::format("atoms {} and {} are {:.3g} A apart, {}: what the model says of them is a guess",
-                  describe(edge.center), describe(edge.neighbor), edge.distance, reference);
+      fmt::format("atoms {} and {} are {:.3g} A apart, {}", describe(edge.center),
+                  describe(edge.neighbor), edge.distance, reference);
+  const std::string warning = text + ": what the model says of them is a guess";
   if (impl->closest == Impl::Closest::ERROR)
-    throw std::runtime_error(text);
-  impl->texts[Impl::CLOSE_ATOMS] = text;
+    throw std::runtime_error(warning);
+  impl->lowest = {edge.distance / edge.shortest,
+                  fmt::format("step {}: {}", update->ntimestep, text)};
+  impl->texts[Impl::CLOSE_ATOMS] = warning;
 }
 
 /* ----------------------------------------------------------------------

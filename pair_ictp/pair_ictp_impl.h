@@ -7,6 +7,7 @@
 #include "ictp_graph.h"
 #include "ictp_halo.h"
 #include "ictp_model.h"
+#include "ictp_processes.h"
 #include "ictp_uncertainty.h"
 
 #include <array>
@@ -39,6 +40,7 @@ struct LAMMPS_NS::PairICTP::Impl {
 
   enum class Closest { WARN, ERROR, IGNORE };
   Closest closest = Closest::WARN;
+  ictp::Lowest lowest;    // distance over the shortest one of the training data, in this run
   /// What this process has to say of a step, empty when all is well: what ends the run, and
   /// warnings that are given once per run.
   enum { FAILURE, CLOSE_ATOMS, OLD_LIST, MASSES, NUM_TEXTS };

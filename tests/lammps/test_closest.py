@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deck import Deck, Structure, pair_lines, run
-from session import lammps_session, set_up
+from session import lammps_session, set_up, state_of
 from test_checks import RIGHT_MASSES, warnings
 from toys import PairToy, export_toy
 
@@ -79,8 +79,12 @@ def test_an_approach_during_a_run_is_told_with_its_step(tmp_path):
     with lammps_session(tmp_path) as lmp:
         set_up(lmp, tmp_path, PAIR, [*pair_lines(model), *RIGHT_MASSES])
         lmp.commands_list(["set atom 3 vy -10", "fix nve all nve", "timestep 0.001", "run 100"])
-        lmp.command("run 0")
-    first, *_ = warnings((tmp_path / "log.lammps").read_text())
+        places = state_of(lmp).structure.positions
+    apart = np.linalg.norm(places[2] - places[1])
+    log = (tmp_path / "log.lammps").read_text()
+    first, *_ = warnings(log)
     step, distance = re.search(r"step (\d+):.* are (\S+) A apart", first).groups()
     assert 15 <= int(step) <= 25
+    last = re.findall("pair ictp: farthest below the training data, step .*", log)
+    assert re.search(rf"step 100: atoms (2|3) .* are {apart:.3g} A apart, closer than", last[0])
     assert float(distance) == pytest.approx(1.3, abs=0.011)
