@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,6 +116,8 @@ class DataConfig:
     stress_unit: str | None = None  # None: energy_unit/length_unit^3
     allow_missing: bool = False  # train on frames without a label that has a weight, not refuse;
     # rows of NaN among the forces are atoms without a label
+    check_labels: bool = True  # refuse labels that no matter has (thousands of GPa, stress against
+    # virial); false: warn only, for those who have such data
     isolated_atoms: str | Mapping[str, float] | None = (
         None  # a file with lone atoms, or {element: eV}
     )
@@ -144,8 +147,8 @@ def load_config(
 
     `kind` may have further sections.
 
-    A relative data path is looked up next to the config file first, then in the current folder,
-    and comes back absolute.
+    A relative data path is looked up beside the config file first, then in the current folder,
+    and comes back absolute; one that is in neither is missing beside the config file.
 
     Raises:
         UserError: the file is missing or no mapping, a key does not exist, a value is of the wrong
@@ -206,17 +209,25 @@ def _apply_override(tree: dict[str, Any], item: str) -> None:
         raise UserError(f"override '{item}': '{text}' is not a valid YAML value") from error
 
 
-def find_file(name: str, folder: Path) -> str:
-    """Return the absolute path of a file in `folder` or here; as it is where there is none."""
+def find_file(name: str, folder: Path) -> str | None:
+    """Return the absolute path of a file in `folder` or here, None where there is none."""
     places = (folder / name, Path(name))
-    return next((str(place.resolve()) for place in places if place.exists()), name)
+    return next((str(place.resolve()) for place in places if place.exists()), None)
+
+
+def data_path(name: str, folder: Path) -> str:
+    """Return the absolute path of a file in `folder` or here; that in `folder` if it is nowhere.
+
+    Nowhere must not depend on where a command runs: the same name would mean two files.
+    """
+    return find_file(name, folder) or os.path.normpath((folder / name).absolute())
 
 
 def _find_files(data: DataConfig, folder: Path) -> DataConfig:
-    """Return `data` with absolute paths; a file that is nowhere stays as written."""
+    """Return `data` with absolute paths."""
 
     def find(name: str) -> str:
-        return find_file(name, folder)
+        return data_path(name, folder)
 
     def find_entry(entry: str | DataFile) -> str | DataFile:
         if isinstance(entry, DataFile):

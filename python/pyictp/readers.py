@@ -91,7 +91,10 @@ def _check_file(path: Path) -> None:
     if path.is_dir():
         raise UserError(f"data file '{path}' is a folder: expected a file of structures")
     if not path.is_file():
-        raise UserError(f"data file '{path}' not found")
+        raise UserError(
+            f"data file '{path}' not found (a relative path in a configuration is looked up beside "
+            "it, then in the current folder)"
+        )
     if path.stat().st_size == 0:
         raise UserError(f"data file '{path}' is empty")
 

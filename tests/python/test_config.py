@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from pyictp.config import Config, ModelConfig, TrainConfig, from_dict, load_config, to_dict
+from pyictp.data import read_frames
 from pyictp.errors import UserError
 from pyictp.training_config import PUBLISHED
 
@@ -149,8 +150,27 @@ def test_data_paths_are_found_next_to_the_file_first(write, tmp_path, monkeypatc
     for file in (tmp_path / "a.xyz", here / "a.xyz", here / "b.xyz"):
         file.touch()
     data = load_config(path).data
-    assert data.train == (str(tmp_path / "a.xyz"), str(here / "b.xyz"), "nowhere.xyz")
+    assert data.train == (
+        str(tmp_path / "a.xyz"),
+        str(here / "b.xyz"),
+        str(tmp_path / "nowhere.xyz"),
+    )
     assert data.isolated_atoms == str(here / "b.xyz")
+
+
+def test_a_path_that_is_nowhere_is_missing_beside_the_file(write, tmp_path, monkeypatch):
+    """Two files that name one place name it from wherever they are read."""
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/other.yaml").write_text("data: {train: [../../data/x.xyz]}")
+    path = write("data: {train: [../data/x.xyz]}")
+    for folder in (tmp_path, tmp_path / "deep"):
+        monkeypatch.chdir(folder)
+        found = {load_config(p).data.train for p in (path, tmp_path / "deep/other.yaml")}
+        assert found == {(str(tmp_path.parent / "data/x.xyz"),)}
+    with pytest.raises(
+        UserError, match=r"x.xyz' not found \(a relative path .* looked up beside it"
+    ):
+        read_frames(load_config(path).data.train)
 
 
 def test_isolated_atoms_may_be_numbers_without_a_point(write):

@@ -58,6 +58,10 @@ def test_retraining_replaces_keys_of_training(tmp_path):
     assert (later.learning_rate, later.batch_size, later.report) == (1e-3, 4, False)
 
 
+MISSING = (
+    "data file '{folder}/no.xyz' not found (a relative path in a configuration is looked up "
+    "beside it, then in the current folder)"
+)
 MISTAKES = {
     "labeler: {xtb: GFN2-xTB}": "unknown config key 'labeler': did you mean 'labeller'?",
     "labeller.calculator=null": "labeller: expected one of lammps, calculator, xtb, command, "
@@ -73,12 +77,12 @@ MISTAKES = {
     "training.output=x": "training.output: the folder is explore.output, leave it out here",
     "dynamics.every=30": "dynamics.every is 30, above dynamics.steps 20: lower it",
     "dynamics.structures=[]": "dynamics.structures: expected one or more files, got none",
-    "dynamics.structures=no.cif": "structure 'no.cif' not found",
+    "dynamics.structures=no.cif": "structure '{folder}/no.cif' not found",
     "dynamics.temperatures=[-3]": "dynamics: expected temperatures, timestep above 0, got -3.0",
     "data.train=[]": "data.train: expected a file with labelled structures to begin with",
-    "data.train=no.xyz": "data file 'no.xyz' not found",
+    "data.train=no.xyz": MISSING,
     "data.num_valid=2": "data.num_train, data.num_valid: explore takes all frames: leave them out",
-    "explore.test=no.xyz": "data file 'no.xyz' not found",
+    "explore.test=no.xyz": MISSING,
     "labeller.calculator=null labeller.xtb=GFN9-xTB": "labeller.xtb: expected GFN2-xTB or "
     "GFN1-xTB or IPEA1-xTB, got 'GFN9-xTB'",
     "labeller.calculator=null labeller.function=label": "labeller.function: expected module:name "
@@ -94,7 +98,7 @@ def test_a_mistake_is_one_line(words, message, tmp_path, monkeypatch, capsys):
         path.write_text(path.read_text() + f"\n{words}\n")
         words = ""
     assert main(["explore", str(path), "--dry-run", *words.split()]) == 1
-    assert capsys.readouterr().err == f"error: {message}\n"
+    assert capsys.readouterr().err == f"error: {message.replace('{folder}', str(tmp_path))}\n"
     assert not (tmp_path / "loop").exists()
 
 

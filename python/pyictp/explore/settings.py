@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyictp.config import Config, DataFile, TrainConfig, find_file, load_config, read_tree
+from pyictp.config import (
+    Config,
+    DataFile,
+    TrainConfig,
+    data_path,
+    find_file,
+    load_config,
+    read_tree,
+)
 from pyictp.config_reader import check_choice, check_range, from_dict
 from pyictp.errors import UserError
 from pyictp.training_config import PUBLISHED
@@ -195,7 +203,7 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> ExploreCon
         function=_find_function(config.labeller.function, folder),
     )
     structures = tuple(_find_frames(name, folder) for name in config.dynamics.structures)
-    test = tuple(find_file(name, folder) for name in config.explore.test)
+    test = tuple(data_path(name, folder) for name in config.explore.test)
     return dataclasses.replace(
         config,
         labeller=labeller,
@@ -208,7 +216,7 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> ExploreCon
 def _find_frames(name: str, folder: Path) -> str:
     """Return FILE@INDEX with the file found."""
     file, at, index = name.partition("@")
-    return find_file(file, folder) + at + index
+    return data_path(file, folder) + at + index
 
 
 def _find_in_line(line: str, folder: Path) -> str:
@@ -216,8 +224,10 @@ def _find_in_line(line: str, folder: Path) -> str:
     words = []
     for word in line.split():
         found = find_file(word, folder)
-        quoted = f'"{found}"' if " " in found else found
-        words.append(quoted if Path(found).is_file() else word)
+        if found is None or not Path(found).is_file():
+            words.append(word)
+        else:
+            words.append(f'"{found}"' if " " in found else found)
     return " ".join(words)
 
 
@@ -241,7 +251,7 @@ def _find_function(text: str | None, folder: Path) -> str | None:
     module, colon, name = text.rpartition(":")
     if not (colon and module and name.isidentifier()):
         raise UserError(f"labeller.function: expected module:name or file.py:name, got '{text}'")
-    return f"{find_file(module, folder)}:{name}"
+    return f"{find_file(module, folder) or module}:{name}"
 
 
 def _refuse(config: ExploreConfig, training: Mapping[str, Any]) -> None:
