@@ -167,9 +167,7 @@ def test_a_path_that_is_nowhere_is_missing_beside_the_file(write, tmp_path, monk
         monkeypatch.chdir(folder)
         found = {load_config(p).data.train for p in (path, tmp_path / "deep/other.yaml")}
         assert found == {(str(tmp_path.parent / "data/x.xyz"),)}
-    with pytest.raises(
-        UserError, match=r"x.xyz' not found \(a relative path .* looked up beside it"
-    ):
+    with pytest.raises(UserError, match=r"x.xyz' not found \(a relative path .* beside it"):
         read_frames(load_config(path).data.train)
 
 
