@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from pyictp.config import DataConfig
 from pyictp.errors import UserError
-from pyictp.readers import RawFrame, frames_from_atoms, read_raw
+from pyictp.labels import field_keys, finite, label_units, read_field, read_stress
+from pyictp.readers import EXTRAPOLATED, RawFrame, frames_from_atoms, read_raw
 from pyictp.sources import LABELS, NO_WEIGHTING, DataFile, as_data_file
-from pyictp.units import unit_factor
 
 logger = logging.getLogger("pyictp")
 
@@ -41,6 +41,8 @@ class Frame:
     index: int = 0
     group: str = ""  # config_type or group of the file
     weights: tuple[float, float, float] = NO_WEIGHTING  # of the squared errors of LABELS
+    virial_stress: FloatArray | None = None  # (3, 3) [eV/A^3] of a virial beside the stress
+    keys: tuple[str, ...] = ()  # of all fields in the file
 
     @property
     def name(self) -> str:
@@ -94,6 +96,7 @@ def read_frames(
     raw_frames = [read_raw(file.file) for file in files]
     _check_keys(raw_frames, settings)
     _warn_of_lost_pbc([raw for raws in raw_frames for raw in raws])
+    _say_which_energy(raw_frames, settings)
     return [
         _convert(raw, own, required, file)
         for file, own, raws in zip(files, settings, raw_frames, strict=True)
@@ -109,21 +112,12 @@ def from_atoms(
     return [_convert(raw, config, required) for raw in frames_from_atoms(list(structures))]
 
 
-def _keys(config: DataConfig) -> dict[str, str | None]:
-    return {
-        "energy": config.energy_key,
-        "forces": config.forces_key,
-        "stress": config.stress_key,
-        "virial": config.virial_key,
-    }
-
-
 def _check_keys(files: Sequence[Sequence[RawFrame]], settings: Sequence[DataConfig]) -> None:
     """Refuse a key that was set on purpose and is in no frame of the files it was set for."""
     searched: dict[tuple[str, str], list[RawFrame]] = {}
     for raw_frames, config in zip(files, settings, strict=True):
-        for field, key in _keys(config).items():
-            if key not in (None, _keys(DataConfig())[field]):
+        for field, key in field_keys(config).items():
+            if key not in (None, field_keys(DataConfig())[field]):
                 searched.setdefault((field, key), []).extend(raw_frames)
     for (field, key), raw_frames in searched.items():
         if not any(key in raw.fields for raw in raw_frames):
@@ -142,21 +136,37 @@ def _warn_of_lost_pbc(raw_frames: Sequence[RawFrame]) -> None:
         )
 
 
+def _say_which_energy(files: Sequence[Sequence[RawFrame]], settings: Sequence[DataConfig]) -> None:
+    """Warn of files with free energies and energies extrapolated to zero smearing."""
+    for raw_frames, config in zip(files, settings, strict=True):
+        both = [raw for raw in raw_frames if EXTRAPOLATED in raw.fields]
+        if both and config.energy_key == "energy":
+            logger.warning(
+                "'%s': %d frames have a free energy, to which the forces belong, and an energy "
+                "extrapolated to zero smearing, up to %.3g eV apart: the free energy is taken; "
+                "for the other set energy_key to %s",
+                both[0].file,
+                len(both),
+                max(abs(raw.fields["energy"] - raw.fields[EXTRAPOLATED]) for raw in both),
+                EXTRAPOLATED,
+            )
+
+
 def _convert(
     raw: RawFrame, config: DataConfig, required: Collection[str], file: DataFile | None = None
 ) -> Frame:
     where = f"'{raw.file}' frame {raw.index}"
-    energy_unit, length_unit, forces_unit, stress_unit = _units(raw, config)
+    energy_unit, length_unit, forces_unit, stress_unit = label_units(raw, config)
     num_atoms = len(raw.atomic_numbers)
     if num_atoms == 0:
         raise UserError(f"{where}: holds no atom")
-    keys = _keys(config)
-    energy = _field(raw, keys["energy"], where, [()])
-    forces = _field(raw, keys["forces"], where, [(num_atoms, 3)], gaps=config.allow_missing)
+    keys = field_keys(config)
+    energy = read_field(raw, keys["energy"], where, [()])
+    forces = read_field(raw, keys["forces"], where, [(num_atoms, 3)], gaps=config.allow_missing)
     frame = Frame(
         atomic_numbers=np.array(raw.atomic_numbers, dtype=np.int64),
-        positions=_finite(raw.positions, f"{where} field 'positions'") * length_unit,
-        cell=_finite(raw.cell, f"{where} field 'cell'") * length_unit,
+        positions=finite(raw.positions, f"{where} field 'positions'") * length_unit,
+        cell=finite(raw.cell, f"{where} field 'cell'") * length_unit,
         pbc=np.array(raw.pbc, dtype=bool),
         energy=None if energy is None else float(energy) * energy_unit,
         forces=None if forces is None else forces * forces_unit,
@@ -164,94 +174,16 @@ def _convert(
         index=raw.index,
         group=str(raw.fields.get("config_type", raw.fields.get("group", ""))),
         weights=(file or DataFile(raw.file)).frame_weights(raw.fields, where),
+        keys=tuple(sorted(raw.fields)),
     )
     _check_frame(frame)
-    stress = _stress(raw, keys, where, (stress_unit, energy_unit, length_unit))
-    frame = replace(frame, stress=stress)
+    stress, other = read_stress(raw, keys, where, (stress_unit, energy_unit, length_unit))
+    frame = replace(frame, stress=stress, virial_stress=other)
     weights = dict(zip(LABELS, frame.weights, strict=True))
     for label in LABELS if not frame.is_isolated_atom else ():
         if label in required and weights[label] > 0 and getattr(frame, label) is None:
             _refuse_missing(raw, frame, label, keys)
     return frame
-
-
-def _units(raw: RawFrame, config: DataConfig) -> tuple[float, float, float, float]:
-    """Return the units of energy, length, forces and stress in eV and A."""
-    default = "kcal/mol" if raw.layout == "npz" else "eV"
-    energy = unit_factor(config.energy_unit or default)
-    length = unit_factor(config.length_unit or "Angstrom")
-    forces = unit_factor(config.forces_unit) if config.forces_unit else energy / length
-    stress = unit_factor(config.stress_unit) if config.stress_unit else energy / length**3
-    return energy, length, forces, stress
-
-
-def _stress(
-    raw: RawFrame, keys: Mapping[str, str | None], where: str, units: tuple[float, float, float]
-) -> FloatArray | None:
-    """Return the stress label (3, 3) [eV/A^3], from a stress or from a virial."""
-    shapes = [(6,), (9,), (3, 3), (1, 9)]
-    stress_unit, energy_unit, length_unit = units
-    values, sign_and_unit = _field(raw, keys["stress"], where, shapes), stress_unit
-    if values is None:
-        values = _field(raw, keys["virial"], where, shapes)
-        volume = abs(float(np.linalg.det(raw.cell))) * length_unit**3
-        sign_and_unit = -energy_unit / volume if volume > 0 else 0.0
-    if values is None:
-        return None
-    if not raw.pbc.any() or not abs(np.linalg.det(raw.cell)) > 0:
-        if not np.any(values):
-            return None  # codes write zeros for molecules
-        raise UserError(
-            f"{where} field 'stress': a stress needs a cell and pbc, but pbc is "
-            f"{' '.join('FT'[int(p)] for p in raw.pbc)} and the cell is {raw.cell.tolist()}: "
-            "mend the file or set data.stress_key and data.virial_key to null"
-        )
-    if values.size == 6:  # Voigt: xx yy zz yz xz xy
-        values = values[[0, 5, 4, 5, 1, 3, 4, 3, 2]]
-    tensor = values.reshape(3, 3)
-    return 0.5 * (tensor + tensor.T) * sign_and_unit
-
-
-def _field(
-    raw: RawFrame,
-    key: str | None,
-    where: str,
-    shapes: Sequence[tuple[int, ...]],
-    gaps: bool = False,
-) -> FloatArray | None:
-    """Return one label as finite floats of one of the shapes, None where the frame has it not.
-
-    With `gaps` rows of NaN stay as they are; None where there is no other.
-    """
-    if key is None or key not in raw.fields:
-        return None
-    try:
-        values = np.asarray(raw.fields[key], dtype=np.float64)
-    except (TypeError, ValueError):
-        raise UserError(
-            f"{where} field '{key}': expected numbers, got {raw.fields[key]!r}"
-        ) from None
-    if shapes == [()] and values.size == 1:
-        values = values.reshape(())
-    if values.shape not in shapes:
-        expected = " or ".join(str(shape) for shape in shapes[:3])
-        raise UserError(f"{where} field '{key}': expected shape {expected}, got {values.shape}")
-    if gaps and values.ndim == 2:
-        missing = np.isnan(values).all(axis=1, keepdims=True)
-        if missing.all():
-            return None
-        _finite(np.where(missing, 0.0, values), f"{where} field '{key}'")
-        return values
-    return _finite(values, f"{where} field '{key}'")
-
-
-def _finite(values: Any, where: str) -> FloatArray:
-    values = np.array(values, dtype=np.float64)
-    if not np.isfinite(values).all():
-        bad = np.argwhere(~np.isfinite(values))[0].tolist()
-        which = f" {bad}" if bad else ""
-        raise UserError(f"{where}: value{which} is NaN or infinite")
-    return values
 
 
 def _check_frame(frame: Frame) -> None:
@@ -283,6 +215,43 @@ def _refuse_missing(
         f"(keys there: {_listed(raw.fields)}): set data.{label}_key, label the frame, "
         f"set training.{label}_weight to 0 or data.allow_missing to true"
     )
+
+
+def missing_labels(frames: Sequence[Frame], config: DataConfig) -> list[tuple[str, str]]:
+    """Return files and what to say of labels that none of their frames has.
+
+    That is said where another key seems to hold them, or there are neither energies nor forces.
+    """
+    by_file: dict[str, list[Frame]] = {}
+    for frame in frames:
+        by_file.setdefault(frame.file, []).append(frame)
+    return [(file, text) for file, own in by_file.items() for text in _missing(own, config)]
+
+
+def _missing(frames: Sequence[Frame], config: DataConfig) -> list[str]:
+    keys = sorted({key for frame in frames for key in frame.keys})
+    lacking = [name for name in LABELS if all(getattr(frame, name) is None for frame in frames)]
+    texts = []
+    for label, key in field_keys(config).items():
+        alike = [other for other in keys if _is_alike(other, label) and other != key]
+        if alike and key not in keys and ("stress" if label == "virial" else label) in lacking:
+            texts.append(
+                f"no frame has '{key}', but there is {_listed(alike)}: if that is the {label}, "
+                f"set {label}_key"
+            )
+    if not texts and {"energy", "forces"} <= set(lacking):
+        texts.append(
+            f"no frame has an energy under '{config.energy_key}' or forces under "
+            f"'{config.forces_key}' (keys there: {_listed(keys)}): set energy_key and forces_key"
+        )
+    return texts
+
+
+def _is_alike(key: str, label: str) -> bool:
+    """Return whether a key seems to hold a label under another name: REF_energy, dft_force."""
+    names = {"energy": {"energy", "energies"}, "forces": {"force", "forces"}}
+    words = set(re.split(r"[^a-z]+", key.lower()))
+    return bool(words & names.get(label, {label})) and "weight" not in words
 
 
 def _listed(keys: Collection[str]) -> str:

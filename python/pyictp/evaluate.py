@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -18,16 +19,23 @@ from tqdm import tqdm
 from pyictp.arguments import is_quiet
 from pyictp.batch import evaluate_graphs, structure_stress
 from pyictp.config import DataConfig
-from pyictp.data import LABELS, Frame, read_frames
+from pyictp.data import LABELS, Frame, missing_labels, read_frames
 from pyictp.dataset import make_sample
 from pyictp.errors import UserError
 from pyictp.files import check_writable, write_json
+from pyictp.magnitudes import check_labels
 from pyictp.potential import as_potential, potential_properties, resolve_device
 from pyictp.reports.calibration import describe_calibration
 from pyictp.reports.metrics import METRICS, metrics
 from pyictp.reports.parity import IntArray, Parity, Structure, check_plot_path, plot_parity
 from pyictp.uncertainty import UncertainPrediction
 
+logger = logging.getLogger("pyictp")
+
+FIELDS = (  # of a data section, which options of the command line name
+    *(f"{field}_key" for field in ("energy", "forces", "stress", "virial")),
+    *(f"{field}_unit" for field in ("energy", "length", "forces", "stress")),
+)
 UNCERTAIN = ("energy_deviations", "force_deviations", "grades")  # of Parity and of a prediction
 
 
@@ -151,9 +159,31 @@ def report(result: dict[str, Any]) -> str:
 
 def data_config(args: argparse.Namespace) -> DataConfig:
     """Return the data section that the options of `add_data_options` describe."""
-    names = [f"{field}_key" for field in ("energy", "forces", "stress", "virial")]
-    names += [f"{field}_unit" for field in ("energy", "length", "forces", "stress")]
-    return DataConfig(**{name: getattr(args, name) for name in names})
+    return DataConfig(**_given(args))
+
+
+def _given(args: argparse.Namespace) -> dict[str, str]:
+    """Return the names and units of fields that the command line has."""
+    return {name: getattr(args, name) for name in FIELDS if getattr(args, name) is not None}
+
+
+def run_config(args: argparse.Namespace, potential: Any) -> DataConfig:
+    """Return names and units of fields as the run of a checkpoint had them; options win.
+
+    Prints which of the run are not the defaults.
+    """
+    section = getattr(potential, "metadata", {}).get("config", {}).get("data", {})
+    default = DataConfig()
+    of_run = {
+        name: section[name]
+        for name in (*FIELDS, "allow_missing")
+        if section.get(name, getattr(default, name)) != getattr(default, name)
+    }
+    used = {name: value for name, value in of_run.items() if name not in _given(args)}
+    if used:
+        listed = ", ".join(f"{name} {value}" for name, value in used.items())
+        print(f"fields as in the configuration of the run, options of this command win: {listed}")
+    return DataConfig(**{**used, **_given(args)})
 
 
 def run(args: argparse.Namespace) -> int:
@@ -161,7 +191,8 @@ def run(args: argparse.Namespace) -> int:
     _check_outputs(args)
     device = resolve_device(args.device)
     potential = as_potential(args.model, device, args.dtype)
-    frames = labelled_frames(args.data, data_config(args), "--energy-key and --forces-key")
+    config = run_config(args, potential)
+    frames = labelled_frames(args.data, config, "--energy-key and --forces-key")
     parity = predict(potential, frames, args.batch_size, device, progress=True)
     result = metrics(parity)
     print(report(result))
@@ -191,8 +222,7 @@ def _write_report(args: argparse.Namespace, parity: Parity, result: dict[str, An
 
     options = [
         word
-        for name, value in vars(args).items()
-        if name in vars(data_config(args)) and value != getattr(DataConfig(), name)
+        for name, value in _given(args).items()
         for word in (f"--{name.replace('_', '-')}", str(value))
     ]
     words = ["ictp", "evaluate", args.model, *args.data, *options, "--report", args.report]
@@ -221,8 +251,12 @@ def labelled_frames(
     if all(frame.energy is None and frame.forces is None for frame in frames):
         raise UserError(
             f"no frame of {', '.join(map(str, paths))} has an energy under '{config.energy_key}' "
-            f"or forces under '{config.forces_key}': set {keys}"
+            f"or forces under '{config.forces_key}' (keys in frame 0: "
+            f"{', '.join(frames[0].keys) or 'none'}): set {keys}"
         )
+    for file, text in missing_labels(frames, config):
+        logger.warning("'%s': %s", file, text)
+    check_labels(frames, (), refuse=False)
     return frames
 
 

@@ -75,7 +75,8 @@ def load_model(
     model = build_model(payload, dtype).to(device).eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    model.metadata = {key: payload[key] for key in ("model_config", "provenance") if key in payload}
+    known = ("model_config", "provenance", "config")
+    model.metadata = {key: payload[key] for key in known if key in payload}
     grade = grade_of(payload)
     if grade is not None:
         model.grade = grade.to(device)

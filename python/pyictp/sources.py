@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pyictp.errors import UserError
 
 LABELS = ("energy", "forces", "stress")
@@ -96,6 +98,8 @@ def check_unweighted(name: str, entries: tuple[str | DataFile, ...]) -> None:
 
 def _check_weight(where: str, value: Any) -> float:
     try:
+        if isinstance(value, (bool, np.bool_, str)):
+            raise TypeError  # which float() takes
         weight = float(value)
     except (TypeError, ValueError):
         raise UserError(f"{where}: expected a number, got {value!r}") from None

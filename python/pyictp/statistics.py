@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,10 +18,13 @@ from pyictp.dataset import Sample
 from pyictp.derivatives import Potential, evaluate_graph
 from pyictp.errors import UserError
 
+logger = logging.getLogger("pyictp")
+
 FloatArray = NDArray[np.float64]
 
 RIDGE = 1.0  # lambda of the regression
 ROUNDING = 1e-6  # eV/atom, energies closer than that to the shifts say nothing of their spread
+SAME_E0 = 1e-3  # eV, of two energies of one isolated atom
 NO_STRESS = {"stress_key": None, "virial_key": None}
 
 
@@ -138,6 +142,7 @@ def isolated_energies(
         energies, origin = _energies_of(lone_frames), "frames with config_type isolated_atom"
         if not energies:
             return np.zeros(len(elements))
+    _compare(energies, origin, lone_frames if source is not None else ())
     missing = [element for element in elements if element not in energies]
     if missing:
         raise UserError(
@@ -145,6 +150,17 @@ def isolated_energies(
             f"{' '.join(missing)} is missing: add it there or set data.isolated_atoms"
         )
     return np.array([energies[element] for element in elements], dtype=np.float64)
+
+
+def _compare(energies: Mapping[str, float], origin: str, lone_frames: Sequence[Frame]) -> None:
+    """Warn of isolated atoms among the training frames that say something else."""
+    for symbol, energy in _energies_of([f for f in lone_frames if f.energy is not None]).items():
+        if abs(energies.get(symbol, energy) - energy) > SAME_E0:
+            logger.warning(
+                "isolated atoms: %s says %.6g eV for %s, a training frame with config_type "
+                "isolated_atom %.6g: the former is taken",
+                *(origin, energies[symbol], symbol, energy),
+            )
 
 
 def _checked(source: Mapping[str, float]) -> dict[str, float]:
@@ -159,9 +175,16 @@ def _checked(source: Mapping[str, float]) -> dict[str, float]:
 
 
 def _energies_of(frames: Sequence[Frame]) -> dict[str, float]:
-    energies: dict[str, float] = {}
+    energies: dict[str, Frame] = {}
     for frame in frames:
         if frame.energy is None:
             raise UserError(f"{frame.where} field 'energy': missing, but this is an isolated atom")
-        energies[frame.symbols[0]] = frame.energy
-    return energies
+        symbol = frame.symbols[0]
+        known = energies.setdefault(symbol, frame)
+        assert known.energy is not None
+        if abs(known.energy - frame.energy) > SAME_E0:
+            raise UserError(
+                f"isolated atoms: {known.where} says {known.energy:.6g} eV for {symbol}, "
+                f"{frame.where} says {frame.energy:.6g}: keep the right one"
+            )
+    return {symbol: float(frame.energy or 0.0) for symbol, frame in energies.items()}

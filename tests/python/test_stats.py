@@ -134,8 +134,9 @@ def test_a_wrong_unit_or_sign_is_named(good, change, kind, words):
     named = [finding for finding in findings if finding.kind == kind]
     assert any(re.search(words, finding.text) for finding in named), findings
     if kind == "stress":  # by strained cells, and by clusters
-        assert len(findings) == 2
-        assert findings[1].text.startswith("virial and forces do not match")
+        slopes = [finding for finding in findings if "do not match" in finding.text]
+        assert len(slopes) == 2
+        assert slopes[1].text.startswith("virial and forces do not match")
 
 
 def in_two_files(frames: list[Frame], change: Callable, every_second: bool) -> list[Frame]:
@@ -203,8 +204,8 @@ def test_kcal_throughout_is_known_by_its_size():
     wrong = replace(frame, energy=total / KCAL, forces=forces / KCAL)
     words = [finding.text for finding in check_all([wrong])[1]]
     assert len(words) == 2
-    assert "in kcal/mol/A that would be" in words[0]
-    assert "is below that of all electrons" in words[1]
+    assert any("in kcal/mol/A that would be" in text for text in words)
+    assert any("is below that of all electrons" in text for text in words)
 
 
 def test_without_near_pairs_it_says_so(good):

@@ -86,7 +86,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Add names and units of the fields of data files."""
     group = parser.add_argument_group("fields of the data")
     for field, default in FIELD_KEYS.items():
-        group.add_argument(f"--{field}-key", default=default, help=f"default: {default}")
+        group.add_argument(f"--{field}-key", help=f"default: {default}")
     group.add_argument("--energy-unit", help="for example kcal/mol; default: eV (rMD17: kcal/mol)")
     group.add_argument("--length-unit", help="default: Angstrom")
     group.add_argument("--forces-unit", help="default: energy unit per length unit")

@@ -14,6 +14,7 @@ from pyictp.data import Frame
 from pyictp.datasets.checks import Finding
 from pyictp.datasets.loose_virials import LooseVirial
 from pyictp.datasets.pairs import Pair, pairs_of_one_cell, pairs_of_two_cells
+from pyictp.magnitudes import find_doubts, others
 from pyictp.units import unit_factor
 
 FloatArray = NDArray[np.float64]
@@ -26,7 +27,6 @@ NOISE = 1e-3  # eV, of energy differences
 LINEAR = 0.5  # share of the energy differences that one slope must explain,
 MOST = 90  # of so many percent of the points; the others may be wrong
 ELASTIC_MOVE = 0.1  # A; frames that differ by more than a strain tell little of the stress
-MAX_FORCE_RMS = 15.0  # eV/A
 VACUUM = 8.0  # A, gap on all sides of a cluster
 BOHR = float(units.Bohr)
 
@@ -235,32 +235,16 @@ def _guesses(slope: float, candidates: dict[str, float]) -> str:
     return f"{unit}, and {sign}" if sign else unit
 
 
-def check_magnitudes(file: str, frames: Sequence[Frame]) -> list[Finding]:
-    """Return energies and forces that no sane labels in eV and A have."""
-    findings = []
-    forces = [f.forces.ravel() for f in frames if f.forces is not None]
-    rms = float(np.sqrt(np.mean(np.square(np.concatenate(forces))))) if forces else 0.0
-    if rms > MAX_FORCE_RMS:
-        text = (
-            f"the forces of this file have a root mean square of {rms:.1f} eV/A: "
-            f"in kcal/mol/A that would be {rms * unit_factor('kcal/mol'):.2f} eV/A"
+def check_magnitudes(frames: Sequence[Frame]) -> list[Finding]:
+    """Return labels that are hard to believe in eV and A, a line for each file and reason."""
+    return [
+        Finding(
+            "stress" if doubt.label == "stress" else "units",
+            doubt.frame.name,
+            f"field '{doubt.label}': {doubt.text}{others(number)}",
         )
-        findings.append(Finding("units", f"{file}:0", text))
-    for frame in frames:
-        limit = _all_electron_limit(frame)
-        if frame.energy is not None and frame.energy < limit:
-            text = (
-                f"energy {frame.energy:.0f} eV is below that of all electrons ({limit:.0f} eV): "
-                "another unit, as kcal/mol or kJ/mol?"
-            )
-            findings.append(Finding("units", frame.name, text))
-            break  # one line for the file
-    return findings
-
-
-def _all_electron_limit(frame: Frame) -> float:
-    """Return the Thomas-Fermi energy of the atoms [eV], 0.7687 Z^(7/3) Hartree: below any real."""
-    return -0.7687 * float(units.Hartree) * float(np.sum(frame.atomic_numbers ** (7 / 3)))
+        for doubt, number in find_doubts(frames)
+    ]
 
 
 def check_loose_virials(loose: Sequence[LooseVirial]) -> list[Finding]:

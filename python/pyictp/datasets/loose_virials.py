@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyictp.config import DataConfig
 from pyictp.data import Frame, read_frames
 from pyictp.errors import UserError
+from pyictp.labels import STRESS_SHAPES, VOIGT, read_field
 from pyictp.readers import read_raw
 from pyictp.units import unit_factor
 
@@ -62,8 +63,8 @@ def _loose_virials(
         if raw.pbc.any():
             continue
         for key in (config.stress_key, config.virial_key):
-            values = np.asarray(raw.fields.get(key, 0.0) if key else 0.0, dtype=np.float64)
-            if values.any():
+            values = read_field(raw, key, frame.where, STRESS_SHAPES)
+            if values is not None and values.any():
                 unit = unit_factor(config.energy_unit or "eV")
                 virial = unit * _tensor(values) if key == config.virial_key else None
                 found.append(LooseVirial(frame, str(key), virial))
@@ -72,8 +73,4 @@ def _loose_virials(
 
 def _tensor(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return six (Voigt: xx yy zz yz xz xy) or nine numbers as (3, 3)."""
-    return (
-        values[[0, 5, 4, 5, 1, 3, 4, 3, 2]].reshape(3, 3)
-        if values.size == 6
-        else values.reshape(3, 3)
-    )
+    return (values[VOIGT] if values.size == 6 else values).reshape(3, 3)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ import yaml
 from ase import Atoms
 
 from pyictp.config import DataConfig
-from pyictp.data import Frame
+from pyictp.data import Frame, missing_labels
+from pyictp.dataset import elements_of
 from pyictp.datasets.loose_virials import read_with_loose_virials
 from pyictp.datasets.parts import (
     PARTS,
@@ -30,7 +32,11 @@ from pyictp.datasets.parts import (
 from pyictp.errors import UserError
 from pyictp.evaluate import data_config
 from pyictp.files import atomic_path, check_writable, write_json
+from pyictp.magnitudes import check_labels
 from pyictp.readers import NPZ_NAMES, RawFrame, read_raw
+from pyictp.training.prepare import check_elements
+
+logger = logging.getLogger("pyictp")
 
 STRESS = ("stress", "virial")  # of the frame, whatever its number of atoms
 SHOWN_GROUPS = 20
@@ -70,6 +76,9 @@ def read_labelled(paths: Sequence[str], config: DataConfig) -> list[LabelledFram
         UserError: as `read_frames`.
     """
     frames, _ = read_with_loose_virials(paths, config)
+    check_labels(frames, (), refuse=False)
+    for file, text in missing_labels(frames, config):
+        logger.warning("'%s': %s", file, text)
     raw_frames = [raw for path in paths for raw in read_raw(path)]
     return [LabelledFrame(f, raw) for f, raw in zip(frames, raw_frames, strict=True)]
 
@@ -80,6 +89,7 @@ def to_atoms(item: LabelledFrame, config: DataConfig) -> Atoms:
     A virial becomes a stress; a free atom without config_type is marked as isolated.
     """
     frame, fields = item.frame, dict(item.raw.fields)
+    fields.pop("free_energy", None)  # in the file's units; where it counts it is the energy
     labels = {config.energy_key: frame.energy, config.forces_key: frame.forces}
     if frame.stress is not None:
         labels[config.stress_key or "stress"] = frame.stress
@@ -208,6 +218,9 @@ def run(args: argparse.Namespace) -> int:
     config = data_config(args)
     items = read_labelled(args.data, config)
     parts = choose_parts(items, args)
+    chosen = {part: [items[i].frame for i in indices] for part, indices in parts.items()}
+    trained = elements_of([f for f in chosen.pop("train") if not is_free_atom(f)])
+    check_elements(trained, {f"--{part}": frames for part, frames in chosen.items()})
     files = write_parts(items, parts, Path(args.output), config, args.overwrite)
     print(report(items, parts, files, args.group_key))
     print(f"\nfor the configuration of ictp train:\n{data_section(files, config)}", end="")

@@ -15,7 +15,7 @@ from ase import units
 from ase.data import atomic_masses
 from numpy.typing import NDArray
 
-from pyictp.data import LABELS, Frame
+from pyictp.data import LABELS, Frame, missing_labels
 from pyictp.datasets import checks as data_checks
 from pyictp.datasets import label_checks
 from pyictp.datasets.checks import Finding
@@ -185,12 +185,12 @@ def check_all(
     ):
         findings += find(frames)
     findings += label_checks.check_loose_virials(loose)
+    findings += label_checks.check_magnitudes(frames)
     by_file: dict[str, list[Frame]] = defaultdict(list)
     for frame in frames:
         by_file[frame.file].append(frame)
     checks: list[Check] = []
     for file, own in by_file.items():
-        findings += label_checks.check_magnitudes(file, own)
         own_loose = [item for item in loose if item.frame.file == file]
         for new_checks, new_findings in (
             label_checks.check_forces(file, own),
@@ -223,12 +223,14 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.json)
     if args.plot:
         check_plot_path(Path(args.plot))
-    frames, loose = read_with_loose_virials(args.data, data_config(args))
+    config = data_config(args)
+    frames, loose = read_with_loose_virials(args.data, config)
     whole = [_without_partial_forces(frame) for frame in frames]
     contacts_of = [contacts(frame, args.cutoff) for frame in whole]
     summary = summarise(whole, contacts_of)
     print(table(summary, args.cutoff), end="\n\n")
     checks, findings = check_all(whole, loose)
+    findings += [Finding("labels", *found) for found in missing_labels(frames, config)]
     print(report_checks(checks, findings))
     if args.json:
         result = {

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from pyictp.config import Config, TrainConfig
 from pyictp.data import Frame, draw_frames, read_frames, split_frames
 from pyictp.dataset import GraphDataset, elements_of
 from pyictp.errors import UserError
+from pyictp.magnitudes import check_labels
 from pyictp.sources import LABELS, NO_WEIGHTING, as_data_file
 from pyictp.statistics import Statistics, compute_statistics, isolated_energies, subtract
 from pyictp.training.fingerprint import structure_digest
@@ -47,16 +48,18 @@ def prepare_data(
         extend: append elements of the data that `model.elements` lacks, by atomic number.
 
     Raises:
-        UserError: as `read_frames`; there is no training file; a set has no label with a weight; an
-            element is missing from
+        UserError: as `read_frames`; there is no training file; a set has no label with a weight, or
+            one that no matter has; an element is in the validation frames only, is missing from
             `model.elements` or has no isolated-atom energy.
     """
     data = config.data
     train, valid, lone = read_split(config)
     _warn_of_shared(train, valid)
-    elements, found = config.model.elements, elements_of([*train, *valid])
+    elements, found = config.model.elements, elements_of(train)
+    check_elements((*known, *found), {"validation frames": valid})
     if extend or not elements:
         elements = (*elements, *(element for element in found if element not in elements))
+    _warn_of_untrained(elements, (*known, *found))
     e0 = np.zeros(len(elements))
     if len(known) < len(elements):
         new = elements[len(known) :]
@@ -99,7 +102,39 @@ def read_split(config: Config) -> tuple[list[Frame], list[Frame], list[Frame]]:
         )
     for name, part in (("training", train), ("validation", valid)):
         _refuse_unlabelled(name, part, required_labels(config.training))
+    check_labels([*train, *valid, *lone], required_labels(config.training), data.check_labels)
     return train, [replace(frame, weights=NO_WEIGHTING) for frame in valid], lone
+
+
+def check_elements(trained: Collection[str], others: Mapping[str, Sequence[Frame]]) -> None:
+    """Refuse frames to validate or test on with elements that nothing trains.
+
+    Args:
+        trained: elements of the training frames, or trained before.
+        others: frames by what they are called.
+
+    Raises:
+        UserError: there are such.
+    """
+    for name, frames in others.items():
+        unknown = [element for element in elements_of(frames) if element not in trained]
+        if unknown:
+            first = next(frame for frame in frames if unknown[0] in frame.symbols)
+            raise UserError(
+                f"{name}: {first.where} has {unknown[0]}, but no training frame has "
+                f"{' '.join(unknown)}: take such frames into training, leave them out, or split "
+                "otherwise"
+            )
+
+
+def _warn_of_untrained(elements: Sequence[str], trained: Collection[str]) -> None:
+    unknown = [element for element in elements if element not in trained]
+    if unknown:
+        logger.warning(
+            "model.elements: no training frame has %s: what the model says of them means nothing, "
+            "leave them out or add frames",
+            " ".join(unknown),
+        )
 
 
 def _used(frames: Sequence[Frame]) -> list[Frame]:
