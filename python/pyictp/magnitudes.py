@@ -99,9 +99,8 @@ def _of_energy(frame: Frame, energy: float) -> Iterator[Doubt]:
     per_atom, limit = energy / len(frame.atomic_numbers), all_electron_limit(frame)
     if energy < limit:
         text = f"energy {energy:.6g} eV is below that of all electrons ({limit:.0f} eV)"
-        yield _doubt(
-            frame, "energy", f"{text}: it may be in kcal/mol or kJ/mol (energy_unit)", True
-        )
+        hint = "it may be in kcal/mol or kJ/mol (energy_unit)"
+        yield _doubt(frame, "energy", f"{text}: {hint}", True)
     elif per_atom > ENERGY[0]:
         text = f"energy {per_atom:+.6g} eV/atom, expected below {ENERGY[0]:g}"
         hint = "its sign may be lost, or its unit another (energy_unit)"

@@ -35,7 +35,8 @@ NPZ_NAMES = {
 EXTRAPOLATED = "energy_sigma_0"
 SAME_ENERGY = 1e-6  # eV
 ISOTOPES = ("D", "T")
-COLUMN_TYPES = {"symbols": "S", "numbers": "I", "positions": "RI"}  # of an extended XYZ file
+# of an extended XYZ file, where ASE turns them into what it has: T and F into 1 and 0
+COLUMN_TYPES = {"symbols": "S", "numbers": "I", "positions": "RI", "forces": "RI"}
 
 
 @dataclass(frozen=True)
