@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+DATA = "ICTP_TEST_DATA"
 
 # Where tests are started in the background, Ctrl-C is ignored, and so it would be by the programs
 # that they start and interrupt.
@@ -27,13 +29,21 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """Return the folder of data sets and reference values; skip where there is none."""
-    folder = ROOT.parent / "shared"
-    if not folder.is_dir():
-        pytest.skip(
-            "the folder 'shared' with data sets and reference checkpoints is not beside the project"
-        )
-    return folder
+    """Return the folder of data sets and reference values; skip where none is given."""
+    name = os.environ.get(DATA)
+    if not name:
+        pytest.skip(f"{DATA} names no folder of data sets and reference checkpoints")
+    if not Path(name).is_dir():
+        pytest.fail(f"{DATA}: expected a folder, got '{name}'")
+    return Path(name).resolve()
+
+
+@pytest.hookimpl(tryfirst=True)  # before the selection by -m
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes shared_dir, for `-m data`; what calls getfixturevalue bears a mark itself."""
+    for item in items:
+        if "shared_dir" in getattr(item, "fixturenames", ()):
+            item.add_marker("data")
 
 
 @pytest.fixture(params=[torch.float64, torch.float32], ids=["float64", "float32"])

@@ -78,11 +78,12 @@ def stage_alloy(folder: Path, _: pytest.FixtureRequest) -> None:
 
 
 def stage_readme(folder: Path, request: pytest.FixtureRequest) -> None:
-    """The same, a checkpoint of the published implementation, and data to go on with."""
+    """The same, data to go on with, and if asked for a checkpoint of the published code."""
     stage_alloy(folder, request)
-    shared = request.getfixturevalue("shared_dir")
-    case = shared / "fixtures" / "upstream" / "organic_symmetric_l2"
-    shutil.copytree(next(case.glob("ckpt_*")), folder / "ckpt_100")
+    if request.node.get_closest_marker("data"):
+        shared = request.getfixturevalue("shared_dir")
+        case = shared / "fixtures" / "upstream" / "organic_symmetric_l2"
+        shutil.copytree(next(case.glob("ckpt_*")), folder / "ckpt_100")
     for number in (1, 2, 3):
         words = [str(folder / "config.yaml"), f"training.seed={number}"]
         assert main(["-q", "init", *words, "-o", str(folder / f"run{number}")]) == 0

@@ -175,10 +175,15 @@ def test_import(shared_dir: Path, tmp_path: Path) -> None:
 
 
 SINGLE = mine(lambda page: not page.startswith(SCRIPTS))
+RUNNABLE = [
+    pytest.param(block, marks=pytest.mark.data if "ckpt_" in block.text else ())
+    for block in SINGLE
+    if block.language != "yaml"
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", [b for b in SINGLE if b.language != "yaml"], ids=str)
+@pytest.mark.parametrize("block", RUNNABLE, ids=str)
 def test_block(block: Block, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     stage, text = STAGES[block.page], block.text
     for long, short in SHORTER.items():

@@ -260,7 +260,10 @@ def help_examples() -> Iterator[str]:
         yield from (line.strip() for line in command.epilog.splitlines()[1:])
 
 
-EXAMPLES = list(help_examples())
+EXAMPLES = [
+    pytest.param(text, marks=pytest.mark.data) if text.startswith("ictp import") else text
+    for text in help_examples()
+]
 SHORTER = {
     "--time 10": "--steps 4",
     "--processes 4": "--processes 2",

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyictp.config import load_config, to_dict
+from pyictp.config import Config, load_config, to_dict
 from pyictp.data import read_frames
 from pyictp.evaluate import evaluate_frames
 from pyictp.potential import load_model, potential_properties
@@ -114,9 +115,11 @@ def test_table_of_the_documentation_is_that_of_the_results() -> None:
 
 
 @pytest.mark.slow
-def test_errors_are_those_of_the_card(model: Path, shared_dir: Path) -> None:
-    config = load_config(model / "config.yaml")
-    assert Path(config.data.train[0]).is_relative_to(shared_dir.resolve())
+def test_errors_are_those_of_the_card(
+    model: Path, load_with_data: Callable[[Path], Config], shared_dir: Path
+) -> None:
+    config = load_with_data(model / "config.yaml")
+    assert Path(config.data.train[0]).is_relative_to(shared_dir)
     if config.data.valid:
         valid = read_frames(config.data.valid, config.data)
     else:

@@ -13,7 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from pyictp import train, training_config
 from pyictp.checkpoint import load_checkpoint
-from pyictp.config import DataConfig, load_config
+from pyictp.config import DataConfig
 from pyictp.errors import UserError
 from pyictp.reports.plots import plot_learning_curve
 from pyictp.training import run_folder
@@ -192,10 +192,8 @@ def test_validation_on_training_frames_is_one_warning(config, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("path", sorted(PUBLISHED.glob("*.yaml")), ids=lambda path: path.stem)
-def test_published_configurations_train(path, shared_dir, tmp_path):
-    if not (shared_dir / "data").is_dir():
-        pytest.skip("the folder 'shared/data' with the data sets is not beside the project")
-    config = load_config(path)
+def test_published_configurations_train(path, load_with_data, tmp_path):
+    config = load_with_data(path)
     data = dataclasses.replace(
         config.data,
         train=tuple(first_frames(name, tmp_path, 4) for name in config.data.train),
