@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 SITE := build/docs
+PYTEST := $(BIN)/pytest -n 2 --dist loadscope
 CPP := $(wildcard pair_ictp/*.cpp pair_ictp/*.h pair_ictp/ops/*.cpp pair_ictp/ops/*.h pair_ictp/ops/cuda/*)
 BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 
@@ -23,10 +24,10 @@ demo: setup
 	$(BIN)/ictp demo --overwrite
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope
+	OMP_NUM_THREADS=1 $(PYTEST) $(ARGS)
 
 test-long: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m long
+	OMP_NUM_THREADS=1 $(PYTEST) -m long $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
