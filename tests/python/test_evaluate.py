@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.units import Hartree
 from data_toys import ToyPotential, structures
 from pyictp import evaluate
 from pyictp.calculator import ICTPCalculator
-from pyictp.cli import build_parser
+from pyictp.cli import build_parser, main
+from pyictp.config import DataConfig
 from pyictp.data import Frame, from_atoms, read_frames
 from pyictp.errors import UserError
 from pyictp.potential import resolve_device
+from pyictp.train import train
+from train_toys import changed, emt_frames, make_config, no_pictures
 
 KEYS = {
     "energy_mae_mev",
@@ -179,6 +183,73 @@ def test_command_takes_keys_and_units(tmp_path, monkeypatch):
     assert result["stress_rmse_mev_per_a3"] is None
     with pytest.raises(UserError, match="has an energy under 'energy' or forces under 'forces'"):
         run_command(monkeypatch, str(tmp_path / "a.xyz"))
+
+
+@pytest.fixture(scope="module")
+def run_in_hartree(tmp_path_factory):
+    """A training on labels under other keys, in Hartree; returns its folder and the data."""
+    folder = tmp_path_factory.mktemp("hartree")
+    frames = emt_frames(6)
+    for atoms in frames:
+        results, atoms.calc = atoms.calc.results, None
+        atoms.info["REF_energy"] = results["energy"] / Hartree
+        atoms.arrays["REF_forces"] = results["forces"] / Hartree
+    ase.io.write(folder / "ref.extxyz", frames)
+    fields = {"energy_key": "REF_energy", "forces_key": "REF_forces", "energy_unit": "Hartree"}
+    config = make_config(folder)
+    data = DataConfig(train=(str(folder / "ref.extxyz"),), num_valid=2, **fields)
+    config = changed(replace(config, data=data), stress_weight=0.0, max_epochs=1)
+    with pytest.MonkeyPatch.context() as patch:
+        no_pictures(patch)
+        train(config)
+    return folder / "run", folder / "ref.extxyz"
+
+
+def evaluated(tmp_path, *arguments: object) -> dict[str, float]:
+    """Return what `ictp evaluate` writes of a training."""
+    words = [
+        "evaluate",
+        *map(str, arguments),
+        "--device",
+        "cpu",
+        "--json",
+        str(tmp_path / "e.json"),
+    ]
+    assert main(words) == 0
+    return json.loads((tmp_path / "e.json").read_text())
+
+
+def test_names_and_units_are_those_of_the_run(run_in_hartree, tmp_path, capsys):
+    run, data = run_in_hartree
+    result = evaluated(tmp_path, run, data)
+    words = "energy_key REF_energy, forces_key REF_forces, energy_unit Hartree"
+    line = f"fields as in the configuration of the run, options of this command win: {words}\n"
+    assert line in capsys.readouterr().out
+    given = ["--energy-key", "REF_energy", "--forces-key", "REF_forces", "--energy-unit", "Hartree"]
+    assert evaluated(tmp_path, run, data, *given) == result
+    assert "as in the configuration" not in capsys.readouterr().out
+    other = evaluated(tmp_path, run, data, "--energy-unit", "eV")
+    assert other["energy_mae_mev"] != pytest.approx(result["energy_mae_mev"])
+    assert "win: energy_key REF_energy, forces_key REF_forces\n" in capsys.readouterr().out
+    ase.io.write(tmp_path / "plain.extxyz", emt_frames(6))
+    plain = [tmp_path / "plain.extxyz", "--energy-key", "energy", "--forces-key", "forces"]
+    result.pop("worst_frames")
+    found = evaluated(tmp_path, run, *plain, "--energy-unit", "eV")
+    for key in ("energy_mae_mev", "force_rmse_mev_per_a"):
+        assert found[key] == pytest.approx(result[key], rel=1e-4)
+
+
+def test_labels_that_are_hard_to_believe_are_named(tmp_path, monkeypatch, caplog):
+    atoms = exact_atoms("crystal")
+    stress = atoms.get_stress()
+    atoms.calc = None
+    atoms.info["stress"] = stress - 1000.0
+    atoms.info["energy"] = -20.0
+    atoms.arrays["REF_forces"] = np.zeros((len(atoms), 3))
+    ase.io.write(tmp_path / "a.xyz", atoms, format="extxyz")
+    run_command(monkeypatch, str(tmp_path / "a.xyz"))
+    assert "frame 0 field 'stress': a component of" in caplog.text
+    assert "no frame has 'forces', but there is REF_forces" in caplog.text
 
 
 def test_a_toy_on_real_data_has_plausible_errors(shared_dir):
