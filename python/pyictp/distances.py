@@ -61,6 +61,11 @@ def smaller(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, f
     return {pair: min(one.get(pair, np.inf), other.get(pair, np.inf)) for pair in pairs}
 
 
+def unknown(elements: Sequence[str]) -> dict[str, float]:
+    """Return the distances of pairs of elements of which nothing is known: 0 A each."""
+    return named(np.zeros((len(elements), len(elements))), elements)
+
+
 def distance_table(
     provenance: Mapping[str, Any], elements: Sequence[str], r_cut: float
 ) -> FloatArray:

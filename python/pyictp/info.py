@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
+from pyictp.distances import KEY, named
 
 
 def run(args: argparse.Namespace) -> int:
@@ -18,6 +21,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(described, indent=1))
         return 0
+    if isinstance(described.get(KEY), list):  # of an exported file
+        shortest = np.array(described[KEY]).reshape(2 * [len(described["elements"])])
+        known = bool(shortest.any())
+        described[KEY] = named(shortest, described["elements"]) if known else "not known"
     for number, other in enumerate(described.pop("other_models", []), start=2):
         described[f"model {number} differs in"] = _difference(other, described) or "nothing"
     print("\n".join(_lines(described)))

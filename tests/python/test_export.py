@@ -91,6 +91,44 @@ def test_metadata_says_what_is_inside(exported: Path, capsys: pytest.CaptureFixt
     assert "num_channels           4" in capsys.readouterr().out
 
 
+def test_masses_are_the_standard_ones(exported: Path) -> None:
+    assert load_exported(exported).module.masses == [1.008, 15.999]
+    assert read_metadata(exported)["masses"] == [1.008, 15.999]
+
+
+@pytest.mark.parametrize(
+    ("provenances", "expected"),
+    [
+        ([{}], [0, 0, 0, 0]),
+        ([{"shortest_distances": {"H-O": 0.9}}], [3, 0.9, 0.9, 3]),
+        (
+            [
+                {"shortest_distances": {"H-H": 1.5, "H-O": 0.9, "O-O": 2.0}},
+                {},
+                {"shortest_distances": {"H-H": 1.4, "H-O": 0.95}},
+            ],
+            [1.5, 0.95, 0.95, 3],
+        ),
+    ],
+    ids=["unknown", "known", "several"],
+)
+def test_the_file_knows_the_shortest_distances(
+    provenances: list[dict[str, Any]],
+    expected: list[float],
+    members: list[ICTPModel],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A pair that never came near has the cutoff radius; of several models the largest counts."""
+    path = tmp_path / "model.pt"
+    export.export_model(members[: len(provenances)], path, "float64", provenances)
+    loaded = load_exported(path)
+    assert loaded.shortest_distances.ravel().tolist() == expected
+    assert read_metadata(path)["shortest_distances"] == expected
+    assert main(["info", str(path)]) == 0
+    assert f"\n  H-O                    {float(expected[1])}\n" in capsys.readouterr().out
+
+
 def test_the_file_holds_its_reference_structure(exported: Path) -> None:
     potential = load_exported(exported)
     assert check_reference(potential) < 1e-12
@@ -338,6 +376,11 @@ def test_command_makes_an_ensemble_of_checkpoints(
     said = json.loads(capsys.readouterr().out)
     assert (said["num_models"], said["has_grade"], said["dtype"]) == (3, True, "float32")
     assert said["file"] == output
+    distances = read_metadata(output)["shortest_distances"]
+    between = min(atoms.get_distance(1, 2) for atoms in frames)
+    assert distances[0] == pytest.approx(between, abs=1e-7)
+    hydroxyl = min(atoms.get_distances(0, [1, 2]).min() for atoms in frames)
+    assert distances[1:] == pytest.approx([hydroxyl, hydroxyl, 3.0], abs=1e-7)  # no O near another
     assert [one["provenance"]["seed"] for one in read_metadata(output)["other_models"]] == [1, 2]
     write(tmp_path / "methane.xyz", molecule("CH4"))
     options[-1] = str(tmp_path / "methane.xyz")

@@ -13,7 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
 from pyictp import train
-from pyictp.checkpoint import load_checkpoint
+from pyictp.checkpoint import load_checkpoint, save_checkpoint
 from pyictp.config import ModelConfig, TrainConfig
 from pyictp.dataset import Sample
 from pyictp.derivatives import evaluate_graph
@@ -169,6 +169,35 @@ def test_new_elements_are_learned(config, tmp_path, capsys):
     assert torch.equal(trainer.model.shift[:2], start["shift"])
     saved = load_checkpoint(tmp_path / "fine" / "best.pt")
     assert saved["model_config"]["elements"] == ["Ni", "Cu", "Al"]
+
+
+@pytest.mark.parametrize(
+    ("former", "distances", "labels"),
+    [
+        (
+            {"shortest_distances": {"Ni-Cu": 1.0, "Cu-Cu": 9.0}, "trained_on": ["stress"]},
+            {"Ni-Ni": None, "Ni-Cu": 1.0, "Cu-Cu": "new"},
+            ["energy", "forces", "stress"],
+        ),
+        ({"untrained": True}, {"Ni-Ni": None, "Ni-Cu": "new"}, ["energy", "forces"]),
+        ({"imported_from": "ckpt_1"}, {"Ni-Ni": 0.0, "Ni-Cu": "new"}, None),
+    ],
+    ids=["trained", "untrained", "imported"],
+)
+def test_what_a_fine_tuned_model_knows(config, tmp_path, former, distances, labels):
+    """Of distances the smaller ones; an import leaves open what it has learned."""
+    config = changed(config, max_epochs=1, stress_weight=0.0)
+    start = make_model(elements=("Ni", "Cu"), r_cut=3.5)
+    save_checkpoint(tmp_path / "start.pt", start, provenance=former)
+    trainer, _ = train.train(config)
+    new = load_checkpoint(trainer.folder.best)["provenance"]["shortest_distances"]
+    trainer, _ = train.train(fine(config, tmp_path), finetune=tmp_path / "start.pt")
+    provenance = load_checkpoint(trainer.folder.best)["provenance"]
+    assert provenance["finetuned_from"] == "start.pt"
+    assert provenance["trained_on"] == labels
+    for pair, expected in distances.items():
+        expected = new[pair] if expected == "new" else expected
+        assert provenance["shortest_distances"].get(pair) == expected
 
 
 def test_a_fine_tuning_is_resumed_bit_for_bit(config, tmp_path):

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from ase.neighborlist import neighbor_list
 from pyictp import train, training_config
 from pyictp.checkpoint import load_checkpoint
 from pyictp.config import DataConfig
@@ -18,6 +20,7 @@ from pyictp.errors import UserError
 from pyictp.reports.plots import plot_learning_curve
 from pyictp.training import run_folder
 from pyictp.training.interrupt import StopRequest
+from pyictp.training.prepare import read_split
 from pyictp.training.trainer import Outcome, Trainer
 from train_toys import MODEL, assert_same_run, changed, emt_frames, make_config, rows
 
@@ -71,6 +74,26 @@ def test_run_folder_is_complete_and_best_holds_the_average(config):
     assert not torch.equal(
         best["model_state"]["node_embedding"], last["model_state"]["node_embedding"]
     )
+
+
+def test_provenance_says_what_was_learned(config):
+    config = changed(config, max_epochs=1, stress_weight=0.0)
+    trainer, _ = train.train(config)
+    provenance = load_checkpoint(trainer.folder.best)["provenance"]
+    assert provenance["trained_on"] == ["energy", "forces"]
+    shortest = {}
+    for frame in read_split(config)[0]:
+        atoms = Atoms(frame.symbols, frame.positions, cell=frame.cell, pbc=frame.pbc)
+        for i, j, length in zip(*neighbor_list("ijd", atoms, config.model.r_cut), strict=True):
+            pair = "-".join(sorted({atoms.symbols[i], atoms.symbols[j]}, key=["Ni", "Cu"].index))
+            pair = pair if "-" in pair else f"{pair}-{pair}"
+            shortest[pair] = min(length, shortest.get(pair, math.inf))
+    assert list(provenance["shortest_distances"]) == ["Ni-Cu", "Cu-Cu"]  # nickel has no other near
+    assert provenance["shortest_distances"] == pytest.approx(shortest)
+    assert min(shortest.values()) == pytest.approx(provenance["shortest_edge"])
+    trainer, _ = train.train(changed(config, stress_weight=0.1), overwrite=True)
+    provenance = load_checkpoint(trainer.folder.best)["provenance"]
+    assert provenance["trained_on"] == ["energy", "forces", "stress"]
 
 
 def test_learning_curve_is_drawn_whatever_is_missing(tmp_path):

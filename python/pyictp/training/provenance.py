@@ -13,7 +13,7 @@ import torch
 
 from pyictp.config import TrainConfig
 from pyictp.dataset import Sample
-from pyictp.distances import KEY, shortest_distances, smaller
+from pyictp.distances import KEY, shortest_distances, smaller, unknown
 from pyictp.sources import LABELS
 from pyictp.training.fingerprint import digest
 from pyictp.training.prepare import TrainingData, required_labels
@@ -54,14 +54,18 @@ def inherit(
 
     Args:
         provenance: of the new data.
-        start: the checkpoint to start from; one that says nothing (an import) adds nothing.
+        start: the checkpoint to start from. One that does not say what it has learned (an import)
+            leaves that open: labels, and distances (0) of pairs that the new data do not have.
         source: where that was.
     """
     former = start.get("provenance", {})
-    labels = {*former.get("trained_on", ()), *provenance["trained_on"]}
-    return {
-        **provenance,
-        "trained_on": [label for label in LABELS if label in labels],
-        KEY: smaller(former.get(KEY, {}), provenance[KEY]),
-        "finetuned_from": source.name,
-    }
+    if former.get("untrained"):
+        former = {"trained_on": [], KEY: {}}
+    result = {**provenance, "finetuned_from": source.name}
+    result[KEY] = unknown(start["model_config"]["elements"]) | provenance[KEY]
+    if KEY in former:
+        result[KEY] = smaller(former[KEY], provenance[KEY])
+    known = former.get("trained_on")
+    both = {*(known or ()), *provenance["trained_on"]}
+    result["trained_on"] = None if known is None else [label for label in LABELS if label in both]
+    return result
