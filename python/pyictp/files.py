@@ -5,14 +5,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
+import logging
 import os
+import re
+import secrets
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from pyictp.errors import UserError
 
+logger = logging.getLogger("pyictp")
+LOCK = ".lock"
+TEMPORARY = r"\.\d+-[0-9a-f]{8}"  # after the name: process and, as numbers repeat, a random one
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -50,7 +59,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if not path.name:
         raise UserError(f"cannot write '{path}': expected the name of a file")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with writing(path):
             yield temporary
@@ -104,10 +113,50 @@ def _is_replaced(path: Path) -> bool:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Delete what killed processes left of their writing to `path`."""
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        if leftover.suffix[1:].isdigit():
+    """Delete what killed processes left of their writing to `path`; its folder is `locked`."""
+    written = re.compile(re.escape(f".{path.name}") + TEMPORARY)
+    for leftover in path.parent.iterdir():
+        if written.fullmatch(leftover.name):
             leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder: str | Path, command: str) -> Iterator[None]:
+    """Keep other processes out of a folder; the lock goes with the process, however it ends.
+
+    Args:
+        folder: made where it is missing.
+        command: who asks, for the message to others.
+
+    Raises:
+        UserError: another process works in it, or it cannot be written to.
+    """
+    folder = Path(folder)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("ab+", buffering=0)
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().decode(errors="replace") or "another process"
+            raise UserError(
+                f"'{folder}': {holder} works in it; wait or end it, or give another folder"
+            ) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            logger.warning(
+                "'%s': its file system knows no locks: see that nothing else works in it", folder
+            )
+        with writing(folder):
+            file.truncate(0)
+            file.write(f"{command} (process {os.getpid()} on {socket.gethostname()})".encode())
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 def _to_disk(path: Path) -> None:

@@ -49,9 +49,11 @@ def write_run(
     """
     folder = RunFolder(output)
     folder.check(resume=False, overwrite=False)
-    folder.open(overwrite=False)
-    folder.write_config(config)
-    save_checkpoint(folder.best, model, provenance=provenance)
+    with folder.held():
+        folder.check(resume=False, overwrite=False)  # another command may have ended just now
+        folder.open(overwrite=False)
+        folder.write_config(config)
+        save_checkpoint(folder.best, model, provenance=provenance)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     print(
         f"wrote '{output}': {' '.join(model.config.elements)}, {num_parameters} parameters; "

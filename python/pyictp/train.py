@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import shlex
@@ -88,26 +89,33 @@ def train(
         UserError: configuration, data and run folder do not go together, the loss diverged, or a
             file cannot be written.
     """
-    with processes.together():
-        trainer, data, notes = _prepare(
-            config, resume, overwrite, finetune, given_model or {}, processes
-        )
-    for model in (trainer.model, trainer.average_model):
-        processes.copy_first(model)
-    with processes.together():
-        verb = "fine-tuning" if finetune else "continuing" if resume else "training"
-        _open(trainer, config, resume, overwrite)
-        _announce(trainer, data, verb)
-        for text in notes:
-            trainer.say(text)
-    with stop or StopRequest() as request:
-        outcome = trainer.run(request)
-    if outcome is not Outcome.SIGNAL and processes.is_first and trainer.folder.best.is_file():
-        add_grade(trainer.folder.best, (sample.graph for sample in data.train))
-    if config.training.report and outcome is not Outcome.SIGNAL:
-        size = config.training.batch_size or REPORT_BATCH_SIZE
-        write_training_report(trainer.folder, data.valid.frames, trainer.device, size)
+    with contextlib.ExitStack() as held:  # of the run folder, to the end
+        with processes.together():
+            trainer, data, notes = _prepare(
+                config, resume, overwrite, finetune, given_model or {}, processes, held
+            )
+        for model in (trainer.model, trainer.average_model):
+            processes.copy_first(model)
+        with processes.together():
+            verb = "fine-tuning" if finetune else "continuing" if resume else "training"
+            _open(trainer, config, resume, overwrite)
+            _announce(trainer, data, verb)
+            for text in notes:
+                trainer.say(text)
+        with stop or StopRequest() as request:
+            outcome = trainer.run(request)
+        if outcome is not Outcome.SIGNAL:
+            _conclude(trainer, data)
     return trainer, outcome
+
+
+def _conclude(trainer: Trainer, data: TrainingData) -> None:
+    """Add to the run folder what comes after the last step."""
+    if trainer.processes.is_first and trainer.folder.best.is_file():
+        add_grade(trainer.folder.best, (sample.graph for sample in data.train))
+    if trainer.config.report:
+        size = trainer.config.batch_size or REPORT_BATCH_SIZE
+        write_training_report(trainer.folder, data.valid.frames, trainer.device, size)
 
 
 def _prepare(
@@ -117,8 +125,12 @@ def _prepare(
     finetune: str | Path | None,
     given_model: Mapping[str, Any],
     processes: Processes,
+    held: contextlib.ExitStack,
 ) -> tuple[Trainer, TrainingData, list[str]]:
-    """Return all there is before the first step; nothing is changed but that the folder is made."""
+    """Return all there is before the first step; nothing is changed but that the folder is made.
+
+    From then on no other training enters the folder, until `held` ends.
+    """
     settings = config.training
     folder = RunFolder(settings.output, processes.is_first)
     if not processes.is_first:
@@ -132,13 +144,15 @@ def _prepare(
         start = starting_checkpoint(finetune)
         architecture = check_finetune(given_model, start)
         known = tuple(start["model_config"]["elements"])
+    held.enter_context(folder.held())  # before the long work: it may not be allowed
+    folder.check(resume, overwrite, keep=finetune)  # another training may have ended just now
+    folder.make()
     if resume:
         start = load_checkpoint(folder.last)
         architecture = check_resume(config, start)
         known = architecture.elements
     if settings.num_threads is not None:
         torch.set_num_threads(settings.num_threads)
-    folder.make()  # before the long work: it may not be allowed
     data = prepare_data(
         dataclasses.replace(config, model=architecture),
         progress=processes.is_first,

@@ -2,6 +2,7 @@
 """The configuration of `ictp explore`: defaults that depend on others, files found, mistakes."""
 
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from pyictp.cli import main
 from pyictp.config_reader import from_dict
 from pyictp.errors import UserError
 from pyictp.explore.settings import METHODS, LabellerConfig, load_settings, retraining
-from pyictp.explore.state import State, locked
+from pyictp.explore.state import State
+from pyictp.files import locked
 from train_toys import emt_frames
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -159,17 +161,19 @@ def test_a_stage_is_done_once_and_another_loop_is_refused(tmp_path):
 
 
 def test_one_process_at_a_time_and_a_killed_one_leaves_no_lock(tmp_path):
-    code = "import sys, time; from pathlib import Path; from pyictp.explore.state import locked\n"
-    code += "with locked(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+    code = "import sys, time; from pathlib import Path; from pyictp.files import locked\n"
+    code += "with locked(Path(sys.argv[1]), 'an ictp explore'): "
+    code += "print('in', flush=True); time.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "in\n"
-        with pytest.raises(UserError, match=r"another ictp explore works in"), locked(tmp_path):
+        message = rf"an ictp explore \(process {other.pid} on {socket.gethostname()}\) works in it"
+        with pytest.raises(UserError, match=message), locked(tmp_path, "two"):
             pass
         other.kill()
         other.wait()
-        with locked(Path(tmp_path)):
+        with locked(tmp_path, "two"):
             pass
 
 

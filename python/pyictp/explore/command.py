@@ -19,8 +19,8 @@ from pyictp.config import to_dict
 from pyictp.errors import UserError
 from pyictp.explore.results import table
 from pyictp.explore.settings import UNITS, ExploreConfig, load_settings
-from pyictp.explore.state import FILE, Terminated, locked
-from pyictp.files import atomic_path
+from pyictp.explore.state import FILE, Terminated
+from pyictp.files import LOCK, atomic_path, locked
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, end)
     again = shlex.join(["ictp", "explore", str(args.config), *args.overrides])
     try:
-        with locked(folder):
+        with locked(folder, "another ictp explore"):
             return _explore(config, folder, args)
     except (KeyboardInterrupt, Terminated) as stop:
         print(f"interrupted: what is done is kept; go on with: {again}", file=sys.stderr)
@@ -89,7 +89,7 @@ def _clear(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif not path.name.startswith(".lock"):
+        elif path.name != LOCK:
             path.unlink()
 
 

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from pyictp.errors import UserError
 from pyictp.explore.settings import ExploreConfig
 from pyictp.files import atomic_path, remove_leftovers, writing
 
-FILE, LOCK = "state.json", ".lock"
+FILE = "state.json"
 VERSION = 1
 # what a loop may not change on its way; other keys act on what is not done yet
 FIXED = ("model", "data", "training.seed", "explore.committee", "explore.seed", "explore.test")
@@ -117,23 +115,3 @@ def _portable(value: Any) -> Any:
 def _brief(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) < 60 else f"{text[:57]}..."
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder; the lock goes with the process, however it ends.
-
-    Raises:
-        UserError: another one works in it.
-    """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("w")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"'{folder}': another ictp explore works in it; wait or end it"
-            ) from error
-        yield

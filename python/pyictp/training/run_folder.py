@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import tempfile
@@ -15,7 +16,7 @@ import yaml
 
 from pyictp.config import Config, to_dict
 from pyictp.errors import UserError
-from pyictp.files import atomic_path, remove_leftovers, writing
+from pyictp.files import atomic_path, locked, remove_leftovers, writing
 
 FILES = ("config.yaml", "best.pt", "last.pt", "log.csv", "learning_curve.png", "ictp.log")
 REPORT = ("report.html", "report.json")  # of training_report.py
@@ -83,6 +84,16 @@ class RunFolder:
             raise UserError(
                 f"training.output '{self.path}' is a file: expected a folder or a new name"
             )
+
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which no other process writes to the folder; it is made if need be.
+
+        Raises:
+            UserError: when entered, another process works in it.
+        """
+        if not self.is_writer:
+            return contextlib.nullcontext()
+        return locked(self.path, "another training")
 
     def make(self) -> None:
         """Make the folder if there is none, and see that files can be written to it.
