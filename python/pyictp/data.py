@@ -25,6 +25,8 @@ logger = logging.getLogger("pyictp")
 
 FloatArray = NDArray[np.float64]
 
+FAR = 1e7  # A; further off nothing is left of the digits of distances
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -193,6 +195,11 @@ def _check_frame(frame: Frame) -> None:
         raise UserError(
             f"{frame.where} field 'numbers': atom {atom} has atomic number "
             f"{frame.atomic_numbers[atom]}, which is no element"
+        )
+    if not (np.abs(frame.positions) < FAR).all():
+        raise UserError(
+            f"{frame.where} field 'positions': an atom is {np.abs(frame.positions).max():.3g} A "
+            f"away, expected below {FAR:g}: mend the file or data.length_unit"
         )
     for axis in np.flatnonzero(frame.pbc):
         if not frame.cell[axis].any():

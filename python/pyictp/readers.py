@@ -234,16 +234,7 @@ def _read_npz(path: Path) -> Iterator[RawFrame]:
         raise UserError(f"cannot read '{path}': expected an npz archive of plain arrays") from error
     numbers = _npz_array(path, arrays, "numbers")
     positions = _npz_array(path, arrays, "positions")
-    if positions.ndim != 3 or positions.shape[2] != 3:
-        raise UserError(f"'{path}' coords: expected shape (K, N, 3), got {positions.shape}")
-    if numbers.shape not in (positions.shape[1:2], positions.shape[:2]):
-        raise UserError(
-            f"'{path}' nuclear_charges: expected shape ({positions.shape[1]},), got {numbers.shape}"
-        )
-    kind = numbers.dtype.kind
-    if kind not in "iuf" or (kind == "f" and (numbers != np.round(numbers)).any()):
-        text = f"'{path}' nuclear_charges: expected whole numbers, got {numbers.ravel()[:3]}"
-        raise UserError(text)
+    _check_npz(path, arrays, numbers, positions)
     labels = {k: v for k, v in arrays.items() if v.shape[:1] == positions.shape[:1]}
     for name in (*NPZ_NAMES["numbers"], *NPZ_NAMES["positions"]):
         labels.pop(name, None)
@@ -263,6 +254,30 @@ def _read_npz(path: Path) -> Iterator[RawFrame]:
             fields=fields,
             layout="npz",
         )
+
+
+def _check_npz(
+    path: Path, arrays: Mapping[str, np.ndarray], numbers: np.ndarray, positions: np.ndarray
+) -> None:
+    """Refuse arrays of other types and shapes than rMD17 has."""
+    if positions.ndim != 3 or positions.shape[2] != 3:
+        raise UserError(f"'{path}' coords: expected shape (K, N, 3), got {positions.shape}")
+    if positions.dtype.kind not in "iuf":
+        raise UserError(f"'{path}' coords: expected numbers, got type {positions.dtype}")
+    if numbers.shape not in (positions.shape[1:2], positions.shape[:2]):
+        raise UserError(
+            f"'{path}' nuclear_charges: expected shape ({positions.shape[1]},), got {numbers.shape}"
+        )
+    kind = numbers.dtype.kind
+    if kind not in "iuf" or (kind == "f" and (numbers != np.round(numbers)).any()):
+        text = f"'{path}' nuclear_charges: expected whole numbers, got {numbers.ravel()[:3]}"
+        raise UserError(text)
+    for name in (*NPZ_NAMES["energy"], *NPZ_NAMES["forces"], "energy"):
+        if name in arrays and arrays[name].shape[:1] != positions.shape[:1]:
+            raise UserError(
+                f"'{path}' {name}: expected {len(positions)} frames as in coords, got shape "
+                f"{arrays[name].shape}"
+            )
 
 
 def _npz_array(path: Path, arrays: Mapping[str, np.ndarray], field: str) -> np.ndarray:

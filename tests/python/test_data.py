@@ -194,6 +194,9 @@ def test_rmd17_layout_is_kcal(tmp_path):
         ({"nuclear_charges": np.ones(4)}, r"nuclear_charges: expected shape \(3,\), got \(4,\)"),
         ({"forces": np.ones((2, 2, 3))}, r"frame 0 field 'forces': expected shape \(3, 3\)"),
         ({"energies": np.array([1.0, np.nan])}, "frame 1 field 'energy': value is NaN"),
+        ({"energies": np.ones(3)}, r"energies: expected 2 frames as in coords, got shape \(3,\)"),
+        ({"coords": np.ones((2, 3, 3), bool)}, "coords: expected numbers, got type bool"),
+        ({"coords": np.ones((2, 3, 3), complex)}, "coords: expected numbers, got type complex128"),
         ({"energies": None}, r"frame 0: no energy under 'energy' \(keys there: forces, old_en"),
     ],
 )
@@ -276,6 +279,7 @@ def changed(**values) -> Atoms:
         (changed(forces=np.full((4, 3), np.nan)), r"field 'forces': value \[0, 0\] is NaN"),
         (changed(stress=np.ones(5)), r"field 'stress': expected shape \(6,\) or \(9,\) or \(3, 3"),
         (changed(positions=np.full((4, 3), np.nan)), r"frame 1 field 'positions': value \[0, 0\]"),
+        (changed(positions=np.full((4, 3), 1e30)), r"field 'positions': an atom is 1e\+30 A away"),
         (changed(numbers=[0, 1, 1, 1]), "field 'numbers': atom 0 has atomic number 0, which is no"),
         (changed(cell=[4, 5, 0]), "frame 1 field 'cell': pbc is on along c but there is no cell"),
         (changed(cell=[[4, 0, 0], [0, 4, 0], [4, 4, 0]]), "frame 1 field 'cell': .* has no volume"),
