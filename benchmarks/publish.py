@@ -3,9 +3,10 @@
 """From finished trainings to `models/`: exported file, checkpoint, log, errors and a card.
 
     ictp train configs/acac.yaml && python benchmarks/publish.py acac
+    python benchmarks/publish.py --again acac     # the published checkpoint, exported anew
 
 Errors are those of the exported file on the frames that the training validated on. Paths of this
-machine are taken out of the checkpoint and the configuration.
+machine are taken out of the checkpoint and the configuration. Both need the training data.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,14 @@ import torch
 import yaml
 from pyictp.checkpoint import build_model, load_checkpoint, save_checkpoint
 from pyictp.config import Config, DataConfig, load_config, to_dict
-from pyictp.dataset import make_sample
+from pyictp.dataset import Sample, make_sample
 from pyictp.evaluate import predict
 from pyictp.export import export_model
 from pyictp.extrapolation import KEY, add_grade, grade_of
-from pyictp.graph import Graph
 from pyictp.potential import load_model
 from pyictp.reports.metrics import metrics
 from pyictp.training.prepare import read_split
+from pyictp.training.provenance import learned_from
 from pyictp.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,11 +52,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="+", choices=FACTS, metavar="NAME", help=", ".join(FACTS))
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="publish what models/ holds once more: the same weights and errors, in the format of "
+        "today, with what is noted of the training data today",
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     for name in args.names:
-        card = publish(name, RunFolder(args.runs / name), ROOT / "models" / name)
+        target = ROOT / "models" / name
+        if args.again:
+            card = publish(name, RunFolder(target), target, results[name]["processor"])
+            results[name]["megabytes"] = card["megabytes"]
+            continue
+        card = publish(name, RunFolder(args.runs / name), target)
         results[name] = {key: card[key] for key in SUMMARY}
         results[name] |= {key: round(card["errors"][key] or 0.0, 4) for key in ERRORS}
     RESULTS.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n")
@@ -82,14 +94,22 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def publish(name: str, run: RunFolder, target: Path) -> dict[str, Any]:
-    """Write one folder of `models/`; return what its card says."""
+def publish(
+    name: str, run: RunFolder, target: Path, processor: str | None = None
+) -> dict[str, Any]:
+    """Write one folder of `models/`, perhaps from itself; return what its card says.
+
+    `processor` is that of the training, None: of this machine.
+    """
     target.mkdir(parents=True, exist_ok=True)
     config = load_config(run.path / "config.yaml")
+    samples = training_samples(config, load_checkpoint(run.best))
     if KEY not in load_checkpoint(run.best):  # a training of before extrapolation grades
-        add_grade(run.best, graphs(config, load_checkpoint(run.best)))
+        add_grade(run.best, (sample.graph for sample in samples))
     payload = load_checkpoint(run.best)
     model = build_model(payload)
+    # trainings of before shortest distances do not say
+    payload["provenance"] |= learned_from(samples, model.config.elements, config.training)
     provenance = payload["provenance"]
     without_paths = to_dict(dataclasses.replace(config, data=shipped_data(name)))
     save_checkpoint(
@@ -109,23 +129,31 @@ def publish(name: str, run: RunFolder, target: Path) -> dict[str, Any]:
     text = "# complete configuration of this training, as run\n"
     text += yaml.safe_dump(without_paths, sort_keys=False, default_flow_style=None)
     (target / "config.yaml").write_text(text)
-    for file in (run.log, run.picture, run.path / "ictp.log"):
-        shutil.copy(file, target / file.name)
-    card = describe(name, config, payload, target, run)
-    for frames in card["errors"]["worst_frames"].values():
-        for row in frames:
-            row["frame"] = Path(row["frame"]).name
-    (target / "errors.json").write_text(json.dumps(card["errors"], indent=1) + "\n")
+    if run.path != target:
+        for file in (run.log, run.picture, run.path / "ictp.log"):
+            shutil.copy(file, target / file.name)
+        write_errors(config, target)
+    card = describe(name, config, payload, target, processor or machine.describe()["cpu"])
     (target / "README.md").write_text(render(card))
     return card
 
 
-def graphs(config: Config, payload: Mapping[str, Any]) -> Iterator[Graph]:
-    """Yield the structures that a training has learned from."""
+def write_errors(config: Config, target: Path) -> None:
+    """Write the errors of an exported file on the frames that its training validated on."""
+    _, valid, _ = read_split(config)
+    potential = load_model(target / "model.pt", torch.device("cpu"))
+    errors = metrics(predict(potential, valid))
+    for frames in errors["worst_frames"].values():
+        for row in frames:
+            row["frame"] = Path(row["frame"]).name
+    (target / "errors.json").write_text(json.dumps(errors, indent=1) + "\n")
+
+
+def training_samples(config: Config, payload: Mapping[str, Any]) -> list[Sample]:
+    """Return the structures that a training has learned from."""
     settings = payload["model_config"]
     train, _, _ = read_split(config)
-    for frame in train:
-        yield make_sample(frame, settings["elements"], settings["r_cut"]).graph
+    return [make_sample(frame, settings["elements"], settings["r_cut"]) for frame in train]
 
 
 def shipped_data(name: str) -> DataConfig:
@@ -146,14 +174,12 @@ def shipped_data(name: str) -> DataConfig:
 
 
 def describe(
-    name: str, config: Config, payload: Mapping[str, Any], target: Path, run: RunFolder
+    name: str, config: Config, payload: Mapping[str, Any], target: Path, processor: str
 ) -> dict[str, Any]:
     """Return everything the card says."""
-    _, valid, _ = read_split(config)
-    potential = load_model(target / "model.pt", torch.device("cpu"))
-    with run.log.open(newline="") as file:
+    with RunFolder(target).log.open(newline="") as file:
         last = list(csv.DictReader(file))[-1]
-    computer, provenance = machine.describe(), payload["provenance"]
+    provenance = payload["provenance"]
     return {
         "name": name,
         "facts": FACTS[name],
@@ -161,15 +187,16 @@ def describe(
         "channels": payload["model_config"]["num_channels"],
         "parameters": sum(p.numel() for p in build_model(payload).parameters()),
         "megabytes": round((target / "model.pt").stat().st_size / 1e6, 2),
-        "errors": metrics(predict(potential, valid)),
+        "errors": json.loads((target / "errors.json").read_text()),
         "held_out": "a validation file" if config.data.valid else "drawn at random from the file",
         "num_train": provenance["num_train"],
         "num_valid": provenance["num_valid"],
         "files": provenance["data_files"],
+        "shortest": provenance["shortest_distances"],
         "minutes": float(last["seconds"]) / 60,
         "epochs": int(last["epoch"]),
         "rate": float(last["samples_per_second"]),
-        "processor": computer["cpu"],
+        "processor": processor,
         "date": provenance["date"],
         "torch": provenance["torch"],
         "seed": config.training.seed,

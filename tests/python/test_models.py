@@ -82,6 +82,16 @@ def test_data_are_those_of_the_configuration(model: Path) -> None:
         assert [Path(n).resolve() for n in names[0]] == [Path(n).resolve() for n in names[1]]
 
 
+def test_shortest_distances_are_known_and_on_the_card(model: Path) -> None:
+    metadata, card = load_model(model / "model.pt").metadata, (model / "README.md").read_text()
+    known, elements = metadata["provenance"]["shortest_distances"], metadata["elements"]
+    for pair, length in known.items():
+        i, j = (elements.index(element) for element in pair.split("-"))
+        assert metadata["shortest_distances"][i * len(elements) + j] == length
+        assert f"{pair} {length:.2f}" in card
+    assert min(known.values()) == metadata["provenance"]["shortest_edge"]
+
+
 @pytest.mark.parametrize(
     ("name", "limits"),
     [
