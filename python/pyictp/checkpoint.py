@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import io
-import pickle
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from pyictp.archive import read_archive
 from pyictp.config import ModelConfig, from_dict, to_dict
 from pyictp.errors import UserError
 from pyictp.files import atomic_path
@@ -20,6 +22,16 @@ from pyictp.model import ICTPModel
 FORMAT = "ictp-checkpoint"
 SCHEMA_VERSION = 1
 CHECKPOINT_KEYS = ("format", "schema_version", "model_config", "model_state")
+FURTHER_KEYS = ("provenance", "config", "training_state", "extrapolation")
+
+
+class Checkpoint(dict[str, Any]):
+    """The contents of a checkpoint, and the file that they are from."""
+
+    def __init__(self, contents: Mapping[str, Any], path: Path) -> None:
+        """Copy the contents."""
+        super().__init__(contents)
+        self.path = path
 
 
 def save_checkpoint(path: str | Path, model: ICTPModel, **extras: Any) -> None:
@@ -46,11 +58,12 @@ def save_checkpoint(path: str | Path, model: ICTPModel, **extras: Any) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
+def load_checkpoint(path: str | Path) -> Checkpoint:
     """Return the contents of a checkpoint, tensors on the CPU.
 
     Raises:
-        UserError: the file is missing, truncated, no checkpoint, or of a later schema.
+        UserError: the file is missing, truncated, damaged, no checkpoint, of a later schema, or
+            some of its weights are no numbers.
     """
     path = Path(path)
     if not path.is_file():
@@ -59,35 +72,106 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         )
     if is_exported(path):
         raise UserError(f"'{path}' is an exported file: give the training folder it came from")
+    wanted = (
+        "is not a checkpoint of ictp train, or is truncated: expected a whole one, "
+        "or an exported file: copy or write it again"
+    )
+    data, _ = read_archive(path, wanted)
     try:
-        payload = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"'{path}' is not a checkpoint of ictp train, or is truncated: expected a whole one, "
-            "or an exported file: copy or write it again"
-        ) from error
+        payload = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # what is no pickle of tensors raises anything
+        raise UserError(f"'{path}' {wanted}") from error
     if not isinstance(payload, Mapping) or payload.get("format") != FORMAT:
         raise UserError(
             f"'{path}' is not a checkpoint of ictp train: expected one, or an exported file"
         )
-    if payload["schema_version"] > SCHEMA_VERSION:
+    _check_contents(payload, path)
+    return Checkpoint(payload, path)
+
+
+def _check_contents(payload: Mapping[str, Any], path: Path) -> None:
+    """Refuse what is no checkpoint of this schema, or has weights that are no numbers."""
+    schema = payload.get("schema_version")
+    if isinstance(schema, int) and schema > SCHEMA_VERSION:
         raise UserError(
-            f"checkpoint '{path}' has schema {payload['schema_version']}, "
+            f"checkpoint '{path}' has schema {schema}, "
             f"this package reads {SCHEMA_VERSION}: update pyictp"
         )
-    return dict(payload)
+    sections = {key: payload.get(key) for key in CHECKPOINT_KEYS[2:]}
+    sections |= {key: payload[key] for key in FURTHER_KEYS if key in payload}
+    wrong = [key for key, value in sections.items() if not isinstance(value, Mapping)]
+    if schema != SCHEMA_VERSION:
+        wrong.append("schema_version")
+    if wrong:
+        raise UserError(
+            f"checkpoint '{path}' is damaged: expected {wrong[0]} as ictp train writes it, got "
+            f"{_brief(payload.get(wrong[0]))}: copy or write it again"
+        )
+    _check_weights(_weights(payload), path)
+    _check_provenance(payload.get("provenance", {}), path)
+
+
+def _weights(payload: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """Return the weights of a checkpoint's model: the averaged ones where there are any."""
+    return payload.get("training_state", {}).get("average", payload["model_state"])
+
+
+def _check_weights(state: Any, path: Path) -> None:
+    """Refuse weights that are NaN or infinite: training never writes them."""
+    if not (isinstance(state, Mapping) and isinstance(state.get("node_embedding"), Tensor)):
+        raise UserError(
+            f"checkpoint '{path}' is damaged: expected the weights of a model, got "
+            f"{_brief(state)}: copy or write it again"
+        )
+    for name, value in state.items():
+        if not isinstance(value, Tensor) or not torch.isfinite(value).all():
+            raise UserError(
+                f"checkpoint '{path}': weight {name} is NaN, infinite or no tensor: copy it again, "
+                "or train again"
+            )
+
+
+def _check_provenance(provenance: Mapping[str, Any], path: Path) -> None:
+    """Refuse distances that are none; the rest of the provenance is for people to read."""
+    lengths = provenance.get("shortest_distances", {})
+    lengths = list(lengths.values()) if isinstance(lengths, Mapping) else [None]
+    for length in [*lengths, provenance.get("shortest_edge", 0.0)]:
+        is_number = isinstance(length, (int, float)) and not isinstance(length, bool)
+        if not is_number or math.isnan(length) or length < 0:
+            raise UserError(
+                f"checkpoint '{path}' is damaged: expected shortest distances in A, got "
+                f"{_brief(length)}: copy or write it again"
+            )
+
+
+def _brief(value: Any) -> str:
+    """Return a value, or its type where it is long, for a message."""
+    text = " ".join(repr(value).split())
+    return text if len(text) < 60 else f"some {type(value).__name__}"
 
 
 def build_model(payload: Mapping[str, Any], dtype: torch.dtype | None = None) -> ICTPModel:
     """Return the model of a checkpoint, in the dtype it was saved in unless told otherwise.
 
     Of a last.pt it has the averaged weights, as that of a best.pt.
+
+    Raises:
+        UserError: its weights are not those of its architecture.
     """
-    model = ICTPModel(from_dict(ModelConfig, payload["model_config"], "model"))
-    training_state = payload.get("training_state", {})
-    state = training_state.get("average", payload["model_state"])
-    model.to(dtype or state["node_embedding"].dtype)
-    model.load_state_dict(state)
+    state = _weights(payload)
+    try:
+        model = ICTPModel(from_dict(ModelConfig, payload["model_config"], "model"))
+        model.to(dtype or state["node_embedding"].dtype)
+        model.load_state_dict(state)
+    except (UserError, RuntimeError, TypeError) as error:
+        name = f"checkpoint '{payload.path}'" if isinstance(payload, Checkpoint) else "checkpoint"
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{name}: its architecture and its weights do not go together ({reason[:300]}): copy "
+            "or write it again"
+        ) from error
     return model
 
 
@@ -105,7 +189,8 @@ def resolve_path(path: str | Path) -> Path:
 
 def is_exported(path: Path) -> bool:
     """Return whether a file is a TorchScript archive rather than a checkpoint."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.lower().endswith("/constants.pkl") for name in archive.namelist())
+    except Exception:  # what is no archive raises anything; who reads the file says what is wrong
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())

@@ -29,7 +29,7 @@ from pyictp.exported import (
     REFERENCE,
     SCHEMA_VERSION,
     check_reference,
-    load_exported,
+    open_exported,
     write_archive,
 )
 from pyictp.extrapolation import ExtrapolationGrade, fit_grade, grade_of
@@ -188,7 +188,7 @@ def export_model(
     module.add_reference(graph, evaluate_graph(trained, graph))
     with atomic_path(path) as temporary:
         _save(module, temporary, _metadata(module, exact, provenances, errors))
-        deviation = check_reference(load_exported(temporary))
+        deviation = check_reference(open_exported(temporary))
         if not deviation <= module.reference_tolerance:
             raise UserError(
                 f"export to '{path}': the reloaded model deviates by {deviation:.1e} eV or eV/A "

@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyictp.archive import check_code, read_archive
 from pyictp.checkpoint import is_exported
 from pyictp.derivatives import Potential, evaluate_graph
 from pyictp.errors import UserError
+from pyictp.exported_checks import AGAIN, check_attributes, check_metadata, check_structure
 from pyictp.graph import Graph
 from pyictp.native import load_operators
 
@@ -82,7 +84,10 @@ class ExportedPotential:
 
 
 def check_reference(potential: ExportedPotential) -> float:
-    """Return the largest deviation [eV, eV/A] from the reference values in the file."""
+    """Return the largest deviation [eV, eV/A] from the reference values in the file.
+
+    Of the virial a tenth [eV] counts, as readers accept ten times the deviation of forces there.
+    """
     stored = {name: getattr(potential.module, f"reference_{name}") for name in REFERENCE}
     num_nodes = stored["species"].shape[0]
     index = torch.zeros(num_nodes, dtype=torch.int64, device=stored["species"].device)
@@ -92,13 +97,14 @@ def check_reference(potential: ExportedPotential) -> float:
     found = evaluate_graph(potential, graph)
     energies = (found.node_energies - stored["node_energies"]).abs().max()
     forces = (found.forces - stored["forces"]).abs().max()
-    return max(energies.item(), forces.item())
+    virial = (found.virials[0] - stored["virial"]).abs().max() / 10
+    return torch.stack([energies, forces, virial]).max().item()  # NaN if one of them is
 
 
 def load_exported(
     path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
 ) -> ExportedPotential:
-    """Return the potential of an exported file.
+    """Return the potential of an exported file that gives its reference values on the device.
 
     Args:
         path: the file.
@@ -106,27 +112,65 @@ def load_exported(
         dtype: None, or what the file must have been exported with.
 
     Raises:
-        UserError: not an exported file, another schema or dtype.
+        UserError: not an exported file, damaged, another schema or dtype, code that no model
+            needs, or other values than those in the file.
     """
-    metadata = read_metadata(path)
-    load_operators()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            module = torch.jit.load(str(path), map_location=device)
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"exported file '{path}' does not load: {reason}; export it again"
-            ) from error
-    potential = ExportedPotential(module, metadata)
+    potential = open_exported(path, device)
+    module = potential.module
     if dtype is not None and dtype != potential.dtype:
         wanted = str(dtype).removeprefix("torch.")
         raise UserError(
             f"'{path}' was exported in {module.dtype}, asked for {wanted}: "
             f"export it with --dtype {wanted}"
         )
+    try:
+        deviation = check_reference(potential)
+    except RuntimeError as error:
+        raise UserError(
+            f"model '{path}' does not compute its reference structure ({_reason(error)}): {AGAIN}"
+        ) from error
+    if not deviation <= module.reference_tolerance:
+        raise UserError(
+            f"model '{path}' does not reproduce its reference structure on {device}: deviates by "
+            f"{deviation:.1e} eV or eV/A, allowed are {module.reference_tolerance:.1e}: check "
+            f"PyTorch's version and the driver, or {AGAIN}"
+        )
     return potential
+
+
+def open_exported(path: str | Path, device: str | torch.device = "cpu") -> ExportedPotential:
+    """Return the potential of an exported file; what it computes is not compared.
+
+    Raises:
+        UserError: as `load_exported`, but for the comparison.
+    """
+    path = Path(path)
+    data, members, metadata = _read(path)
+    check_code(members, path)
+    load_operators()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            module = torch.jit.load(io.BytesIO(data), map_location=device)
+        except MemoryError:
+            raise
+        except Exception as error:  # code and tables of a damaged file raise anything
+            raise UserError(f"model '{path}' does not load ({_reason(error)}): {AGAIN}") from error
+    attributes = {name: getattr(module, name, None) for name in ATTRIBUTES}
+    check_attributes(attributes, path)
+    check_metadata(attributes, metadata, path)
+    reference = {name: getattr(module, f"reference_{name}", None) for name in REFERENCE}
+    wrong = check_structure(reference, len(module.elements), module.r_cut)
+    if wrong:
+        raise UserError(f"model '{path}': {wrong}: {AGAIN}")
+    return ExportedPotential(module, metadata)
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of an exception of PyTorch that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and "Traceback" not in line]
+    return next((line for line in reversed(lines) if "Error" in line), [*lines, "no reason"][0])
 
 
 def write_archive(
@@ -152,24 +196,34 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: not an exported file, or another schema.
     """
-    path = Path(path)
+    return _read(Path(path))[2]
+
+
+def _read(path: Path) -> tuple[bytes, dict[str, bytes], dict[str, Any]]:
+    """Return the bytes of an exported file, the members of the archive and its metadata."""
     if not path.is_file():
         raise UserError(f"'{path}' not found: expected a file written by export/export_model.py")
+    wanted = "is no exported model, or is truncated: write it with export/export_model.py"
     if not is_exported(path):
-        raise UserError(
-            f"'{path}' is no exported model, or is truncated: write it with export/export_model.py"
-        )
-    with zipfile.ZipFile(path) as archive:
-        found = [name for name in archive.namelist() if name.endswith("/extra/metadata.json")]
-        metadata = json.loads(archive.read(found[0])) if found else {}
-    if metadata.get("format") != "ictp":
+        raise UserError(f"'{path}' {wanted}")
+    data, members = read_archive(path, wanted)
+    try:
+        metadata = json.loads(members.get("extra/metadata.json", b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"model '{path}': its metadata.json is damaged: {AGAIN}") from error
+    if not isinstance(metadata, dict) or metadata.get("format") != "ictp":
         raise UserError(
             f"'{path}' is a TorchScript archive, but no ICTP model: "
             "write it with export/export_model.py"
         )
-    if metadata["schema_version"] != SCHEMA_VERSION:
+    schema = metadata.get("schema_version")
+    if schema != SCHEMA_VERSION:
         raise UserError(
-            f"model '{path}' has schema {metadata['schema_version']}, "
+            f"model '{path}' has schema {str(schema)[:20]}, "
             f"this package reads {SCHEMA_VERSION}: export it again with export/export_model.py"
         )
-    return metadata
+    check_attributes(metadata, path)
+    others = metadata.get("other_models", [])
+    if not (isinstance(others, list) and all(isinstance(one, dict) for one in others)):
+        raise UserError(f"model '{path}': other_models of its metadata.json is no list: {AGAIN}")
+    return data, members, metadata
