@@ -9,6 +9,7 @@ from ase.build import bulk, molecule
 from ase.calculators.lj import LennardJones
 from ase.units import kcal, mol
 from pyictp.errors import UserError
+from pyictp.explore.check import check_labeller
 from pyictp.explore.label import make_labeller
 from pyictp.explore.settings import LabellerConfig
 
@@ -73,6 +74,20 @@ def test_two_elements_in_real_units_and_open_boundaries(label):
     assert not found.get_forces()[0].any()
     assert found.get_chemical_symbols() == ["O", "H", "H"]
     assert "stress" not in found.calc.results
+
+
+def test_labels_of_the_data_do_not_hide_those_of_lammps(tmp_path, caplog):
+    """Silicon that a pair potential of another kind has labelled."""
+    atoms = bulk("Si").repeat((2, 1, 1))
+    atoms.rattle(0.1, seed=1)
+    atoms.calc = LennardJones(sigma=2.0, epsilon=0.1, rc=5.0)
+    atoms.info["energy"] = atoms.get_potential_energy()
+    atoms.set_array("forces", atoms.get_forces())
+    atoms.calc = None
+    check = check_labeller([atoms], SILICON, tmp_path / "wrong")
+    assert check.energy > 3.0  # eV/atom
+    assert check.forces > 0.5
+    assert "the labeller differs from data.train in forces by" in caplog.text
 
 
 def test_mistakes_are_one_line(label):

@@ -11,8 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from ase.io import read, write
+from pyictp.config import DataConfig
 from pyictp.errors import UserError
-from pyictp.explore.check import check_labeller
+from pyictp.explore.check import Check, check_labeller
+from pyictp.explore.frames import read_all, read_sources, write_frames
 from pyictp.explore.label import make_labeller
 from pyictp.explore.labels import forget_failures, label_structures
 from pyictp.explore.settings import XTB, LabellerConfig
@@ -209,3 +212,71 @@ def test_the_labeller_is_compared_with_the_data(tmp_path, caplog):
     assert "are method, units and energy zero the same?" in caplog.text
     with pytest.raises(UserError, match=r"the labeller fails on a structure of data.train"):
         check_labeller([bulk("Si")], EMT_LABELS, tmp_path / "strange")
+
+
+DOUBLED = """
+import sys
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+
+
+def label(atoms):
+    assert atoms.calc is None and not {"energy", "forces", "stress"} & {*atoms.info, *atoms.arrays}
+    atoms.calc = EMT()
+    energy, forces, stress = atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+    labels = {"energy": energy, "forces": FACTOR * forces, "stress": FACTOR * stress}
+    atoms.calc = SinglePointCalculator(atoms, **labels)
+    return atoms
+
+
+if __name__ == "__main__":
+    write(sys.argv[2], label(read(sys.argv[1])))
+"""
+FOREIGN = "ase.calculators.lj.LennardJones"
+
+
+def labellers(folder, factor):
+    """Return labellers that give `factor` times the forces and stresses of EMT."""
+    script = folder / f"times_{factor}.py"
+    script.write_text(DOUBLED.replace("FACTOR", str(factor)))
+    return {
+        "function": LabellerConfig(function=f"{script}:label"),
+        "command": LabellerConfig(command=f"{sys.executable} {script} {{input}} {{output}}"),
+    }
+
+
+@pytest.mark.parametrize("where", ["arrays", "calculator", "file"])
+@pytest.mark.parametrize("method", ["function", "command", "calculator"])
+def test_labels_of_the_data_do_not_hide_those_of_the_labeller(method, where, tmp_path, caplog):
+    """As the loop has them: in info and arrays; a labeller of other forces is always seen."""
+    write(tmp_path / "data.extxyz", emt_frames(1))
+    known = read(tmp_path / "data.extxyz", ":")
+    if where == "arrays":
+        known = read_sources([str(tmp_path / "data.extxyz")], DataConfig())
+        assert "forces" in known[0].arrays
+    elif where == "file":
+        write_frames(
+            tmp_path / "own.extxyz", read_sources([tmp_path / "data.extxyz"], DataConfig())
+        )
+        known = read_all(tmp_path / "own.extxyz")
+    wrong = labellers(tmp_path, 2).get(method, LabellerConfig(calculator=FOREIGN))
+    check = check_labeller(known, wrong, tmp_path / "wrong")
+    forces = emt_frames(1)[0].get_forces()
+    if method != "calculator":
+        assert check.forces == pytest.approx(np.sqrt(np.mean(forces**2)), rel=1e-4)
+        assert check.energy == pytest.approx(0, abs=1e-6)
+        stress = np.abs(emt_frames(1)[0].get_stress()).max()
+        assert check.stress == pytest.approx(stress, rel=1e-4)
+    assert check.forces > 0.3
+    assert "are method, units and energy zero the same?" in caplog.text
+    caplog.clear()
+    right = labellers(tmp_path, 1).get(method, EMT_LABELS)
+    assert check_labeller(known, right, tmp_path / "right").forces < 1e-6
+    assert not caplog.records
+
+
+def test_what_counts_as_far():
+    assert not Check(0.0, 0.0, 0.002).is_far
+    assert Check(0.0, 0.0, 0.01).is_far
+    assert Check(float("nan"), 0.0).is_far

@@ -20,6 +20,7 @@ logger = logging.getLogger("pyictp")
 
 FORCES = 0.05  # eV/A: more is another method, or other units
 ENERGY = 0.005  # eV/atom
+STRESS = 0.003  # eV/A^3, 0.5 GPa
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,25 @@ class Check:
 
     forces: float | None  # RMS [eV/A]
     energy: float | None  # eV/atom
+    stress: float | None = None  # largest component [eV/A^3]
 
     @property
     def differences(self) -> dict[str, float | None]:
         """Return plain values."""
-        return {"forces_rms_ev_per_a": self.forces, "energy_ev_per_atom": self.energy}
+        return {
+            "forces_rms_ev_per_a": self.forces,
+            "energy_ev_per_atom": self.energy,
+            "stress_ev_per_a3": self.stress,
+        }
+
+    @property
+    def is_far(self) -> bool:
+        """Return whether this is more than two codes of one method differ by."""
+        limits = ((self.forces, FORCES), (self.energy, ENERGY), (self.stress, STRESS))
+        # so that a difference that is no number is far
+        return any(
+            not difference <= limit for difference, limit in limits if difference is not None
+        )
 
     def describe(self) -> str:
         """Return the differences in words."""
@@ -41,6 +56,8 @@ class Check:
             parts.append(f"forces by {self.forces:.2g} eV/A (RMS)")
         if self.energy is not None:
             parts.append(f"the energy by {self.energy:.2g} eV/atom")
+        if self.stress is not None:
+            parts.append(f"the stress by {self.stress:.2g} eV/A^3")
         return f"differs from data.train in {' and '.join(parts)}" if parts else "works"
 
 
@@ -61,13 +78,15 @@ def check_labeller(known: Sequence[Atoms], settings: LabellerConfig, folder: Pat
         forget_failures(folder)
         raise UserError(f"the labeller fails on a structure of data.train: {failed[0][1]}")
     ours, theirs = to_frames([labelled[0], smallest])
-    forces = energy = None
+    forces = energy = stress = None
     if theirs.forces is not None and ours.forces is not None:
         forces = float(np.sqrt(np.nanmean((ours.forces - theirs.forces) ** 2)))
     if theirs.energy is not None and ours.energy is not None:
         energy = abs(ours.energy - theirs.energy) / len(smallest)
-    check = Check(forces, energy)
-    if (forces or 0.0) > FORCES or (energy or 0.0) > ENERGY:
+    if theirs.stress is not None and ours.stress is not None:
+        stress = float(np.abs(ours.stress - theirs.stress).max())
+    check = Check(forces, energy, stress)
+    if check.is_far:
         logger.warning(
             "the labeller %s: are method, units and energy zero the same?", check.describe()
         )

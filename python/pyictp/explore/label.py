@@ -25,6 +25,7 @@ from pyictp.errors import UserError
 from pyictp.explore.settings import LabellerConfig
 
 Labeller = Callable[[Atoms, Path], Atoms]  # structure, an empty folder to work in -> labelled one
+FORMER = ("energy", "free_energy", "energies", "forces", "stress", "stresses", "virial")
 SAME = 1e-4  # A: how far a labeller may move atoms, by the digits of a file
 
 
@@ -47,7 +48,7 @@ def make_labeller(settings: LabellerConfig) -> Labeller:
         return _checked(lambda atoms, folder: _run_command(atoms, settings, folder))
     if method == "function":
         function = _function(str(settings.function))
-        return _checked(lambda atoms, _: function(atoms.copy()))
+        return _checked(lambda atoms, _: function(atoms))
     calculator = _calculator(settings)
     return _checked(lambda atoms, _: _calculated(atoms, calculator))
 
@@ -56,7 +57,9 @@ def _checked(label: Labeller) -> Labeller:
     """Return a labeller whose labels are whole, finite and those of the structure given."""
 
     def checked(atoms: Atoms, folder: Path) -> Atoms:
-        labelled = label(atoms, folder)
+        # labels that it came with would stand for those that the labeller forgets
+        atoms = without_labels(atoms)
+        labelled = label(atoms.copy(), folder)
         if not isinstance(labelled, Atoms):
             raise UserError(f"labeller: expected ase.Atoms back, got {type(labelled).__name__}")
         if len(labelled) != len(atoms) or (labelled.numbers != atoms.numbers).any():
@@ -75,11 +78,19 @@ def _checked(label: Labeller) -> Labeller:
         if frame.stress is not None:
             labels["stress"] = full_3x3_to_voigt_6_stress(frame.stress)
         result.calc = SinglePointCalculator(result, **labels)
-        former = ("energy", "stress", "virial")  # labels that the structure came with
-        result.info = {key: value for key, value in atoms.info.items() if key not in former}
+        result.info = dict(atoms.info)
         return result
 
     return checked
+
+
+def without_labels(atoms: Atoms) -> Atoms:
+    """Return a structure without energy, forces and stress, wherever ASE keeps them."""
+    bare = atoms.copy()  # which has no calculator
+    for name in FORMER:
+        bare.info.pop(name, None)
+        bare.arrays.pop(name, None)
+    return bare
 
 
 def _calculator(settings: LabellerConfig) -> Any:
