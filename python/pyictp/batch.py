@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pyictp.dataset import species_of
 from pyictp.derivatives import Prediction, assemble, evaluate_graph, stress_from_virial
+from pyictp.distances import CloseAtoms, Watch, known_distances
 from pyictp.errors import UserError
 from pyictp.graph import Graph, build_graph, collate
 from pyictp.potential import as_potential, potential_properties, resolve_device
@@ -51,6 +52,7 @@ def evaluate_batch(
     forces: bool = True,
     stress: bool = True,
     uncertainty: bool = False,
+    closest: str = "warn",
 ) -> list[Result]:
     """Return energies, forces and stresses of structures, in their order.
 
@@ -65,11 +67,13 @@ def evaluate_batch(
         forces: whether to return forces.
         stress: whether to return stresses; with neither the gradient is not computed.
         uncertainty: whether to return what the model can tell of deviations and grades.
+        closest: what to do when atoms are closer than in the training data: `warn` of the worst
+            structure, raise an `error` at the first, or `ignore`.
 
     Raises:
         UserError: the model cannot be loaded; `structures` is a single one; one of them has an
             element that is not in the model, two atoms on one spot or pbc without a cell; the
-            model cannot tell its uncertainty.
+            model cannot tell its uncertainty; atoms are too close with `closest` error.
     """
     if isinstance(structures, Atoms):
         raise UserError("structures: expected a list of ase.Atoms, got a single one: give [atoms]")
@@ -84,11 +88,15 @@ def evaluate_batch(
         )
     elements, r_cut = potential_properties(potential)
     chosen = list(structures)
-    graphs = (_graph(index, atoms, elements, r_cut) for index, atoms in enumerate(chosen))
+    watch = Watch(known_distances(potential), elements, r_cut, closest)
+    close: dict[int, CloseAtoms] = {}
+    graphs = _watched(
+        (_graph(index, atoms, elements, r_cut) for index, atoms in enumerate(chosen)), watch, close
+    )
     predictions = evaluate_graphs(
         potential, graphs, batch_edges, None, resolved, forces or stress, uncertainty
     )
-    return [
+    results = [
         Result(
             energy=prediction.energies.item(),
             energies=prediction.node_energies.numpy(),
@@ -98,6 +106,24 @@ def evaluate_batch(
         )
         for atoms, prediction in zip(chosen, predictions, strict=True)
     ]
+    if close:
+        worst = min(close, key=lambda index: close[index].ratio)
+        number = f"{len(close)} of {len(chosen)} structures, the worst is {worst}: "
+        watch.tell(close[worst], number)
+    return results
+
+
+def _watched(
+    graphs: Iterable[Graph], watch: Watch, close: dict[int, CloseAtoms]
+) -> Iterator[Graph]:
+    """Yield graphs, note those with atoms too close by their index."""
+    for index, graph in enumerate(graphs):
+        found = watch.find(graph)
+        if found is not None:
+            close[index] = found
+            if watch.closest == "error":
+                watch.tell(found, f"structure {index}: ")
+        yield graph
 
 
 def evaluate_graphs(

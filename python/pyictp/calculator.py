@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from pyictp.batch import structure_stress
 from pyictp.dataset import species_of
 from pyictp.derivatives import Prediction, assemble, evaluate_graph
+from pyictp.distances import KEY, Watch, known_distances
 from pyictp.errors import UserError
+from pyictp.exported import read_metadata
 from pyictp.graph import Graph, build_graph
 from pyictp.kernels import operators_available
-from pyictp.neighbors import SkinList
+from pyictp.neighbors import FloatArray, SkinList
 from pyictp.potential import as_potential, potential_properties, resolve_device
 from pyictp.uncertainty import evaluate_uncertain, has_grade, num_models
 
@@ -51,6 +53,7 @@ class ICTPCalculator(Calculator):
         dtype: torch.dtype | str | None = None,
         skin: float = 0.5,
         native: bool = False,
+        closest: str = "warn",
         **kwargs: Any,
     ) -> None:
         """Load a model.
@@ -62,11 +65,13 @@ class ICTPCalculator(Calculator):
             skin: margin of the neighbor list in A; atoms may move skin/2 before it is built anew.
             native: run an exported file through the C++ code that LAMMPS runs, without
                 uncertainties.
+            closest: what to do when atoms are closer than in the training data: `warn` (once),
+                raise an `error`, or `ignore`.
             kwargs: passed on to ASE's Calculator.
 
         Raises:
-            UserError: the model cannot be loaded, or `native` is asked for something else than an
-                exported file.
+            UserError: the model cannot be loaded, `native` is asked for something else than an
+                exported file, or `closest` is something else.
         """
         super().__init__(**kwargs)
         self.device = resolve_device(device)
@@ -80,6 +85,7 @@ class ICTPCalculator(Calculator):
             *(["grade"] if has_grade(self.potential) else []),
         ]
         self.neighbors = SkinList(self.r_cut, skin)
+        self.watch = Watch(self._known_distances(), self.elements, self.r_cut, closest)
         self._numbers = np.zeros(0, dtype=np.int64)
         self._species = np.zeros(0, dtype=np.int64)
 
@@ -92,7 +98,8 @@ class ICTPCalculator(Calculator):
         """Fill `results`, all properties at once; uncertainties if one of them is asked for.
 
         Raises:
-            UserError: an element is not in the model, two atoms are on one spot, pbc without cell.
+            UserError: an element is not in the model, two atoms are on one spot, pbc without cell,
+                or, with `closest` error, two are closer than in the training data.
         """
         super().calculate(atoms, list(properties), list(system_changes))
         assert self.atoms is not None
@@ -105,6 +112,7 @@ class ICTPCalculator(Calculator):
             self.r_cut,
             self.neighbors,
         )
+        self.watch.tell(self.watch.find(graph))
         evaluate = self._evaluate_native if self._native else self._evaluate_python
         if {*properties} & {*UNCERTAINTIES} & {*self.implemented_properties}:
             evaluate = self._evaluate_uncertain
@@ -155,6 +163,12 @@ class ICTPCalculator(Calculator):
         if self._native:
             return _load_native(model, str(self.device), self._dtype)
         return as_potential(model, self.device, self._dtype)
+
+    def _known_distances(self) -> FloatArray:
+        if not self._native:
+            return known_distances(self.potential)
+        size = len(self.elements)  # the file was read by C++, which does not hand them out
+        return np.array(read_metadata(self._file)[KEY]).reshape(size, size)
 
     def _species_of(self, numbers: np.ndarray) -> np.ndarray:
         if not np.array_equal(numbers, self._numbers):

@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""The shortest distance of each pair of elements in the training data."""
+"""The shortest distance of each pair of elements in the training data, and what goes below it."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from pyictp.errors import UserError
 from pyictp.graph import Graph
 from pyictp.neighbors import FloatArray, IntArray
+from pyictp.potential import potential_properties
+
+logger = logging.getLogger("pyictp")
 
 KEY = "shortest_distances"  # in provenance
+CLOSEST = ("warn", "error", "ignore")  # as pair_style ictp has them
+ROUNDING = 1e-6  # a training frame, read from a file, is not below itself
 
 
 def shortest_lengths(
@@ -87,3 +94,82 @@ def distance_table(
         i, j = (elements.index(element) for element in pair.split("-"))
         table[i, j] = table[j, i] = length
     return table
+
+
+def known_distances(potential: Any) -> FloatArray:
+    """Return the table of a model, an exported file or a model in memory; zeros: nothing known."""
+    if hasattr(potential, KEY):
+        return getattr(potential, KEY)
+    provenance = getattr(potential, "metadata", {}).get("provenance", {})
+    return distance_table(provenance, *potential_properties(potential))
+
+
+class CloseAtoms(NamedTuple):
+    """Two atoms closer than any such pair in the training data."""
+
+    ratio: float  # of their distance to the shortest one known, below 1
+    text: str  # which atoms, how close
+
+
+class Watch:
+    """Looks for atoms closer than in the training data, and says so as pair_style ictp does.
+
+    There a model knows nothing and may attract, down to an energy of minus infinity.
+    """
+
+    def __init__(
+        self, table: FloatArray, elements: Sequence[str], r_cut: float, closest: str = "warn"
+    ) -> None:
+        """Take what to do.
+
+        Args:
+            table: (S, S) shortest distances [A], 0: nothing is known.
+            elements: of the model.
+            r_cut: its cutoff radius [A].
+            closest: `warn` once, raise an `error`, or `ignore`.
+
+        Raises:
+            UserError: `closest` is something else.
+        """
+        if closest not in CLOSEST:
+            raise UserError(f"closest: expected warn, error or ignore, got {closest!r}")
+        self.table, self.elements, self.r_cut = table, elements, r_cut
+        self.closest = closest
+        self.has_warned = False
+
+    def find(self, graph: Graph) -> CloseAtoms | None:
+        """Return the two atoms of a structure that are farthest below, None if there are none."""
+        if self.closest == "ignore" or not self.table.any() or graph.num_edges == 0:
+            return None
+        species, (center, neighbor) = graph.species.numpy(), graph.edge_index.numpy()
+        lengths = np.linalg.norm(graph.edge_vectors.numpy(), axis=1)
+        shortest = self.table[species[center], species[neighbor]]
+        ratios = lengths / np.where(shortest > 0, shortest, 1e-300)
+        edge = int(ratios.argmin())
+        if ratios[edge] >= 1 - ROUNDING:
+            return None
+        atoms = (f"{i} ({self.elements[species[i]]})" for i in (center[edge], neighbor[edge]))
+        known = f"closer than any such pair in the training data ({shortest[edge]:.3g} A)"
+        if shortest[edge] >= self.r_cut:
+            known = "but no such pair in the training data came within r_cut"
+        text = f"atoms {' and '.join(atoms)} are {lengths[edge]:.3g} A apart, {known}"
+        return CloseAtoms(float(ratios[edge]), text)
+
+    def tell(self, found: CloseAtoms | None, where: str = "") -> None:
+        """Warn of what was found, once, or refuse it.
+
+        Args:
+            found: of `find`.
+            where: what to say before.
+
+        Raises:
+            UserError: `closest` is error and something was found.
+        """
+        if found is None:
+            return
+        text = f"{where}{found.text}: what the model says of them is a guess"
+        if self.closest == "error":
+            raise UserError(text)
+        if not self.has_warned:
+            logger.warning("%s", text)
+        self.has_warned = True
