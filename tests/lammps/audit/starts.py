@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""What decks begin with: units, box, atoms with the masses of their elements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deck import write_data
+from structures import STRUCTURES, lattice, sheared
+
+MASSES = "mass 1 180.95\nmass 2 50.94\nmass 3 183.84"
+MOLECULE = """# three atoms, two bonds
+
+3 atoms
+2 bonds
+
+Coords
+
+1 2.2 0.1 0
+2 0 0 0
+3 -0.7 2.1 0.1
+
+Types
+
+1 1
+2 2
+3 3
+
+Bonds
+
+1 1 1 2
+2 1 2 3
+"""
+LONE = """# two atoms without a bond
+
+2 atoms
+
+Coords
+
+1 0 0 0
+2 5.5 0 0
+
+Types
+
+1 3
+2 3
+"""
+JOINED = (
+    LONE.replace("2 atoms", "2 atoms\n1 bonds")
+    + """
+Bonds
+
+1 1 1 2
+"""
+)
+REACTION = """# lone atoms bond
+
+2 equivalences
+
+InitiatorIDs
+
+1
+2
+
+Equivalences
+
+1 1
+2 2
+"""
+FILES = {"bent.mol": MOLECULE, "lone.mol": LONE, "joined.mol": JOINED, "reaction.map": REACTION}
+READ = {
+    "bulk": STRUCTURES["bulk"],
+    "triclinic": sheared(lattice((3, 3, 3), 2.9, seed=1)),
+    "small cell": STRUCTURES["cell below the cutoff"],
+    "slab": STRUCTURES["slab"],
+    "droplet": STRUCTURES["droplet"],
+}
+FLAT = f"""dimension 2
+boundary p p p
+atom_style atomic
+lattice sq 2.7
+region box block 0 6 0 6 -0.2 0.2
+create_box 3 box
+create_atoms 1 box
+set group all type/ratio 2 0.4 77
+set type 1 type/ratio 3 0.5 78
+displace_atoms all random 0.1 0.1 0 5
+{MASSES}"""
+CRYSTAL = f"""boundary p p p
+lattice bcc 2.9
+region box block 0 3 0 3 0 3
+create_box 3 box
+create_atoms 1 box
+set group all type/ratio 2 0.4 77
+set type 1 type/ratio 3 0.5 78
+displace_atoms all random 0.1 0.1 0.1 5
+{MASSES}"""
+CENTERS = [(a, b, c) for a in (2.5, 8.0) for b in (2.5, 8.0) for c in (2.5, 8.0)]
+MOLECULES = "\n".join(
+    [
+        "boundary p p p",
+        "atom_style full",
+        "region box block 0 11 0 11 0 11",
+        "create_box 3 box bond/types 2 extra/bond/per/atom 6 extra/special/per/atom 40",
+        MASSES,
+        "molecule bent {folder}/bent.mol",
+        *(
+            f"create_atoms 0 single {a} {b} {c} mol bent {k + 7} rotate {37 * k} 1 {k} 2"
+            for k, (a, b, c) in enumerate(CENTERS)
+        ),
+        *(f"create_atoms 3 single {a + 2.6} {b + 2.7} {c + 2.5}" for a, b, c in CENTERS[::2]),
+        "bond_style harmonic",
+        "bond_coeff * 2.0 2.2",
+        "special_bonds lj/coul 1 1 1",
+    ]
+)
+TEXTS = {"flat": FLAT, "crystal": CRYSTAL, "molecules": MOLECULES}
+
+
+def start_lines(name: str, folder: Path, before: str) -> list[str]:
+    """Return the lines of a start, with others before its box; writes the files that they read."""
+    for file, text in FILES.items():
+        (folder / file).write_text(text)
+    head = ["units metal", "atom_modify map array", *before.splitlines()]
+    if name in TEXTS:
+        return [*head, *TEXTS[name].replace("{folder}", str(folder)).splitlines()]
+    structure = READ[name]
+    write_data(folder / "start.data", structure)
+    boundary = " ".join("p" if periodic else "f" for periodic in structure.pbc)
+    return [
+        "units metal",
+        f"boundary {boundary}",
+        *head[1:],
+        f"read_data {folder / 'start.data'}",
+        *MASSES.splitlines(),
+    ]
