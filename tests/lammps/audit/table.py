@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The table of verdicts in docs/pair_style.md: `python -m audit.table` in tests/lammps writes it."""
+"""The table of verdicts in docs/pair_style.md; `python -m audit.table` here writes it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "pair_style.md"
 BEGIN = "<!-- audit: begin; tests/lammps/audit/table.py writes what follows -->"
 END = "<!-- audit: end -->"
 INTRODUCTION = """\
-Each deck below runs in the tests (`make test-long`) on {processes} processes. At every evaluation the atoms, their types, the box,
-energy, forces and virial are kept, and the model is evaluated again in Python on the whole cell, without LAMMPS' neighbor lists.
-*exact*: all agree (energy and virial to 1e-9 and 1e-8 relative, forces to 1e-8 eV/A; a model of three layers in float64).
-*warned*: they do not, and the run says so. *refused*: the run ends with that error of the pair style; *LAMMPS refuses*: with
-one of LAMMPS' own. What came before was exact.
+Each deck below runs in the tests (`make test-long`) on {processes} processes. At every evaluation
+atoms, types, box, energy, forces and virial are kept, and the model is evaluated again in Python on
+the whole cell, without LAMMPS' neighbor lists. *exact*: all agree (energy to 1e-9, virial to 1e-8,
+relative, forces to 1e-8 eV/A; a model of three layers in float64). *warned*: they do not, and the
+run says so. *refused*: the run ends with that error of the pair style; *LAMMPS refuses*: with one
+of LAMMPS' own. What came before was exact.
 """
 
 
