@@ -74,7 +74,11 @@ std::map<std::string, std::string_view> members_of(std::string_view bytes)
         local + 30 + number_at(bytes, local + 26, 2) + number_at(bytes, local + 28, 2);
     if (place + 46 + length > bytes.size() || start > bytes.size() || size > bytes.size() - start)
       throw std::runtime_error(DAMAGED);
+    // PyTorch's reader takes capital letters for small ones
     std::string name(bytes.substr(place + 46, length));
+    std::ranges::transform(name, name.begin(), [](unsigned char c) {
+      return std::tolower(c);
+    });
     name.erase(0, name.find('/') + 1);
     if (method != 0)
       throw std::runtime_error("not an exported model (" + name +
@@ -84,39 +88,44 @@ std::map<std::string, std::string_view> members_of(std::string_view bytes)
       throw std::runtime_error("member " + name +
                                " does not have the check sum that the archive keeps of it: copy "
                                "the file or export it again");
-    members[name] = data;
+    if (!members.emplace(name, data).second)
+      throw std::runtime_error("has two members of the name " + name + ": export it again");
     place += 46 + length + number_at(bytes, place + 30, 2) + number_at(bytes, place + 32, 2);
   }
   return members;
 }
 
-/// Whether a dotted name of TorchScript code stands for what no model needs and a stranger's file
-/// might use: files, operators of other libraries, code that runs while the file is loaded.
-/// export/FORMAT.md has the same list.
-bool is_refused(std::string_view name)
+bool is_letter(char c)
 {
-  for (const char *refused : {"torch.save", "torch.load", "torch.from_file"})
-    if (name == refused)
+  return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
+}
+
+/// Whether a word of TorchScript code, with what follows it, stands for what no model needs and a
+/// stranger's file might use: files, other processes, operators of other libraries, code that runs
+/// while the file is loaded, names that hide what is called. export/FORMAT.md has the same list.
+bool is_refused(std::string_view word, std::string_view rest)
+{
+  for (const char *refused : {"save", "load", "from_file", "rpc_sync", "rpc_async", "rpc_remote",
+                              "classes", "__setstate__", "__getstate__", "getattr"})
+    if (word == refused)
       return true;
-  if (name.find("__setstate__") != name.npos || name.find("__getstate__") != name.npos)
-    return true;
-  if (!name.starts_with("ops."))
+  if (word == "torch")    // under another name it could be asked for anything
+    return rest.size() < 2 || rest[0] != '.' || !is_letter(rest[1]);
+  if (word != "ops")
     return false;
-  const std::string_view library = name.substr(4, name.find('.', 4) - 4);
-  return library != "aten" && library != "prim" && library != "prims" && library != "ictp";
+  return std::ranges::none_of(std::array{".aten.", ".prim.", ".prims.", ".ictp."},
+                              [rest](const char *library) {
+                                return rest.starts_with(library);
+                              });
 }
 
 void check_code(const std::string &member, std::string_view code)
 {
-  const auto in_name = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '.';
-  };
   for (auto c = code.begin(); c != code.end();) {
-    const auto start = std::find_if(c, code.end(), in_name);
-    c = std::find_if_not(start, code.end(), in_name);
-    const std::string_view name(start, c);
-    if (is_refused(name))
-      throw std::runtime_error("its code (" + member + ") has " + std::string(name) +
+    const auto start = std::find_if(c, code.end(), is_letter);
+    c = std::find_if_not(start, code.end(), is_letter);
+    if (is_refused({start, c}, {c, code.end()}))
+      throw std::runtime_error("its code (" + member + ") has " + std::string(start, c) +
                                ", which no exported model needs: do not use it, and ask where it "
                                "came from");
   }
