@@ -61,10 +61,10 @@ CHANGE = (
         start="molecules",
     ),
     Entry(
-        "fix charge/regulation",
-        "set type 1 charge 1e-6\nset type 2 charge -1e-6\n"
-        "fix 1 all nve\nfix 2 all charge/regulation 2 3 acid_type 3 pH 7 pKa 7 pIp 7 pIm 7 lunit_nm 0.1 temp 5000 nevery 3 nmc 5 seed 123\nrun 8",
-        "charges",
+        "fix charge/regulation, its trials",
+        "set type 1 charge 1e-6\nset type 2 charge -1e-6\nfix 1 all nve\n"
+        "fix 2 all charge/regulation 2 3 acid_type 3 pH 7 pKa 7 pIp 2 pIm 2 lunit_nm 0.1 "
+        "temp 5000 nevery 3 nmc 5 seed 123\nrun 8",
         start="crystal",
         before="atom_style charge",
     ),
@@ -193,10 +193,9 @@ BONDS = (
     ),
     Entry(
         "fix bond/react",
-        "molecule free {folder}/lone.mol\nmolecule bonded {folder}/joined.mol\ncomm_modify cutoff 8\nfix 1 all nve\n"
-        "fix 2 all bond/react react r all 1 0 6 free bonded {folder}/reaction.map\nrun 6",
-        "positions bonds",
-        pair=WIDE,
+        "molecule broken {folder}/broken.mol\ncomm_modify cutoff 8\nfix 1 all nve\n"
+        "fix 2 all bond/react react r all 1 0 3 bent broken {folder}/reaction.map\nrun 6",
+        "positions bonds types",
         start="molecules",
     ),
     Entry(

@@ -88,12 +88,18 @@ class Recorder:
             "cell": np.array([[lx, 0, 0], [xy, ly, 0], [xz, yz, lz]]),
             "periodic": [bool(p) for p in periodic],
             "dimension": lmp.extract_setting("dimension"),
-            "energy": lmp.get_thermo("evdwl"),
+            "energy": self._energy(),
             "run": self.run,
             "groups": [name or "" for name in lmp.available_ids("group")],
             "bonds": self._bonds(),
         }
         self.records.append(record)
+
+    def _energy(self) -> float | None:
+        try:
+            return self.lmp.get_thermo("evdwl")
+        except Exception:  # the command has no use for energies
+            return None
 
     def _bonds(self) -> np.ndarray:
         if not self.lmp.extract_setting("molecule_flag") or not self.lmp.extract_global("nbonds"):
@@ -107,7 +113,7 @@ def lammps_of(folder: Path, arguments: list[str]) -> Iterator[Any]:
     """Yield a LAMMPS of all processes that writes its log into a folder."""
     import lammps
 
-    command = ["-screen", "none", "-log", str(folder / "log.lammps"), *arguments]
+    command = ["-in", "none", "-screen", "none", "-log", str(folder / "log.lammps"), *arguments]
     lmp = lammps.lammps(cmdargs=command)
     try:
         yield lmp

@@ -33,13 +33,14 @@ class Entry:
     text: str = ""  # of the warning or error
     start: str = "bulk"  # in starts.py
     pair: str = MODEL
-    before: str = ""  # lines before the box
+    before: str = "atom_modify map array"  # lines before the box
     without: str = ""  # group of atoms that the model is not to see
     arguments: tuple[str, ...] = ()  # of the command line
     processes: tuple[int, ...] = (1, 3)
     scale: float = 1.0  # of the model, by hybrid/scaled; 0: switched off
     lennard_jones: tuple[tuple[int, int], ...] = ()  # types between which lj/cut acts too
     has_bonds: bool = True  # harmonic, where there are bonds; else of bond_style zero
+    has_pure_forces: bool = True  # no: the fix pushes before any other fix, the recorder too
     each_run: bool = False  # look after every `run`, for what calls no fix (rRESPA)
 
     @property

@@ -75,7 +75,12 @@ def run_entries(
 
 
 def _deck(entry: Entry, folder: Path, model_file: Path) -> dict[str, Any]:
-    names = {"{model}": str(model_file), "{folder}": str(folder), "{plugin}": str(plugin_path())}
+    names = {
+        "{pair}": entry.pair,
+        "{model}": str(model_file),
+        "{folder}": str(folder),
+        "{plugin}": str(plugin_path()),
+    }
     lines = [
         f"plugin load {plugin_path()}",
         *start_lines(entry.start, folder, entry.before),
@@ -107,8 +112,10 @@ def _outcome(entry: Entry, folder: Path, model: ICTPModel) -> Outcome:
         parts = [answer["records"] for answer in answers if answer["replica"] == replica]
         log = folder / ("log.lammps" if len(parts) == len(answers) else f"log.lammps.{replica}")
         records = _records(parts, log.read_text())
-        deviations += [deviation(r, evaluate(r, rule, model)) for r in records]
-        changed |= changes(records)
+        deviations += [
+            deviation(r, evaluate(r, rule, model), entry.has_pure_forces) for r in records
+        ]
+        changed |= changes([r for r in records if not r.is_trial])
         warnings |= {*WARNING.findall(log.read_text())}
     return Outcome(answers[0]["error"], sorted(warnings), deviations, changed)
 

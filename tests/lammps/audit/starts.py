@@ -31,31 +31,11 @@ Bonds
 1 1 1 2
 2 1 2 3
 """
-LONE = """# two atoms without a bond
+BROKEN = MOLECULE.replace("2 bonds", "1 bonds").replace("1 1 1 2\n2 1 2 3", "1 1 2 3")
+BROKEN = BROKEN.replace("Types\n\n1 1", "Types\n\n1 3")  # and another type
+REACTION = """# a bond breaks
 
-2 atoms
-
-Coords
-
-1 0 0 0
-2 5.5 0 0
-
-Types
-
-1 3
-2 3
-"""
-JOINED = (
-    LONE.replace("2 atoms", "2 atoms\n1 bonds")
-    + """
-Bonds
-
-1 1 1 2
-"""
-)
-REACTION = """# lone atoms bond
-
-2 equivalences
+3 equivalences
 
 InitiatorIDs
 
@@ -66,8 +46,15 @@ Equivalences
 
 1 1
 2 2
+3 3
 """
-FILES = {"bent.mol": MOLECULE, "lone.mol": LONE, "joined.mol": JOINED, "reaction.map": REACTION}
+FILES = {
+    "bent.mol": MOLECULE,
+    "broken.mol": BROKEN,
+    "reaction.map": REACTION,
+    "qeq.txt": "1 0.1 10 0 0 0\n2 -0.1 10 0 0 0\n3 0.05 10 0 0 0\n",
+    "final.txt": "1\n1 1.4 1.2 1.6\n",
+}
 READ = {
     "bulk": STRUCTURES["bulk"],
     "triclinic": sheared(lattice((3, 3, 3), 2.9, seed=1)),
@@ -108,7 +95,7 @@ MOLECULES = "\n".join(
             f"create_atoms 0 single {a} {b} {c} mol bent {k + 7} rotate {37 * k} 1 {k} 2"
             for k, (a, b, c) in enumerate(CENTERS)
         ),
-        *(f"create_atoms 3 single {a + 2.6} {b + 2.7} {c + 2.5}" for a, b, c in CENTERS[::2]),
+        *(f"create_atoms 3 single {0.95 * a + 3} {b + 2.7} {c + 2.5}" for a, b, c in CENTERS[::2]),
         "bond_style harmonic",
         "bond_coeff * 2.0 2.2",
         "special_bonds lj/coul 1 1 1",
@@ -121,7 +108,7 @@ def start_lines(name: str, folder: Path, before: str) -> list[str]:
     """Return the lines of a start, with others before its box; writes the files that they read."""
     for file, text in FILES.items():
         (folder / file).write_text(text)
-    head = ["units metal", "atom_modify map array", *before.splitlines()]
+    head = ["units metal", *before.splitlines()]
     if name in TEXTS:
         return [*head, *TEXTS[name].replace("{folder}", str(folder)).splitlines()]
     structure = READ[name]

@@ -55,6 +55,7 @@ RUN = (
     Entry(
         "dynamical_matrix",
         "group some id 1:2\ndynamical_matrix some regular 1e-4 file {folder}/d.dat",
+        "",
     ),
     Entry(
         "compute group/group, rdf, coord/atom beside it",
@@ -95,6 +96,7 @@ RUN = (
     Entry(
         "hyper",
         "compute e all event/displace 0.5\nfix 1 all nve\nfix 2 all hyper/global 3.2 0.1 0.1 500\nhyper 4 2 2 e min 1e-3 1e-3 5 10",
+        has_pure_forces=False,
     ),
     Entry(
         "run_style verlet/split",
@@ -142,9 +144,10 @@ BESIDE = (
     Entry(
         "hybrid/overlay, fix atom/swap of NULL and an element",
         "fix 1 all nve\nfix 2 all atom/swap 2 6 33 20000 types 1 2 ke no\nrun 8",
-        "types",
+        "",
         pair=NULL,
-        lennard_jones=((1, 2), (2, 2), (2, 3)),
+        verdict=Verdict.LAMMPS,
+        text="substyles for atom types 1 and 2 are not compatible",
     ),
     Entry(
         "hybrid, pairs given to another style",
@@ -164,8 +167,8 @@ BESIDE = (
         "fix 1 all nve\nrun 5",
         start="molecules",
         pair="pair_style hybrid/molecular ictp device cpu zero 4.0\npair_coeff * * ictp {model} Ta V W\npair_coeff * * zero",
-        verdict=Verdict.WARNED,
-        text="sees only neighbors of the same molecule",
+        verdict=Verdict.LAMMPS,
+        text="hybrid/molecular is not compatible with manybody potentials",
     ),
     Entry(
         "kspace_style pppm",
