@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace LAMMPS_NS {
 
@@ -46,7 +47,7 @@ class PairICTP : public Pair {
   void check_special_neighbors() const;
   void check_atom_masses();
   void check_images() const;
-  void check_changed_types() const;
+  void check_changed_types(const std::vector<int> &now) const;
   // on every step
   void check_age();
   void check_closest();
@@ -61,6 +62,8 @@ class PairICTP : public Pair {
   void check_uncertainty(bool deviations, bool grades) const;
   void sample_uncertainty();
   void reduce_uncertainty();
+  bool have_types_changed() const;
+  std::vector<int> current_types();
   void remove_excluded_atoms();
 };
 

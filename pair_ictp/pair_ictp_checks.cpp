@@ -196,13 +196,13 @@ void PairICTP::check_images() const
    to a type with more of the model's pairs, or fewer of them
 ------------------------------------------------------------------------- */
 
-void PairICTP::check_changed_types() const
+void PairICTP::check_changed_types(const std::vector<int> &now) const
 {
   if (!list->ijskip)
     return;
   const size_t num_atoms = std::min<size_t>(impl->types.size(), atom->nlocal + atom->nghost);
   for (size_t i = 0; i < num_atoms; ++i) {
-    const int before = impl->types[i], after = atom->type[i];
+    const int before = impl->types[i], after = now[i];
     if (before == after || map[after] < 0)
       continue;
     for (int other = 1; other <= atom->ntypes; ++other)

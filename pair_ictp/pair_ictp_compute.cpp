@@ -12,6 +12,8 @@
 #include "neighbor.h"
 #include "update.h"
 
+#include <mpi.h>
+
 #include <algorithm>
 #include <exception>
 #include <stdexcept>
@@ -66,14 +68,14 @@ std::string PairICTP::build_graph()
   const int num_atoms = atom->nlocal + atom->nghost;
   const bool same_list = neighbor->ago != 0 && impl->list_builds == neighbor->ncalls &&
                          impl->list_step == neighbor->lastcall;
-  const bool same_types =
-      std::equal(impl->types.begin(), impl->types.end(), atom->type, atom->type + num_atoms);
+  const bool same_types = same_list && !have_types_changed();
+  const std::vector<int> types = same_types ? std::vector<int>() : current_types();
   try {
     if (same_list && !same_types)
-      check_changed_types();
-    if (!same_list || !same_types) {
+      check_changed_types(types);
+    if (!same_types) {
       impl->tags.assign(atom->tag, atom->tag + num_atoms);
-      impl->types.assign(atom->type, atom->type + num_atoms);
+      impl->types = types;
       impl->model_types = impl->types;
       remove_excluded_atoms();
       impl->builder->rebuild(
@@ -96,6 +98,35 @@ std::string PairICTP::build_graph()
   }
   impl->graph_seconds += ictp::now() - start;
   return "";
+}
+
+/* ----------------------------------------------------------------------
+   a type may change between two lists, on any process
+------------------------------------------------------------------------- */
+
+bool PairICTP::have_types_changed() const
+{
+  const size_t num_atoms = atom->nlocal + atom->nghost;
+  int changed = impl->types.size() != num_atoms ||
+                !std::equal(atom->type, atom->type + atom->nlocal, impl->types.begin());
+  if (comm->nprocs > 1)
+    MPI_Allreduce(MPI_IN_PLACE, &changed, 1, MPI_INT, MPI_MAX, world);
+  return changed;
+}
+
+/* ----------------------------------------------------------------------
+   types of all atoms: LAMMPS sends those of ghosts when it makes them, and not when they change
+------------------------------------------------------------------------- */
+
+std::vector<int> PairICTP::current_types()
+{
+  std::vector<int> types(atom->type, atom->type + atom->nlocal + atom->nghost);
+  if (comm->nprocs > 1) {
+    impl->types_to_send = &types;
+    comm->forward_comm(this, 1);
+    impl->types_to_send = nullptr;
+  }
+  return types;
 }
 
 /* ----------------------------------------------------------------------
@@ -167,17 +198,23 @@ void PairICTP::tally()
 }
 
 /* ----------------------------------------------------------------------
-   features between processes: LAMMPS asks, the halo answers
+   features between processes: LAMMPS asks, the halo answers; or types, one number per atom
 ------------------------------------------------------------------------- */
 
 int PairICTP::pack_forward_comm(int n, int *atoms, double *buf, int /*pbc_flag*/, int * /*pbc*/)
 {
-  return impl->halo.pack(n, atoms, buf);
+  if (!impl->types_to_send)
+    return impl->halo.pack(n, atoms, buf);
+  for (int i = 0; i < n; ++i) buf[i] = (*impl->types_to_send)[atoms[i]];
+  return n;
 }
 
 void PairICTP::unpack_forward_comm(int n, int first, double *buf)
 {
-  impl->halo.unpack(n, first, buf);
+  if (!impl->types_to_send)
+    impl->halo.unpack(n, first, buf);
+  else
+    std::copy_n(buf, n, impl->types_to_send->begin() + first);
 }
 
 int PairICTP::pack_reverse_comm(int n, int first, double *buf)

@@ -34,9 +34,10 @@ struct LAMMPS_NS::PairICTP::Impl {
   bigint list_builds = -1, list_step = -1;    // the neighbor list that the builder has read
   std::vector<int64_t> tags;
   std::vector<int> types;    // fix atom/swap, fix sgcmc or set may change them between two lists
-  std::vector<int> model_types;          // the same, 0 for an atom that is excluded from every pair
-  std::vector<double> list_positions;    // (nlocal, 3) when the list was made
-  std::array<double, 9> list_box = {};    // and boxlo and h
+  std::vector<int> model_types;    // the same, 0 for an atom that is excluded from every pair
+  std::vector<int> *types_to_send = nullptr;    // while forward communication is of types
+  std::vector<double> list_positions;           // (nlocal, 3) when the list was made
+  std::array<double, 9> list_box = {};          // and boxlo and h
 
   enum class Closest { WARN, ERROR, IGNORE };
   Closest closest = Closest::WARN;

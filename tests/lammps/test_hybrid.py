@@ -91,13 +91,17 @@ def test_null_atoms_cannot_become_elements_between_two_lists(export, tmp_path):
     run(tmp_path, STRUCTURES["bulk"], Deck(pair, run=["run 1", change[0], "run 1"]))
 
 
+@pytest.mark.parametrize("processes", [0, 3])
 @pytest.mark.parametrize("elements", ["Ta V W", "Ta NULL W"])
-def test_types_changed_between_two_lists(elements, export, tmp_path):
+def test_types_changed_between_two_lists(elements, processes, export, tmp_path):
+    """LAMMPS sends the types of ghosts with a new list only."""
     pair = ["pair_style hybrid/overlay ictp device cpu zero 4.0"]
     pair += [f"pair_coeff * * ictp {export(MessageToy)} {elements}", "pair_coeff * * zero"]
     change = ["run 1", "set atom 1*20 type 2", "run 1 pre no"]
     answer = run(
-        tmp_path, STRUCTURES["bulk"], Deck(pair, run=[*change, 'print "changed $(pe:%.17g)"'])
+        tmp_path,
+        STRUCTURES["bulk"],
+        Deck(pair, run=[*change, 'print "changed $(pe:%.17g)"'], processes=processes),
     )
     changed = float(re.search(r"^changed (.*)$", answer.log, re.MULTILINE)[1])
     assert changed == pytest.approx(answer.energy, abs=1e-10)
