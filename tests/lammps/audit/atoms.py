@@ -78,11 +78,13 @@ CHANGE = (
     ),
     Entry(
         "fix halt of a run that another follows",
-        "fix 1 all nve\nvariable s equal step\nfix 2 all halt 1 v_s > 4 error continue\nrun 9\nrun 9",
+        "fix 1 all nve\nvariable s equal step\nfix 2 all halt 1 v_s > 4 error continue\nrun 9\n"
+        "run 9",
     ),
     Entry(
         "fix set, fix adapt of charges",
-        "fix 1 all nve\nvariable t atom type\nvariable q equal 1e-7*step\nfix 3 all adapt 2 atom charge v_q\nrun 6",
+        "fix 1 all nve\nvariable t atom type\nvariable q equal 1e-7*step\n"
+        "fix 3 all adapt 2 atom charge v_q\nrun 6",
         "positions charges",
         start="molecules",
     ),
@@ -99,13 +101,15 @@ CHANGE = (
     ),
     Entry(
         "fix set of types during a run",
-        "variable t atom 1+((id+step)%3)\nfix 1 all nve\nfix 2 all set 2 1 group all type v_t\nrun 8",
+        "variable t atom 1+((id+step)%3)\nfix 1 all nve\nfix 2 all set 2 1 group all type v_t\n"
+        "run 8",
         "types",
     ),
     Entry(
         "delete_atoms, create_atoms, reset_atoms id",
         "fix 1 all nve\nrun 3\ndelete_atoms overlap 2.3 all all\nrun 3\nreset_atoms id\nrun 3\n"
-        "create_atoms 2 random 6 77 NULL overlap 1.5 maxtry 500\nrun 3\ngroup g id 3 7 9\ndelete_atoms group g\nrun 3",
+        "create_atoms 2 random 6 77 NULL overlap 1.5 maxtry 500\nrun 3\ngroup g id 3 7 9\n"
+        "delete_atoms group g\nrun 3",
         "number",
     ),
     Entry(
@@ -117,20 +121,23 @@ CHANGE = (
     ),
     Entry(
         "read_data add append, group ndx",
-        "write_data {folder}/a.data\nfix 1 all nve\nrun 2\nread_data {folder}/a.data add append shift 30 0 0\nrun 3",
+        "write_data {folder}/a.data\nfix 1 all nve\nrun 2\n"
+        "read_data {folder}/a.data add append shift 30 0 0\nrun 3",
         "number",
         start="droplet",
     ),
     Entry(
         "velocity and delete of lost atoms (boundary f)",
-        "thermo_modify lost ignore\nchange_box all boundary p p f\ngroup top id 1:9\nvelocity top set 0 0 900\nfix 1 all nve\nrun 15",
+        "thermo_modify lost ignore\nchange_box all boundary p p f\ngroup top id 1:9\n"
+        "velocity top set 0 0 900\nfix 1 all nve\nrun 15",
         "number",
         start="slab",
     ),
     Entry(
         "read_dump add, trim, replace",
         "group kept id 1:40\nwrite_dump kept custom {folder}/a.dump id type x y z\n"
-        "fix 1 all nve\nrun 2\nread_dump {folder}/a.dump 0 x y z box yes trim yes replace yes add no\nrun 3",
+        "fix 1 all nve\nrun 2\n"
+        "read_dump {folder}/a.dump 0 x y z box yes trim yes replace yes add no\nrun 3",
         "number",
     ),
 )
@@ -171,7 +178,8 @@ BONDS = (
     ),
     Entry(
         "fix bond/create, weight 0",
-        "delete_bonds all bond 1 remove special\nspecial_bonds lj/coul 0 1 1\nfix 1 all nve\nfix 2 all bond/create 2 1 2 3.0 1\nrun 6",
+        "delete_bonds all bond 1 remove special\nspecial_bonds lj/coul 0 1 1\nfix 1 all nve\n"
+        "fix 2 all bond/create 2 1 2 3.0 1\nrun 6",
         "",
         start="molecules",
         verdict=Verdict.REFUSED,
@@ -200,21 +208,25 @@ BONDS = (
     ),
     Entry(
         "create_bonds, delete_bonds",
-        "fix 1 all nve\nrun 3\nspecial_bonds lj/coul 0 1 1\ncreate_bonds many all all 2 2.5 4.0\nspecial_bonds lj/coul 1 1 1\n"
-        "run 3\ncreate_bonds single/bond 2 1 2\nrun 3\ndelete_bonds all bond 2 remove special\nrun 3",
+        "fix 1 all nve\nrun 3\nspecial_bonds lj/coul 0 1 1\ncreate_bonds many all all 2 2.5 4.0\n"
+        "special_bonds lj/coul 1 1 1\n"
+        "run 3\ncreate_bonds single/bond 2 1 2\nrun 3\ndelete_bonds all bond 2 remove special\n"
+        "run 3",
         "bonds",
         pair=WIDE,
         start="molecules",
     ),
     Entry(
         "fix deposit of molecules",
-        "fix 1 all nve\nregion m block 2 9 2 9 2 9\ncomm_modify cutoff 8\nfix 2 all deposit 2 0 2 12345 region m mol bent near 0.5\nrun 8",
+        "fix 1 all nve\nregion m block 2 9 2 9 2 9\ncomm_modify cutoff 8\n"
+        "fix 2 all deposit 2 0 2 12345 region m mol bent near 0.5\nrun 8",
         "number bonds",
         start="molecules",
     ),
     Entry(
         "fix deposit of molecules, weight 0",
-        "delete_bonds all bond 1 remove special\nspecial_bonds lj/coul 0 1 1\nfix 1 all nve\nregion m block 2 9 2 9 2 9\ncomm_modify cutoff 8\n"
+        "delete_bonds all bond 1 remove special\nspecial_bonds lj/coul 0 1 1\nfix 1 all nve\n"
+        "region m block 2 9 2 9 2 9\ncomm_modify cutoff 8\n"
         "fix 2 all deposit 2 0 2 12345 region m mol bent near 0.5\nrun 8",
         "",
         start="molecules",
@@ -223,7 +235,8 @@ BONDS = (
     ),
     Entry(
         "reset_atoms mol, image; replicate of molecules",
-        "fix 1 all nve\nrun 3\nunfix 1\nreset_atoms mol all\nreset_atoms image all\nreplicate 1 2 1\nfix 1 all nve\nrun 3",
+        "fix 1 all nve\nrun 3\nunfix 1\nreset_atoms mol all\nreset_atoms image all\n"
+        "replicate 1 2 1\nfix 1 all nve\nrun 3",
         "number bonds box",
         start="molecules",
     ),

@@ -30,8 +30,9 @@ COLUMNS = {"types": "type", "positions": "x", "forces": "f", "masks": "mask", "i
 class Recorder:
     """What the atoms of this process were at each evaluation of the pair style."""
 
-    def __init__(self, lmp: Any) -> None:
+    def __init__(self, lmp: Any, has_bonds: bool) -> None:
         self.lmp = lmp
+        self.has_bonds = has_bonds
         self.records: list[dict[str, Any]] = []
         self.problem = ""
         self.run = 0  # the number of runs so far, which the log has too
@@ -63,10 +64,10 @@ class Recorder:
         self.lmp.command(f"fix {RECORDER} all external pf/callback 1 1")
         self.lmp.set_fix_external_callback(RECORDER, self._called)
 
-    def _called(self, _: Any, step: int, num: int, tags: Any, x: Any, forces: np.ndarray) -> None:
+    def _called(self, _: Any, step: int, num: int, *arrays: np.ndarray) -> None:
         try:
             if num:
-                forces[:] = 0.0
+                arrays[-1][:] = 0.0  # what this fix adds; LAMMPS leaves it unset for new atoms
             self._record(step)
         except Exception:
             self.problem = traceback.format_exc()
@@ -102,7 +103,7 @@ class Recorder:
             return None
 
     def _bonds(self) -> np.ndarray:
-        if not self.lmp.extract_setting("molecule_flag") or not self.lmp.extract_global("nbonds"):
+        if not self.has_bonds or not self.lmp.extract_global("nbonds"):
             return np.zeros((0, 3), int)
         num, bonds = self.lmp.gather_bonds()
         return np.array(bonds[: 3 * num], int).reshape(-1, 3)
@@ -126,7 +127,7 @@ def run_deck(deck: dict[str, Any]) -> None:
     folder = Path(deck["folder"])
     error = ""
     with lammps_of(folder, deck["arguments"]) as lmp:
-        recorder = Recorder(lmp)
+        recorder = Recorder(lmp, deck["has_bonds"])
         process = lmp.extract_setting("universe_rank")
         replica = process // lmp.extract_setting("world_size")
         try:

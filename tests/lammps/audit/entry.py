@@ -28,16 +28,17 @@ class Entry:
 
     name: str
     lines: str
-    changes: str = "positions"  # of: positions number types bonds box charges; must happen
+    changes: str = "positions"  # of: positions number types bonds box flip charges; must be
     verdict: Verdict = Verdict.EXACT
     text: str = ""  # of the warning or error
     start: str = "bulk"  # in starts.py
+    units: str = "metal"
     pair: str = MODEL
     before: str = "atom_modify map array"  # lines before the box
     without: str = ""  # group of atoms that the model is not to see
     arguments: tuple[str, ...] = ()  # of the command line
     processes: tuple[int, ...] = (1, 3)
-    scale: float = 1.0  # of the model, by hybrid/scaled; 0: switched off
+    scale: float = 1.0  # of the model, by hybrid/scaled or units; 0: switched off
     lennard_jones: tuple[tuple[int, int], ...] = ()  # types between which lj/cut acts too
     has_bonds: bool = True  # harmonic, where there are bonds; else of bond_style zero
     has_pure_forces: bool = True  # no: the fix pushes before any other fix, the recorder too

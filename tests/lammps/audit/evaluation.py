@@ -119,10 +119,10 @@ def _lennard_jones(
     if not pairs:
         return 0.0, forces, np.zeros((3, 3))
     graph = build_graph(record.positions, record.cell, record.pbc, record.types, cutoff)
-    centers, neighbors = graph.edge_index.numpy()
-    keys = np.sort(record.types[graph.edge_index.numpy()].T, axis=1)
+    edges = graph.edge_index.numpy()
+    keys = np.sort(record.types[edges].T, axis=1)
     chosen = (keys[:, None] == np.array(pairs)[None]).all(2).any(1)
-    vectors, centers = graph.edge_vectors.numpy()[chosen], centers[chosen]
+    vectors, centers = graph.edge_vectors.numpy()[chosen], edges[0, chosen]
     squares = (vectors**2).sum(1)
     sixth = sigma**6 / squares**3
     gradients = (4 * epsilon * (-12 * sixth**2 + 6 * sixth) / squares)[:, None] * vectors
@@ -173,6 +173,8 @@ def changes(records: Sequence[Record]) -> set[str]:
             found.add("positions")
         if not np.array_equal(record.cell, first.cell):
             found.add("box")
+        if np.abs(record.cell - first.cell).max() > 0.4 * record.cell[0, 0]:
+            found.add("flip")
         if not np.array_equal(_sorted_bonds(record), _sorted_bonds(first)):
             found.add("bonds")
         if same_atoms and not np.array_equal(record.charges, first.charges):

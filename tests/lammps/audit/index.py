@@ -6,9 +6,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from audit.decks import ENTRIES
+from audit.starts import TEXTS
 
 # What a fix without a deck does; a fix of a new LAMMPS must be put into one, or get a deck.
 REASONS = {
@@ -32,7 +34,7 @@ REASONS = {
         langevin/drude langevin/eff langevin/spin lb/pc lb/rigid/pc/sphere meso/move mvv/dpd
         mvv/edpd mvv/tdpd neb/spin nph/asphere nph/body nph/eff nph/sphere npt/asphere npt/body
         npt/eff npt/sphere nve/asphere nve/asphere/noforce nve/body nve/bpm/sphere nve/dot
-        nve/dotc/langevin nve/eff nve/line nve/sphere nve/spin nve/tri nvt/asphere nvt/body nvt/eff
+        nve/dotc/langevin nve/eff nve/line nve/spin nve/tri nvt/asphere nvt/body nvt/eff
         nvt/sllod/eff nvt/sphere poems precession/spin rheo rheo/oxidation rheo/pressure
         rheo/thermal rheo/viscosity rigid/meso rx setforce/spin shardlow smd/adjust_dt
         smd/integrate_tlsph smd/integrate_ulsph smd/move_tri_surf smd/setvel smd/wall_surface sph
@@ -51,6 +53,14 @@ LACKING = (
     *("nve/awpmd", "nve/manifold/rattle", "nvt/manifold/rattle", "plumed", "python/invoke"),
     *("python/move", "qbmsst", "qmmm", "qtb"),
 )
+# The same for commands; others, as neigh_modify, are not in the list of `lmp -h`.
+COMMAND_REASONS = {
+    "only reads or writes": """
+        angle_write box dihedral_write fitpod geturl info kim_init kim_interactions kim_param
+        kim_property kim_query message region2vmd server write_coeff""",
+    "is another form of one with a deck": """
+        neb/spin reset_atom_ids reset_ids reset_mol_ids temper/grem temper/npt third_order""",
+}
 FIX = re.compile(r"^fix\s+\S+\s+\S+\s+(\S+)", re.MULTILINE)
 
 
@@ -72,6 +82,13 @@ def fixes_with_a_deck() -> dict[str, list[str]]:
     return dict(sorted(found.items()))
 
 
-def reasons() -> dict[str, str]:
-    """Return why a fix has no deck, by fix."""
-    return {name: reason for reason, names in REASONS.items() for name in names.split()}
+def commands_with_a_deck() -> set[str]:
+    """Return the first words of all lines of all decks, their starts and what runs.py adds."""
+    texts = [text for entry in ENTRIES for text in (entry.before, entry.lines)]
+    texts += [*TEXTS.values(), "read_data", "plugin", "velocity"]
+    return {line.split()[0] for text in texts for line in text.splitlines()}
+
+
+def reasons(table: Mapping[str, str]) -> dict[str, str]:
+    """Return why a fix or command has no deck, by its name."""
+    return {name: reason for reason, names in table.items() for name in names.split()}

@@ -19,19 +19,22 @@ EXCLUDE = (
     ),
     Entry(
         "neigh_modify exclude group of two groups",
-        "group some id 1:20\ngroup other id 21:40\nneigh_modify exclude group some other\nfix 1 all nve\nrun 8",
+        "group some id 1:20\ngroup other id 21:40\nneigh_modify exclude group some other\n"
+        "fix 1 all nve\nrun 8",
         verdict=Verdict.WARNED,
         text="does not see neighbors between groups some and other: neigh_modify exclude group",
     ),
     Entry(
         "neigh_modify exclude group of a frozen group with itself",
-        "group solid id 1:30\nneigh_modify exclude group solid solid\nfix 1 all nve\nfix 2 solid setforce 0 0 0\nrun 8",
+        "group solid id 1:30\nneigh_modify exclude group solid solid\nfix 1 all nve\n"
+        "fix 2 solid setforce 0 0 0\nrun 8",
         verdict=Verdict.WARNED,
         text="does not see neighbors between groups solid and solid",
     ),
     Entry(
         "neigh_modify exclude group X all",
-        "group gone id 3 17 40\nneigh_modify exclude group gone all\nfix 1 all nve\nrun 8\nneigh_modify exclude none\ngroup gone clear\nrun 3",
+        "group gone id 3 17 40\nneigh_modify exclude group gone all\nfix 1 all nve\nrun 8\n"
+        "neigh_modify exclude none\ngroup gone clear\nrun 3",
         without="gone",
     ),
     Entry(
@@ -88,7 +91,8 @@ EXCLUDE = (
     ),
     Entry(
         "run pre no after displace_atoms",
-        "neigh_modify delay 10\nfix 1 all nve\nrun 3\ndisplace_atoms all random 0.6 0.6 0.6 1\nrun 3 pre no",
+        "neigh_modify delay 10\nfix 1 all nve\nrun 3\ndisplace_atoms all random 0.6 0.6 0.6 1\n"
+        "run 3 pre no",
         verdict=Verdict.WARNED,
         text=OLD,
     ),
@@ -111,7 +115,8 @@ EXCLUDE = (
     Entry("neighbor nsq", "neighbor 0.3 nsq\nfix 1 all nve\nrun 8"),
     Entry(
         "neighbor multi, comm_modify mode multi, collections",
-        "neighbor 0.3 multi\nneigh_modify collection/type 2 1 2,3\ncomm_modify mode multi\nfix 1 all nve\nrun 8",
+        "neighbor 0.3 multi\nneigh_modify collection/type 2 1 2,3\ncomm_modify mode multi\n"
+        "fix 1 all nve\nrun 8",
         pair=HYBRID,
     ),
     Entry("neighbor multi/old", "neighbor 0.3 multi/old\nfix 1 all nve\nrun 8"),
@@ -176,7 +181,8 @@ ORDER = (
     ),
     Entry(
         "reset_atoms id sort, ndx2group, group2ndx",
-        "group some id 5:9\nfix 1 all nve\nrun 3\ngroup2ndx {folder}/a.ndx some\ngroup some clear\nndx2group {folder}/a.ndx some\n"
+        "group some id 5:9\nfix 1 all nve\nrun 3\ngroup2ndx {folder}/a.ndx some\n"
+        "group some clear\nndx2group {folder}/a.ndx some\n"
         "reset_atoms id sort yes\nfix 2 some setforce 0 0 0\nrun 3",
     ),
 )

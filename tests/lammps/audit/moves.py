@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from audit.entry import Entry, Verdict
+from audit.entry import Entry
 
 MOVE = (
     Entry("fix nve", "fix 1 all nve\nrun 20"),
@@ -11,7 +11,7 @@ MOVE = (
     Entry(
         "fix npt tri, box flips",
         "fix 1 all npt temp 5000 5000 0.1 tri 0 0 0.1 xy -3e6 -3e6 0.05 flip yes\nrun 15",
-        "positions box",
+        "positions box flip",
         start="triclinic",
     ),
     Entry(
@@ -36,7 +36,8 @@ MOVE = (
     Entry(
         "fix move wiggle, rotate, variable",
         "group a id 1:10\ngroup b id 11:20\ngroup c id 21:30\ngroup rest subtract all a b c\n"
-        "variable d equal 0.3*sin(PI*elapsed*dt/0.02)\nvariable v equal 47.1*cos(PI*elapsed*dt/0.02)\n"
+        "variable d equal 0.3*sin(PI*elapsed*dt/0.02)\n"
+        "variable v equal 47.1*cos(PI*elapsed*dt/0.02)\n"
         "fix 1 a move wiggle 0.5 0 0 0.05\nfix 2 b move rotate 4 4 4 0 0 1 0.2\n"
         "fix 3 c move variable v_d NULL NULL v_v NULL NULL\nfix 4 rest nve\nrun 15",
     ),
@@ -71,7 +72,8 @@ MOVE = (
     ),
     Entry(
         "fix momentum, recenter, viscous, gravity",
-        "fix 1 all nve\nfix 2 all momentum 2 linear 1 1 1 angular\nfix 3 all recenter INIT INIT INIT\n"
+        "fix 1 all nve\nfix 2 all momentum 2 linear 1 1 1 angular\n"
+        "fix 3 all recenter INIT INIT INIT\n"
         "fix 4 all viscous 0.1\nfix 5 all gravity 50 vector 1 0 0\nrun 15",
     ),
     Entry(
@@ -89,9 +91,7 @@ MOVE = (
     ),
     Entry("fix msst", "fix 1 all msst z 20 q 100 mu 0.1 tscale 0.01\nrun 10", "positions box"),
     Entry("fix tfmc", "fix 1 all tfmc 0.1 3000 48\nrun 15"),
-    Entry(
-        "fix hmc, accept and reject", "fix 1 all hmc 3 48 5000 resample yes\nfix 2 all nve\nrun 12"
-    ),
+    Entry("fix hmc", "fix 1 all hmc 3 48 5000 resample yes\nfix 2 all nve\nrun 12"),
     Entry("fix ti/spring", "fix 2 all nve\nfix 1 all ti/spring 5 10 5\nrun 15"),
     Entry(
         "fix nvt/sllod with deform",
@@ -102,11 +102,12 @@ MOVE = (
     Entry(
         "velocity, displace_atoms",
         "fix 1 all nve\nrun 3\nvelocity all scale 300\n"
-        "displace_atoms all random 0.2 0.2 0.2 7\nrun 3\ndisplace_atoms all rotate 4 4 4 1 1 0 30\nrun 3\n"
+        "displace_atoms all random 0.2 0.2 0.2 7\nrun 3\n"
+        "displace_atoms all rotate 4 4 4 1 1 0 30\nrun 3\n"
         "displace_atoms all ramp x 0 1 y 0 8\nrun 3",
     ),
     Entry(
-        "fix colvars-free bias: fix restrain, fix orient/bcc",
+        "fix restrain",
         "fix 1 all nve\nfix 2 all restrain bond 1 2 10 10 2.5\nrun 10",
     ),
     Entry(
@@ -117,7 +118,7 @@ MOVE = (
         "fix 1 all pimd/langevin temp 5000 thermostat PILE_L 12 tau 0.1\nrun 10",
     ),
     Entry(
-        "fix accelerate/cos, efield, brownian",
+        "fix brownian, accelerate/cos",
         "fix 1 all brownian 5 48 gamma_t 0.5\nfix 2 all accelerate/cos 0.1\nrun 15",
     ),
 )
@@ -130,7 +131,7 @@ BOX = (
     Entry(
         "fix deform, shear that flips",
         "fix 1 all nve\nfix 2 all deform 1 xy erate 20 remap v\nrun 20",
-        "positions box",
+        "positions box flip",
         start="triclinic",
     ),
     Entry(
@@ -156,13 +157,13 @@ BOX = (
         "positions box",
     ),
     Entry(
-        "boundary s s s, atoms that leave the box's size behind",
+        "boundary s s s",
         "change_box all boundary s s s\nfix 1 all nve\nrun 15",
         "positions box",
         start="droplet",
     ),
     Entry(
-        "boundary m and fix wall",
+        "boundary m",
         "change_box all boundary p p m\nfix 1 all nve\nrun 15",
         start="slab",
     ),
@@ -174,9 +175,7 @@ BOX = (
     ),
     Entry("a box smaller than r_cut", "fix 1 all nve\nrun 15", start="small cell"),
     Entry(
-        "set image, reset_atoms image",
+        "set image",
         "fix 1 all nve\nrun 3\nset group all image 2 -1 0\nrun 3",
     ),
 )
-__all__ = ["BOX", "MOVE"]
-_ = Verdict

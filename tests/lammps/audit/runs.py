@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from deck import PRESSURE_UNIT
 from pyictp.model import ICTPModel
 from pyictp.native import plugin_path
 
@@ -23,7 +24,7 @@ from audit.evaluation import Record, Rule, changes, deviation, evaluate, merge
 from audit.starts import start_lines
 
 TIME_PER_DECK = 30  # seconds: a hang fails
-PRESSURE_UNIT = 1.6021765e6  # bar A^3 per eV, LAMMPS' nktv2p of units metal
+TIME_STEP = {"metal": 0.002, "real": 2.0}  # 2 fs
 NUM_COLUMNS = 9  # step, energy, six pressures, volume
 OURS = re.compile("Pair style ictp|pair_style ictp")
 WARNING = re.compile(r"^WARNING: (Pair style ictp.*)$", re.MULTILINE)
@@ -37,6 +38,7 @@ class Outcome:
     warnings: list[str]
     deviations: list[float]  # of each evaluation, over the tolerance
     changed: set[str]
+    num_virials: int  # that LAMMPS printed
 
     @property
     def is_exact(self) -> bool:
@@ -83,11 +85,11 @@ def _deck(entry: Entry, folder: Path, model_file: Path) -> dict[str, Any]:
     }
     lines = [
         f"plugin load {plugin_path()}",
-        *start_lines(entry.start, folder, entry.before),
+        *start_lines(entry, folder),
         *entry.pair.splitlines(),
         "velocity all create 5000 5 loop geom",
         "neighbor 0.2 bin",
-        "timestep 0.002",
+        f"timestep {TIME_STEP[entry.units]}",
         *entry.lines.strip().splitlines(),
     ]
     text = "\n".join(lines)
@@ -99,6 +101,7 @@ def _deck(entry: Entry, folder: Path, model_file: Path) -> dict[str, Any]:
         "lines": text.splitlines(),
         "arguments": list(entry.arguments),
         "each_run": entry.each_run,
+        "has_bonds": entry.has_bonds,
     }
 
 
@@ -108,21 +111,23 @@ def _outcome(entry: Entry, folder: Path, model: ICTPModel) -> Outcome:
     deviations: list[float] = []
     changed: set[str] = set()
     warnings: set[str] = set()
+    num_virials = 0
     for replica in sorted({answer["replica"] for answer in answers}):
         parts = [answer["records"] for answer in answers if answer["replica"] == replica]
         log = folder / ("log.lammps" if len(parts) == len(answers) else f"log.lammps.{replica}")
-        records = _records(parts, log.read_text())
+        records = _records(parts, log.read_text(), PRESSURE_UNIT[entry.units])
         deviations += [
             deviation(r, evaluate(r, rule, model), entry.has_pure_forces) for r in records
         ]
         changed |= changes([r for r in records if not r.is_trial])
+        num_virials += sum(record.virial is not None for record in records)
         warnings |= {*WARNING.findall(log.read_text())}
-    return Outcome(answers[0]["error"], sorted(warnings), deviations, changed)
+    return Outcome(answers[0]["error"], sorted(warnings), deviations, changed, num_virials)
 
 
-def _records(parts: Sequence[list[dict[str, Any]]], log: str) -> list[Record]:
+def _records(parts: Sequence[list[dict[str, Any]]], log: str, pressure_unit: float) -> list[Record]:
     """Return the records of all processes of a LAMMPS as one list."""
-    virials = _virials(log)
+    virials = {key: value / pressure_unit for key, value in _virials(log).items()}
     last = {(record["run"], record["step"]): k for k, record in enumerate(parts[0])}
     records = []
     for k, rows in enumerate(zip(*parts, strict=True)):
@@ -134,7 +139,7 @@ def _records(parts: Sequence[list[dict[str, Any]]], log: str) -> list[Record]:
 
 
 def _virials(log: str) -> dict[tuple[int, int], np.ndarray]:
-    """Return the virials [eV] of the rows of thermo output: xx yy zz xy xz yz, by run and step."""
+    """Return pressure times volume of thermo's rows: xx yy zz xy xz yz, by run and step."""
     virials, run, is_table = {}, 0, False
     for line in log.splitlines():
         words = line.split()
@@ -143,7 +148,7 @@ def _virials(log: str) -> dict[tuple[int, int], np.ndarray]:
         is_table = words[:2] == ["Step", "E_vdwl"] or (is_table and words[:1] != ["Loop"])
         if is_table and len(words) == NUM_COLUMNS and words[0].isdigit():
             *pressure, volume = map(float, words[2:])
-            virials[run, int(words[0])] = np.array(pressure) * volume / PRESSURE_UNIT
+            virials[run, int(words[0])] = np.array(pressure) * volume
     return virials
 
 
@@ -162,6 +167,8 @@ def complaint(entry: Entry, outcome: Outcome) -> str:
     missing = {*entry.changes.split()} - outcome.changed
     if missing:
         return f"expected changes of {', '.join(sorted(missing))}: {seen}"
+    if entry.changes and not outcome.num_virials:
+        return f"expected virials: {seen}"
     told = any(entry.text in warning for warning in outcome.warnings) if entry.text else False
     if entry.verdict == Verdict.WARNED:
         return "" if told and not outcome.is_exact else f"expected a warning: {seen}"

@@ -8,6 +8,8 @@ from pathlib import Path
 from deck import write_data
 from structures import STRUCTURES, lattice, sheared
 
+from audit.entry import Entry
+
 MASSES = "mass 1 180.95\nmass 2 50.94\nmass 3 183.84"
 MOLECULE = """# three atoms, two bonds
 
@@ -48,8 +50,25 @@ Equivalences
 2 2
 3 3
 """
+TEMPLATE = (
+    MOLECULE
+    + """
+Special Bond Counts
+
+1 1 1 0
+2 2 0 0
+3 1 1 0
+
+Special Bonds
+
+1 2 3
+2 1 3
+3 2 1
+"""
+)
 FILES = {
     "bent.mol": MOLECULE,
+    "template.mol": TEMPLATE,
     "broken.mol": BROKEN,
     "reaction.map": REACTION,
     "qeq.txt": "1 0.1 10 0 0 0\n2 -0.1 10 0 0 0\n3 0.05 10 0 0 0\n",
@@ -104,20 +123,16 @@ MOLECULES = "\n".join(
 TEXTS = {"flat": FLAT, "crystal": CRYSTAL, "molecules": MOLECULES}
 
 
-def start_lines(name: str, folder: Path, before: str) -> list[str]:
-    """Return the lines of a start, with others before its box; writes the files that they read."""
+def start_lines(entry: Entry, folder: Path) -> list[str]:
+    """Return the lines of an entry's start; writes the files that they read."""
     for file, text in FILES.items():
         (folder / file).write_text(text)
-    head = ["units metal", *before.splitlines()]
-    if name in TEXTS:
-        return [*head, *TEXTS[name].replace("{folder}", str(folder)).splitlines()]
-    structure = READ[name]
+    before = [f"units {entry.units}", *entry.before.splitlines()]
+    if entry.start in TEXTS:
+        given = {line.split()[0] for line in before}
+        return [*before, *(t for t in TEXTS[entry.start].splitlines() if t.split()[0] not in given)]
+    structure = READ[entry.start]
     write_data(folder / "start.data", structure)
     boundary = " ".join("p" if periodic else "f" for periodic in structure.pbc)
-    return [
-        "units metal",
-        f"boundary {boundary}",
-        *head[1:],
-        f"read_data {folder / 'start.data'}",
-        *MASSES.splitlines(),
-    ]
+    read = f"read_data {folder / 'start.data'}"
+    return [f"boundary {boundary}", *before, read, *MASSES.splitlines()]

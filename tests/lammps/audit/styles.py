@@ -16,7 +16,8 @@ THREE = {"processes": (3,), "arguments": ("-partition", "3x1")}
 RUN = (
     Entry(
         "run every, upto, pre no post no, start stop",
-        'fix 1 all nve\nrun 6 every 2 "print hello"\nrun 9 upto\nrun 3 pre no post no\nrun 3 start 0 stop 20',
+        'fix 1 all nve\nrun 6 every 2 "print hello"\nrun 9 upto\nrun 3 pre no post no\n'
+        "run 3 start 0 stop 20",
     ),
     Entry(
         "run_style respa",
@@ -32,24 +33,28 @@ RUN = (
     ),
     Entry(
         "rerun",
-        "dump 1 all custom 2 {folder}/a.dump id type x y z\ndump_modify 1 format float %.17g\nfix 1 all nve\nrun 8\n"
+        "dump 1 all custom 2 {folder}/a.dump id type x y z\ndump_modify 1 format float %.17g\n"
+        "fix 1 all nve\nrun 8\n"
         "undump 1\nunfix 1\nrerun {folder}/a.dump dump x y z",
     ),
     Entry(
         "rerun of a dump with scaled positions, other types, box",
-        "dump 1 all custom 2 {folder}/a.dump id type xs ys zs\nfix 1 all nve\nfix 2 all deform 1 x erate 5\nrun 8\n"
-        "undump 1\nunfix 1\nunfix 2\nset group all type 2\nrerun {folder}/a.dump first 2 dump x y z box yes scaled yes",
+        "dump 1 all custom 2 {folder}/a.dump id type xs ys zs\nfix 1 all nve\n"
+        "fix 2 all deform 1 x erate 5\nrun 8\n"
+        "undump 1\nunfix 1\nunfix 2\nset group all type 2\n"
+        "rerun {folder}/a.dump first 2 dump x y z box yes scaled yes",
         "positions box types",
     ),
     Entry(
         "write_restart, read_restart",
-        "fix 1 all nve\nrun 4\nwrite_restart {folder}/a.restart\nclear\nplugin load {plugin}\nread_restart {folder}/a.restart\n"
-        + "{pair}\nneighbor 0.2 bin\nfix 1 all nve\nrun 4",
+        "fix 1 all nve\nrun 4\nwrite_restart {folder}/a.restart\nclear\nplugin load {plugin}\n"
+        "read_restart {folder}/a.restart\n" + "{pair}\nneighbor 0.2 bin\nfix 1 all nve\nrun 4",
     ),
     Entry("minimize cg", "minimize 0 1e-6 8 40"),
     Entry(
         "minimize fire, quickmin, sd, hftn",
-        "min_style fire\nminimize 0 1e-6 5 10\nmin_style quickmin\nminimize 0 1e-6 5 10\nmin_style sd\nminimize 0 1e-6 3 10\n"
+        "min_style fire\nminimize 0 1e-6 5 10\nmin_style quickmin\nminimize 0 1e-6 5 10\n"
+        "min_style sd\nminimize 0 1e-6 3 10\n"
         "min_style hftn\nminimize 0 1e-6 3 20",
     ),
     Entry(
@@ -59,13 +64,16 @@ RUN = (
     ),
     Entry(
         "compute group/group, rdf, coord/atom beside it",
-        "group some id 1:9\ncompute r all rdf 10 cutoff 3\ncompute c all coord/atom cutoff 3\ncompute m all reduce max c_c\n"
-        "fix 2 all ave/time 1 2 2 c_r[*] mode vector\nfix 3 all ave/atom 1 2 2 c_c\nfix 1 all nve\nrun 8",
+        "group some id 1:9\ncompute r all rdf 10 cutoff 3\ncompute c all coord/atom cutoff 3\n"
+        "compute m all reduce max c_c\n"
+        "fix 2 all ave/time 1 2 2 c_r[*] mode vector\nfix 3 all ave/atom 1 2 2 c_c\n"
+        "fix 1 all nve\nrun 8",
         pair=HYBRID,
     ),
     Entry(
         "compute group/group",
-        "group some id 1:9\ncompute g some group/group all\nfix 2 all ave/time 1 1 1 c_g\nfix 1 all nve\nrun 3",
+        "group some id 1:9\ncompute g some group/group all\nfix 2 all ave/time 1 1 1 c_g\n"
+        "fix 1 all nve\nrun 3",
         "",
         verdict=Verdict.LAMMPS,
         text="Pair style does not support compute group/group",
@@ -82,7 +90,8 @@ RUN = (
     ),
     Entry(
         "prd",
-        "compute e all event/displace 0.5\nfix 1 all nve\nmin_style cg\nprd 6 2 1 2 2 e 4711 temp 3000 min 1e-3 1e-3 5 10",
+        "compute e all event/displace 0.5\nfix 1 all nve\nmin_style cg\n"
+        "prd 6 2 1 2 2 e 4711 temp 3000 min 1e-3 1e-3 5 10",
         **THREE,
         before="atom_modify map array sort 0 0",
     ),
@@ -95,17 +104,9 @@ RUN = (
     ),
     Entry(
         "hyper",
-        "compute e all event/displace 0.5\nfix 1 all nve\nfix 2 all hyper/global 3.2 0.1 0.1 500\nhyper 4 2 2 e min 1e-3 1e-3 5 10",
+        "compute e all event/displace 0.5\nfix 1 all nve\n"
+        "fix 2 all hyper/global 3.2 0.1 0.1 500\nhyper 4 2 2 e min 1e-3 1e-3 5 10",
         has_pure_forces=False,
-    ),
-    Entry(
-        "run_style verlet/split",
-        "run_style verlet/split\nfix 1 all nve\nrun 3",
-        "",
-        processes=(2,),
-        arguments=("-partition", "1", "1"),
-        verdict=Verdict.LAMMPS,
-        text="Verlet/split requires",
     ),
     Entry(
         "-suffix omp",
@@ -152,7 +153,10 @@ BESIDE = (
     Entry(
         "hybrid, pairs given to another style",
         "fix 1 all nve\nrun 5",
-        pair="pair_style hybrid ictp device cpu lj/cut 5.0\npair_coeff * * ictp {model} Ta V W\npair_coeff 1 2 lj/cut 0.01 2.5",
+        pair=(
+            "pair_style hybrid ictp device cpu lj/cut 5.0\npair_coeff * * ictp {model} Ta V W\n"
+            "pair_coeff 1 2 lj/cut 0.01 2.5"
+        ),
         verdict=Verdict.WARNED,
         text="does not see neighbors between atom types 1 and 2: pair_style hybrid",
     ),
@@ -160,25 +164,36 @@ BESIDE = (
         "hybrid/scaled",
         "fix 1 all nve\nrun 5",
         scale=0.5,
-        pair="pair_style hybrid/scaled 0.5 ictp device cpu 1.0 zero 4.0\npair_coeff * * ictp {model} Ta V W\npair_coeff * * zero",
+        pair=(
+            "pair_style hybrid/scaled 0.5 ictp device cpu 1.0 zero 4.0\n"
+            "pair_coeff * * ictp {model} Ta V W\npair_coeff * * zero"
+        ),
     ),
     Entry(
         "hybrid/molecular",
         "fix 1 all nve\nrun 5",
         start="molecules",
-        pair="pair_style hybrid/molecular ictp device cpu zero 4.0\npair_coeff * * ictp {model} Ta V W\npair_coeff * * zero",
+        pair=(
+            "pair_style hybrid/molecular ictp device cpu zero 4.0\n"
+            "pair_coeff * * ictp {model} Ta V W\npair_coeff * * zero"
+        ),
         verdict=Verdict.LAMMPS,
         text="hybrid/molecular is not compatible with manybody potentials",
     ),
     Entry(
         "kspace_style pppm",
-        "set type 1 charge 1e-6\nset type 2 charge -1e-6\nkspace_style pppm 1e-4\nfix 1 all nve\nrun 5",
+        "set type 1 charge 1e-6\nset type 2 charge -1e-6\nkspace_style pppm 1e-4\nfix 1 all nve\n"
+        "run 5",
         start="molecules",
-        pair="pair_style hybrid/overlay ictp device cpu coul/long 5.0\npair_coeff * * ictp {model} Ta V W\npair_coeff * * coul/long",
+        pair=(
+            "pair_style hybrid/overlay ictp device cpu coul/long 5.0\n"
+            "pair_coeff * * ictp {model} Ta V W\npair_coeff * * coul/long"
+        ),
     ),
     Entry(
         "fix qeq/point, charges",
-        "set type 1 charge 1e-7\nfix 1 all nve\nfix 2 all qeq/point 1 5 1e-6 50 {folder}/qeq.txt\nrun 5",
+        "set type 1 charge 1e-7\nfix 1 all nve\n"
+        "fix 2 all qeq/point 1 5 1e-6 50 {folder}/qeq.txt\nrun 5",
         "positions charges",
         start="molecules",
     ),
