@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import io
-import itertools
 import logging
-import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,10 +15,11 @@ import ase.db
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.io.extxyz import REV_PROPERTY_NAME_MAP, key_val_str_to_dict, read_xyz
+from ase.io.extxyz import read_xyz
 from ase.io.formats import UnknownFileTypeError
 
 from pyictp.errors import UserError
+from pyictp.xyz import check_columns, parse_comment, xyz_texts
 
 logger = logging.getLogger("pyictp")
 
@@ -35,8 +34,6 @@ NPZ_NAMES = {
 EXTRAPOLATED = "energy_sigma_0"
 SAME_ENERGY = 1e-6  # eV
 ISOTOPES = ("D", "T")
-# of an extended XYZ file, where ASE turns them into what it has: T and F into 1 and 0
-COLUMN_TYPES = {"symbols": "S", "numbers": "I", "positions": "RI", "forces": "RI"}
 
 
 @dataclass(frozen=True)
@@ -123,9 +120,9 @@ def _read_ase(path: Path) -> Iterator[RawFrame]:
 def _read_xyz(path: Path) -> Iterator[RawFrame]:
     """Read frame by frame, so that a broken one is known by its index."""
     with path.open(encoding="utf-8-sig") as file:  # a byte order mark is no part of the number
-        for index, text in enumerate(_xyz_texts(file)):
-            _check_columns(text)
-            images = read_xyz(io.StringIO(text), index=0, properties_parser=_parse_comment)
+        for index, text in enumerate(xyz_texts(file)):
+            check_columns(text)
+            images = read_xyz(io.StringIO(text), index=0, properties_parser=parse_comment)
             yield _raw_from_atoms(str(path), index, next(iter(images)))
             if not text.endswith("\n"):
                 logger.warning(
@@ -133,60 +130,6 @@ def _read_xyz(path: Path) -> Iterator[RawFrame]:
                     "if it is whole, add the end of the line",
                     *(path, index),
                 )
-
-
-def _xyz_texts(file: Iterator[str]) -> Iterator[str]:
-    """Yield the text of each frame; blank lines between frames are passed over."""
-    for line in file:
-        if not line.strip():
-            continue
-        if not line.strip().isdigit():
-            raise ValueError(f"expected a line with the number of atoms, got {line.strip()!r}")
-        num_lines = int(line) + 1
-        lines = list(itertools.islice(file, num_lines))
-        if len(lines) < num_lines:
-            raise ValueError(
-                f"expected {num_lines - 1} atoms, the file ends after {len(lines) - 1}"
-            )
-        yield "".join([line, *lines])
-
-
-def _check_columns(text: str) -> None:
-    """Refuse a Properties entry of a frame that does not describe the line of its first atom.
-
-    Before ASE makes as many columns as it names, and cuts numbers to the type it has for them.
-    """
-    _, comment, *atoms = text.split("\n", 3)
-    found = re.search(r'(?:^|\s)Properties\s*=\s*"?([^\s"]+)', comment)
-    if found is None or not atoms or not atoms[0].strip():
-        return
-    words = found.group(1).split(":")
-    names, kinds, counts = words[::3], words[1::3], words[2::3]
-    if len(words) % 3 or not all(count.isdigit() and int(count) > 0 for count in counts):
-        raise ValueError(f"Properties: expected name:type:number, ..., got '{found.group(1)}'")
-    for name, kind in zip(names, kinds, strict=True):
-        right = COLUMN_TYPES.get(REV_PROPERTY_NAME_MAP.get(name, name), kind)
-        if kind not in right:
-            expected = " or ".join(right)
-            raise ValueError(f"Properties: expected type {expected} of '{name}', got {kind}")
-    total, there = sum(map(int, counts)), len(atoms[0].split())
-    if total != there:
-        raise ValueError(
-            f"Properties '{found.group(1)}' are {total} columns, the first atom's line has {there}"
-        )
-
-
-def _parse_comment(text: str) -> dict[str, Any]:
-    """Parse the comment line; ASE takes 9 numbers for stress and virial, files have 6 as well."""
-    renamed = re.sub(r"(^|\s)(stress|virial)(\s*=)", r"\1\2_\3", text)
-    properties = key_val_str_to_dict(renamed)
-    for key in ("stress", "virial"):
-        if f"{key}_" in properties:
-            values = np.asarray(properties.pop(f"{key}_"))
-            if values.dtype.kind not in "fiu":
-                raise ValueError(f"field '{key}': expected numbers, got {values.tolist()!r}")
-            properties[key] = values.reshape(3, 3) if values.size == 9 else values
-    return properties
 
 
 def _read_database(path: Path) -> Iterator[RawFrame]:

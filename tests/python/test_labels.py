@@ -12,6 +12,7 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.extxyz import key_val_str_to_dict
 from pyictp.cli import main
 from pyictp.config import Config, DataConfig, TrainConfig
 from pyictp.data import Frame, from_atoms, read_frames
@@ -19,6 +20,7 @@ from pyictp.datasets.stats import check_all
 from pyictp.errors import UserError
 from pyictp.magnitudes import find_doubts
 from pyictp.training.prepare import prepare_data, read_split
+from pyictp.xyz import ENTRY
 from train_toys import MODEL, emt_frames
 
 HEAD = 'Lattice="4 0 0 0 4 0 0 0 4" pbc="T T T"'
@@ -167,6 +169,65 @@ def test_types_and_columns_of_a_file(tmp_path, comment, message):
 def test_types_of_labels(labels, message):
     with pytest.raises(UserError, match=message):
         from_atoms([labelled(**labels)])
+
+
+SPECIES_AND_Z = "Properties=species:S:1:pos:R:3:Z:I:1"
+
+
+@pytest.mark.parametrize(
+    ("comment", "message"),
+    [
+        (
+            SPECIES_AND_Z,
+            "frame 1: atom 1 is 'O' by its symbol and 7 by its atomic number: mend or leave out",
+        ),
+        ("Properties=species:S:1:pos:R:3:element:S:1", None),
+        ("Properties=species:S:1:symbols:S:1:pos:R:3", "'species' and 'symbols' are the same"),
+        ("energy=-1.0 a='b energy=3' energy=-2.0", "key 'energy' is there twice, as -1.0 and -2.0"),
+        ("energy=-1.0 note={energy=3} energy=-1.00 q=1", None),
+        ('stress="1 0 0 0 0 0" stress = "1 0 0 0 0 2"', "key 'stress' is there twice, as "),
+        ('pbc="5 0 0"', r"pbc: expected three of T and F, or of 1 and 0, got \[5, 0, 0\]"),
+        ('pbc="T T"', r"pbc: expected three of T and F, .* got \[True, True\]"),
+        ('pbc="T N T"', "pbc: expected three of T and F, .* got T N T"),
+        ('pbc="1 0 0" Lattice="4 0 0 0 4 0 0 0 4"', None),
+    ],
+)
+def test_a_file_that_says_two_things_is_refused(tmp_path, comment, message):
+    """The first frame is right; None: ASE's own reading is what the second says."""
+    atoms = ["H 0 0 0 1", "O 0 0 1 7"] if comment == SPECIES_AND_Z else ["H 0 0 0 1", "O 0 0 1 8"]
+    if "symbols" in comment or "element" in comment:
+        atoms = ["H 0 0 0 H", "O 0 0 1 O"]
+    kinds = "" if "Properties" in comment else f"{SPECIES_AND_Z} "
+    right = f"2\n{SPECIES_AND_Z}\nH 0 0 0 1\no 0 0 1 8\n"
+    (tmp_path / "a.xyz").write_text("\n".join([f"{right}2", kinds + comment, *atoms, ""]))
+    if message is None:
+        frames = read_frames([tmp_path / "a.xyz"])
+        other = ase.io.read(tmp_path / "a.xyz", 1, format="extxyz")
+        assert frames[1].symbols == list(other.symbols) == ["H", "O"]
+        assert frames[1].energy == (other.calc.results["energy"] if other.calc else None)
+        assert frames[1].pbc.tolist() == other.pbc.tolist()
+    else:
+        with pytest.raises(UserError, match=message):
+            read_frames([tmp_path / "a.xyz"])
+
+
+def test_comments_are_taken_apart_as_ase_does():
+    """Each entry alone is what it is in the whole line; a long line without any takes no time."""
+    lines = [
+        'a=1 b = "x y=2" c={1 2 3} d=[4 5] e=\\"f g=\'h "i"\' word k=l=m n= o=p"q r"s',
+        'a="never closed b=2 a=3',
+        '""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""',
+        "x" * 300_000,
+    ]
+    start = time.perf_counter()
+    for line in lines:
+        alone = {}
+        for found in ENTRY.finditer(line):
+            alone |= key_val_str_to_dict(found[0])
+        whole = key_val_str_to_dict(line)
+        assert alone.keys() == whole.keys()
+        assert all(np.array_equal(alone[key], whole[key]) for key in whole)
+    assert time.perf_counter() - start < 20
 
 
 def test_nuclear_charges_are_whole(tmp_path):
