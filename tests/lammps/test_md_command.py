@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from pyictp.extrapolation import fit_grade
 from pyictp.graph import build_graph
 from pyictp.md.lammps import read_thermo
 from pyictp.native import plugin_path
-from toys import ELEMENTS, FragileToy, PairToy, make_network
+from toys import ELEMENTS, FragileToy, PairToy, export_toy, make_network
 
 pytestmark = pytest.mark.lammps
 KB = 8.617343e-5  # eV/K, as LAMMPS has it in units metal
@@ -280,3 +281,62 @@ def test_one_mobile_atom_over_fixed_ones(export):
     result, thermo = run("x.traj", export(PairToy), "--steps", 20)
     assert thermo["Temp"][0] == pytest.approx(300)
     assert result["steps_done"] == 20
+
+
+def dimer(folder: Path, distance: float, **known: object) -> Path:
+    """Write two atoms and a toy that knows distances from 1.8 A on; return the model file."""
+    write(folder / "pair.extxyz", Atoms("TaW", [[0, 0, 0], [0, 0, distance]]))
+    toy = PairToy()
+    toy.shortest_distances = [1.8] * 9
+    return export_toy(folder / "toy.pt", toy, **known)
+
+
+def test_atoms_closer_than_in_the_training_data(here, capsys, caplog):
+    """What LAMMPS says of them does not stay in its log."""
+    model = dimer(here, 1.5)
+    words = ["md", "pair.extxyz", str(model), "--steps", "2", "--temperature", "1"]
+    assert main([*words, "-o", "warned"]) == 0
+    text = r"atoms \d \(\w+\) and \d \(\w+\) are 1.5 A apart, closer than any such pair in the "
+    assert len(re.findall(rf"LAMMPS: step 0: {text}training data \(1.8 A\)", caplog.text)) == 1
+    said = json.loads(Path("warned/summary.json").read_text())["closer_than_training_data"]
+    assert re.match(rf"step \d: {text}", said)
+    capsys.readouterr()
+    assert main([*words, "-o", "refused", "--closest", "error"]) == 1
+    assert re.search(rf"LAMMPS failed: ERROR.*{text}", capsys.readouterr().err)
+    caplog.clear()
+    assert main([*words, "-o", "ignored", "--closest", "ignore"]) == 0
+    assert main(["md", "pair.extxyz", *words[2:], "--overwrite", "-o", "ignored"]) == 0
+    dimer(here, 1.9)
+    caplog.clear()
+    assert main([*words, "-o", "far"]) == 0
+    assert caplog.text == ""
+    assert json.loads(Path("far/summary.json").read_text())["closer_than_training_data"] is None
+
+
+@pytest.mark.parametrize("name", ["a\nshell touch payload\n#.xyz", 'a""".xyz', "a$(1 &.xyz"])
+def test_a_name_runs_nothing(name, here, export):
+    """Of a structure, a model and a folder."""
+    model = here / f"model of {name}"
+    model.write_bytes(export(PairToy).read_bytes())
+    write("plain.extxyz", crystal())
+    (here / name).write_bytes((here / "plain.extxyz").read_bytes())
+    for output in ("md", f"folder {name}"):
+        words = [name, str(model), "--steps", "2", "--temperature", "10", "-o", output]
+        assert main(["md", *words]) == 0
+        assert json.loads((here / output / "summary.json").read_text())["steps_done"] == 2
+        assert not list(here.rglob("payload"))
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "warned"),
+    [(["energy", "forces"], True), (["energy", "forces", "stress"], False), (None, False)],
+)
+def test_a_pressure_of_a_model_without_stresses(trained_on, warned, here, caplog):
+    write("x.extxyz", crystal())
+    provenance = {} if trained_on is None else {"trained_on": trained_on}
+    export_model(make_network(), here / "model.pt", "float64", provenance)
+    assert main(["md", "x.extxyz", "model.pt", "--no-run", "-o", "kept"]) == 0
+    assert caplog.text == ""
+    assert main(["md", "x.extxyz", "model.pt", "--no-run", "--ensemble", "npt"]) == 0
+    text = "expected a model that was trained on stresses, this one was on energy and forces alone"
+    assert (text in caplog.text) == warned

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from pyictp.config import ModelConfig
-from pyictp.exported import write_archive
+from pyictp.exported import ATTRIBUTES, write_archive
 from pyictp.model import ICTPModel
 from torch import Tensor, nn
 
@@ -177,7 +177,7 @@ def export_toy(path: Path, toy: _Toy, **changes: object) -> Path:
     scripted = torch.jit.script(toy)
     for name, value in changes.items():
         setattr(scripted, name, value)
-    metadata = {"format": "ictp", "schema_version": 2, "elements": ELEMENTS, "r_cut": toy.r_cut}
+    metadata = {"format": "ictp", **{name: getattr(scripted, name) for name in ATTRIBUTES}}
     write_archive(scripted, path, metadata)
     return path
 

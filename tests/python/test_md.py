@@ -37,7 +37,18 @@ CHOICES = {
     "seed": 1,
     "thermo": None,
     "every": None,
+    "closest": "warn",
 }
+
+
+HOSTILE = (
+    "a\nshell touch payload\n#.xyz",
+    'a""" b.xyz',
+    "a$(1/0)${HOME}&",
+    "a\r\n\u2028shell touch payload",
+    "a # b ' c \" d",
+    "x" * 300,
+)
 
 
 def settings(atoms: Atoms, **choices: object):
@@ -357,6 +368,24 @@ class TestSettings:
         assert "{" not in text.replace("${", "")
         assert "fixed" not in text
         assert "uncertainty" not in text
+
+    def test_what_to_do_about_close_atoms(self):
+        crystal = bulk("Cu", cubic=True)
+        assert "\npair_style      ictp\n" in render(settings(crystal), ["Cu"], "p p p", "x")
+        text = render(settings(crystal, closest="error"), ["Cu"], "p p p", "x")
+        assert "\npair_style      ictp closest error\n" in text
+
+    @pytest.mark.parametrize("name", HOSTILE)
+    def test_names_of_users_are_one_plain_line(self, name):
+        plain, hostile = (
+            render(settings(bulk("Cu", cubic=True)), ["Cu"], "p p p", text).splitlines()
+            for text in ("x", name)
+        )
+        assert len(plain) == len(hostile)
+        changed = [line for line, other in zip(hostile, plain, strict=True) if line != other]
+        assert len(changed) == 1
+        assert changed[0].startswith("# --- atoms: ")
+        assert not set(changed[0].removeprefix("#")) & set("\"'$&#{}\r\n\v\f")
 
     def test_ids_of_fixed_atoms(self):
         crystal = bulk("Cu", cubic=True).repeat(3)

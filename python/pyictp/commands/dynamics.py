@@ -13,6 +13,7 @@ from pyictp.arguments import examples, later
 
 ENSEMBLES = ("nve", "nvt", "npt", "minimize", "anneal")
 COUPLINGS = ("iso", "aniso", "tri")
+CLOSEST = ("warn", "error", "ignore")
 
 
 def add_export(subparsers: Any) -> argparse.ArgumentParser:
@@ -102,6 +103,13 @@ def add_md(subparsers: Any) -> argparse.ArgumentParser:
         type=number(int, 0),
         help="steps between samples of force deviation and grade; 0: none (default: 100 or more, "
         "where the model has them)",
+    )
+    add(
+        "--closest",
+        choices=CLOSEST,
+        default="warn",
+        help="when atoms are closer than in the training data: warn, end with an error, or ignore "
+        "it (default: warn)",
     )
     add("-o", "--output", metavar="FOLDER", type=Path, default=Path("md"), help="default: md")
     add("--overwrite", action="store_true", help="replace a run that is in the folder")

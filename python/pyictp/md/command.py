@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     _say(f"structure  {args.structure}: {atoms_and_cell}")
     _say(f"model      {_place_model(args.model, args.output / MODEL)}")
     _say(f"run        {settings.describe()}")
+    if settings.pressure is not None:
+        warn_of_unlearned_stress(described["provenances"])
     if placed.ignored:
         logger.warning("constraints %s are ignored: only FixAtoms is known", placed.ignored)
     from pyictp.md.deck import render
@@ -57,6 +60,24 @@ def run(args: argparse.Namespace) -> int:
         return 0
     status = _run_lammps(command, args.output, settings)
     return _conclude(args, settings, placed, status)
+
+
+def warn_of_unlearned_stress(provenances: Sequence[Mapping[str, Any]]) -> None:
+    """Warn of a pressure from models that were trained, but not on stresses.
+
+    Args:
+        provenances: of all models of a file; those that do not say pass.
+    """
+    known = [one["trained_on"] for one in provenances if one.get("trained_on") is not None]
+    for labels in known:
+        if "stress" not in labels:
+            logger.warning(
+                "constant pressure: expected a model that was trained on stresses, this one was on "
+                "%s alone: its pressure may be off by GPa; train with training.stress_weight above "
+                "0, or keep the cell (nvt)",
+                " and ".join(labels),
+            )
+            return
 
 
 def _terminate(number: int, _: object) -> None:
@@ -75,13 +96,18 @@ def _describe_model(model: str) -> dict[str, Any]:
     from pyictp.info import describe
 
     described, path = describe(model), resolve_path(model)
-    if is_exported(path):  # files of before ensembles do not say
-        has_grade = described.get("has_grade", False)
+    if is_exported(path):
+        has_grade = described["has_grade"]
     else:
         has_grade = grade_of(load_checkpoint(path)) is not None
     there = (described.get("num_models", 1) > 1, has_grade)
     samples = [name for name, given in zip(SAMPLED, there, strict=True) if given]
-    return {"elements": described["elements"], "samples": samples}
+    provenances = [described, *described.get("other_models", ())]
+    return {
+        "elements": described["elements"],
+        "samples": samples,
+        "provenances": [one.get("provenance", {}) for one in provenances],
+    }
 
 
 def _place_model(model: str, target: Path) -> str:
@@ -148,8 +174,12 @@ def _run_lammps(command: list[str], folder: Path, settings: Settings) -> int:
 def _conclude(args: argparse.Namespace, settings: Settings, placed: Any, status: int) -> int:
     """Write summary.json and pictures, print the numbers; return the exit status."""
     from pyictp import __version__
+    from pyictp.md.lammps import closest_atoms, warnings
     from pyictp.md.results import analyse
 
+    log = args.output / "log.lammps"
+    for text in warnings(log):
+        logger.warning("LAMMPS: %s", text)
     interrupted = status != 0
     if interrupted:
         print("interrupted: LAMMPS is ended, looking at what is there", flush=True)
@@ -172,6 +202,7 @@ def _conclude(args: argparse.Namespace, settings: Settings, placed: Any, status:
         "interrupted": interrupted,
         "processes": args.processes,
         **numbers,
+        "closer_than_training_data": closest_atoms(log),
         "pyictp": __version__,
         "date": time.strftime("%Y-%m-%d"),
     }

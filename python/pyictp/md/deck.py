@@ -12,6 +12,8 @@ from pyictp import __version__
 from pyictp.md.settings import BAROSTAT, THERMOSTAT, Settings
 
 RANGES = 10  # on a line of the deck
+PLAIN = " ._-+@:,=()[]"  # in comments, besides letters and digits
+LONGEST = 80  # text of a user in a comment
 TITLES = {
     "nve": "Constant energy",
     "nvt": "Constant temperature",
@@ -71,11 +73,20 @@ def deck_values(
         "elements": " ".join(elements),
         "types": ", ".join(f"{kind} {element}" for kind, element in enumerate(elements, start=1)),
         "boundary": boundary,
-        "structure": structure,
+        "structure": comment(structure),
         "fixed": _id_ranges(fixed),
         "thermostat": THERMOSTAT,
         "barostat": BAROSTAT,
     }
+
+
+def comment(text: str) -> str:
+    """Return a user's text as LAMMPS can have it in a comment: one short line of plain characters.
+
+    Line ends, quotes, $, & and # mean something to LAMMPS wherever they are.
+    """
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in PLAIN) else "?" for c in text)
+    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 3]}..."
 
 
 def _id_ranges(indices: Sequence[int]) -> list[str]:

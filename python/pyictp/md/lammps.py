@@ -149,6 +149,22 @@ def _is_row(words: Sequence[str], num_columns: int) -> bool:
     return len(words) == num_columns and words[0].isdigit()
 
 
+def warnings(log: Path) -> list[str]:
+    """Return what pair_style ictp warned of in a LAMMPS log, each text once."""
+    found = re.findall(r"^WARNING: Pair style ictp,? ?(.*?)(?: \(\S+:\d+\))?$", _text(log), re.M)
+    return list(dict.fromkeys(found))
+
+
+def closest_atoms(log: Path) -> str | None:
+    """Return which atoms were farthest below the training data's distances, None if none were."""
+    found = re.findall(r"^pair ictp: farthest below the training data, (.*)$", _text(log), re.M)
+    return found[-1] if found else None
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
 def seconds_per_step(log: Path) -> float:
     """Return the wall-clock time of one step [s] in the last run of a LAMMPS log."""
     times = re.findall(r"Loop time of (\S+) on \d+ procs for (\d+) steps", log.read_text())

@@ -42,6 +42,7 @@ class Settings:
     seed: int
     uncertainty: int = 0  # steps between samples; 0: none
     samples: tuple[str, ...] = ()  # of SAMPLED
+    closest: str = "warn"  # of pair_style ictp: what to do where atoms are too close for the data
 
     @property
     def minimizes(self) -> bool:
@@ -110,6 +111,7 @@ def resolve(args: argparse.Namespace, atoms: Atoms) -> Settings:
         thermo=args.thermo or rows,
         every=args.every or max(1, -(-steps // frames)),
         seed=args.seed,
+        closest=args.closest,
     )
 
 
