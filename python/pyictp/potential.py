@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from pyictp.exported import load_exported
 from pyictp.extrapolation import grade_of
 
 DEVICES = "expected auto, cpu, cuda or cuda:<number>"
+
+# PyTorch's threads do not survive a fork: a child, as of multiprocessing.Pool, would wait for them
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
