@@ -28,14 +28,12 @@ from pyictp.potential import as_potential, potential_properties, resolve_device
 from pyictp.reports.calibration import describe_calibration
 from pyictp.reports.metrics import METRICS, metrics
 from pyictp.reports.parity import IntArray, Parity, Structure, check_plot_path, plot_parity
+from pyictp.run_fields import FIELDS, as_in_run, data_section
+from pyictp.sources import DataFile, as_data_file
 from pyictp.uncertainty import UncertainPrediction
 
 logger = logging.getLogger("pyictp")
 
-FIELDS = (  # of a data section, which options of the command line name
-    *(f"{field}_key" for field in ("energy", "forces", "stress", "virial")),
-    *(f"{field}_unit" for field in ("energy", "length", "forces", "stress")),
-)
 UNCERTAIN = ("energy_deviations", "force_deviations", "grades")  # of Parity and of a prediction
 
 
@@ -167,32 +165,15 @@ def _given(args: argparse.Namespace) -> dict[str, str]:
     return {name: getattr(args, name) for name in FIELDS if getattr(args, name) is not None}
 
 
-def run_config(args: argparse.Namespace, potential: Any) -> DataConfig:
-    """Return names and units of fields as the run of a checkpoint had them; options win.
-
-    Prints which of the run are not the defaults.
-    """
-    section = getattr(potential, "metadata", {}).get("config", {}).get("data", {})
-    default = DataConfig()
-    of_run = {
-        name: section[name]
-        for name in (*FIELDS, "allow_missing")
-        if section.get(name, getattr(default, name)) != getattr(default, name)
-    }
-    used = {name: value for name, value in of_run.items() if name not in _given(args)}
-    if used:
-        listed = ", ".join(f"{name} {value}" for name, value in used.items())
-        print(f"fields as in the configuration of the run, options of this command win: {listed}")
-    return DataConfig(**{**used, **_given(args)})
-
-
 def run(args: argparse.Namespace) -> int:
     """Run `ictp evaluate`; returns the exit status."""
     _check_outputs(args)
     device = resolve_device(args.device)
     potential = as_potential(args.model, device, args.dtype)
-    config = run_config(args, potential)
-    frames = labelled_frames(args.data, config, "--energy-key and --forces-key")
+    of_run = data_section(getattr(potential, "metadata", {}))
+    files, config, lines = as_in_run(args.data, of_run, _given(args))
+    print("".join(f"{line}\n" for line in lines), end="")
+    frames = labelled_frames(files, config, "--energy-key and --forces-key")
     parity = predict(potential, frames, args.batch_size, device, progress=True)
     result = metrics(parity)
     print(report(result))
@@ -235,12 +216,12 @@ def _write_report(args: argparse.Namespace, parity: Parity, result: dict[str, An
 
 
 def labelled_frames(
-    paths: Sequence[str | Path], config: DataConfig, keys: str = "the keys"
+    paths: Sequence[str | Path | DataFile], config: DataConfig, keys: str = "the keys"
 ) -> list[Frame]:
     """Return the frames of files but those marked as isolated atoms.
 
     Args:
-        paths: the files.
+        paths: the files, perhaps with names and units of their own.
         config: names and units of the fields.
         keys: what a user sets when no label is found.
 
@@ -249,9 +230,10 @@ def labelled_frames(
     """
     frames = _without_lone_atoms(read_frames(paths, config))
     if all(frame.energy is None and frame.forces is None for frame in frames):
+        names = ", ".join(as_data_file(path).file for path in paths)
         raise UserError(
-            f"no frame of {', '.join(map(str, paths))} has an energy under '{config.energy_key}' "
-            f"or forces under '{config.forces_key}' (keys in frame 0: "
+            f"no frame of {names} has an energy under '{config.energy_key}' or forces "
+            f"under '{config.forces_key}' (keys in frame 0: "
             f"{', '.join(frames[0].keys) or 'none'}): set {keys}"
         )
     for file, text in missing_labels(frames, config):

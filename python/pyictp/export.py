@@ -38,6 +38,7 @@ from pyictp.graph import Graph, build_graph
 from pyictp.model import ICTPModel
 from pyictp.native import load_operators
 from pyictp.neighbors import FloatArray
+from pyictp.run_fields import as_in_run, data_section
 from pyictp.tabulate import Tabulated, tabulate_radial
 
 # Largest deviation allowed on the reference structure, relative to the largest force [eV/A] or
@@ -293,7 +294,10 @@ def run(args: argparse.Namespace) -> int:
     provenances = [dict(payload.get("provenance", {})) for payload in payloads]
     grade = grade_of(payloads[0])
     if args.training_data:
-        frames = [frame for frame in read_frames(args.training_data) if not frame.is_isolated_atom]
+        files, section, lines = as_in_run(args.training_data, data_section(payloads[0]), {})
+        if not args.json:
+            print("".join(f"{line}\n" for line in lines), end="")
+        frames = [frame for frame in read_frames(files, section) if not frame.is_isolated_atom]
         if not frames:
             raise UserError("--training-data: all frames are isolated atoms, expected structures")
         elements, r_cut = models[0].config.elements, models[0].config.r_cut

@@ -4,22 +4,29 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import ase.io
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.units import Hartree
+from ase.units import Bohr, Hartree
 from data_toys import ToyPotential, structures
 from pyictp import evaluate
 from pyictp.calculator import ICTPCalculator
+from pyictp.checkpoint import load_checkpoint
 from pyictp.cli import build_parser, main
-from pyictp.config import DataConfig
+from pyictp.config import DataConfig, to_dict
 from pyictp.data import Frame, from_atoms, read_frames
+from pyictp.dataset import make_sample
 from pyictp.errors import UserError
-from pyictp.potential import resolve_device
+from pyictp.exported import load_exported
+from pyictp.potential import potential_properties, resolve_device
+from pyictp.sources import DataFile
 from pyictp.train import train
 from train_toys import changed, emt_frames, make_config, no_pictures
 
@@ -223,20 +230,79 @@ def test_names_and_units_are_those_of_the_run(run_in_hartree, tmp_path, capsys):
     run, data = run_in_hartree
     result = evaluated(tmp_path, run, data)
     words = "energy_key REF_energy, forces_key REF_forces, energy_unit Hartree"
-    line = f"fields as in the configuration of the run, options of this command win: {words}\n"
+    line = f"fields as in the configuration of the run: {words}\n"
     assert line in capsys.readouterr().out
     given = ["--energy-key", "REF_energy", "--forces-key", "REF_forces", "--energy-unit", "Hartree"]
     assert evaluated(tmp_path, run, data, *given) == result
     assert "as in the configuration" not in capsys.readouterr().out
     other = evaluated(tmp_path, run, data, "--energy-unit", "eV")
     assert other["energy_mae_mev"] != pytest.approx(result["energy_mae_mev"])
-    assert "win: energy_key REF_energy, forces_key REF_forces\n" in capsys.readouterr().out
+    assert "run: energy_key REF_energy, forces_key REF_forces\n" in capsys.readouterr().out
     ase.io.write(tmp_path / "plain.extxyz", emt_frames(6))
     plain = [tmp_path / "plain.extxyz", "--energy-key", "energy", "--forces-key", "forces"]
     result.pop("worst_frames")
     found = evaluated(tmp_path, run, *plain, "--energy-unit", "eV")
     for key in ("energy_mae_mev", "force_rmse_mev_per_a"):
         assert found[key] == pytest.approx(result[key], rel=1e-4)
+
+
+def test_a_file_of_the_run_has_the_fields_of_its_entry(run_in_hartree, tmp_path, capsys):
+    """The same frames in eV under other names are what the run trained on, by their entry."""
+    run, data = run_in_hartree
+    expected = evaluated(tmp_path, run, data)
+    mixed = Path(shutil.copytree(run, tmp_path / "mixed"))
+    payload = dict(load_checkpoint(mixed / "best.pt"))
+    own = tmp_path / "own.extxyz"
+    frames = emt_frames(6)
+    for atoms in frames:
+        results, atoms.calc = atoms.calc.results, None
+        atoms.info["E"], atoms.arrays["F"] = results["energy"], results["forces"]
+    ase.io.write(own, frames)
+    fields = {"energy_key": "E", "forces_key": "F", "energy_unit": "eV"}
+    payload["config"]["data"]["valid"] = [to_dict(DataFile(str(own), **fields))]
+    torch.save(payload, mixed / "best.pt")
+    capsys.readouterr()
+    found = evaluated(tmp_path, mixed / "best.pt", own)
+    line = f"fields of '{own}' as in its entry of the run: energy_key E, forces_key F, energy_unit"
+    assert line in capsys.readouterr().out
+    for key in ("energy_mae_mev", "force_rmse_mev_per_a"):
+        assert found[key] == pytest.approx(expected[key], rel=1e-4)
+    in_hartree = evaluated(tmp_path, mixed / "best.pt", own, "--energy-unit", "Hartree")
+    assert in_hartree["energy_mae_mev"] > 10 * found["energy_mae_mev"]
+    shutil.copy(own, tmp_path / "copy.extxyz")  # another file: the section's fields
+    words = ["evaluate", str(mixed / "best.pt"), str(tmp_path / "copy.extxyz"), "--device", "cpu"]
+    assert main(words) == 1
+    assert "no frame has the key 'REF_energy' asked for" in capsys.readouterr().err
+
+
+def test_export_reads_training_data_as_the_run_did(run_in_hartree, tmp_path, capsys):
+    """Grades and shortest distances of a file in Bohr are those of the same atoms in A."""
+    run, _ = run_in_hartree
+    payload = dict(load_checkpoint(run / "best.pt"))
+    del payload["provenance"]["shortest_distances"]
+    frames = emt_frames(6)
+    found = []
+    for name, unit in (("bohr", Bohr), ("angstrom", 1.0)):
+        scaled = [atoms.copy() for atoms in frames]
+        for atoms in scaled:
+            atoms.set_cell(atoms.cell / unit, scale_atoms=True)
+        file = tmp_path / f"{name}.extxyz"
+        ase.io.write(file, scaled)
+        section = to_dict(DataConfig(length_unit="Bohr" if name == "bohr" else None))
+        payload["config"]["data"] = section
+        torch.save(payload, tmp_path / f"{name}.ckpt")
+        output = tmp_path / f"{name}.pt"
+        words = ["export", str(tmp_path / f"{name}.ckpt"), "-o", str(output)]
+        assert main([*words, "--training-data", str(file)]) == 0
+        printed = capsys.readouterr().out
+        assert (name == "bohr") == ("fields as in the configuration of the run: length" in printed)
+        potential = load_exported(output)
+        graph = make_sample(from_atoms(frames[:1])[0], *potential_properties(potential)).graph
+        arguments = (graph.species, graph.edge_index, graph.edge_vectors, len(frames[0]))
+        found.append((potential.metadata["shortest_distances"], potential.grades(*arguments)))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-3)
+    assert 0 < found[0][0][0] < frames[0].cell.lengths().max()
 
 
 def test_labels_that_are_hard_to_believe_are_named(tmp_path, monkeypatch, caplog):

@@ -20,6 +20,7 @@ from pyictp.evaluate import labelled_frames, predict
 from pyictp.files import atomic_path
 from pyictp.potential import load_model, resolve_device
 from pyictp.reports.metrics import metrics
+from pyictp.run_fields import as_in_run
 from pyictp.sources import as_data_file
 from pyictp.training.prepare import read_split
 from pyictp.training.run_folder import RunFolder
@@ -44,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
     words = ["ictp", "report", args.run_folder, *args.data]
     words += ["-o", args.output] if args.output else []
     if args.data:
-        frames = labelled_frames(args.data, config.data, f"data.*_key in '{folder.path}'")
+        files, section, lines = as_in_run(args.data, config.data, {})
+        print("".join(f"{line}\n" for line in lines), end="")
+        frames = labelled_frames(files, section, f"data.*_key in '{folder.path}'")
         names = ", ".join(Path(name).name for name in args.data)
         about = (f"frames of {names}", tuple(args.data))
     else:
