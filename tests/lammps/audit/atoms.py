@@ -127,9 +127,9 @@ CHANGE = (
         start="droplet",
     ),
     Entry(
-        "velocity and delete of lost atoms (boundary f)",
-        "thermo_modify lost ignore\nchange_box all boundary p p f\ngroup top id 1:9\n"
-        "velocity top set 0 0 900\nfix 1 all nve\nrun 15",
+        "boundary f, lost atoms",
+        "change_box all boundary p p f\ngroup top id 1:9\nvelocity top set 0 0 900\n"
+        "fix 1 all nve\nthermo_modify lost ignore\nrun 15",
         "number",
         start="slab",
     ),

@@ -24,7 +24,7 @@ import numpy as np
 RECORDER = "audit"
 RUNS = ("run", "minimize", "rerun", "neb", "prd", "tad", "hyper", "temper", "dynamical_matrix")
 THERMO = ["step", "evdwl", *(f"c_audit[{k}]" for k in range(1, 7)), "vol"]
-COLUMNS = {"types": "type", "positions": "x", "forces": "f", "masks": "mask", "images": "image"}
+COLUMNS = {"types": "type", "positions": "x", "forces": "f", "masks": "mask"}
 
 
 class Recorder:
@@ -40,11 +40,10 @@ class Recorder:
     def command(self, line: str, each_run: bool) -> None:
         """Give LAMMPS a line; the recorder becomes its first fix."""
         word = (line.split() or [""])[0]
-        if word in ("fix", *RUNS) and not self.lmp.has_id("fix", RECORDER):
+        is_there = self.lmp.has_id("fix", RECORDER)
+        if word in ("fix", *RUNS) and not is_there:
             self._install()
-        if word == "replicate" and self.lmp.has_id(
-            "fix", RECORDER
-        ):  # it takes no fix with numbers per atom
+        if word == "replicate" and is_there:  # it takes no fix with numbers per atom
             self.lmp.command(f"unfix {RECORDER}")
         if word in RUNS:
             self.run += 1
@@ -60,7 +59,7 @@ class Recorder:
             self.lmp.command("compute audit all pressure NULL pair")
         self.lmp.command("thermo 1")
         self.lmp.command("thermo_style custom " + " ".join(THERMO))
-        self.lmp.command("thermo_modify norm no lost ignore format float %.17g")
+        self.lmp.command("thermo_modify norm no format float %.17g")
         self.lmp.command(f"fix {RECORDER} all external pf/callback 1 1")
         self.lmp.set_fix_external_callback(RECORDER, self._called)
 

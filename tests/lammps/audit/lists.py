@@ -95,6 +95,7 @@ EXCLUDE = (
         "run 3 pre no",
         verdict=Verdict.WARNED,
         text=OLD,
+        processes=(1,),
     ),
     Entry(
         "neigh_modify one, page, binsize",
