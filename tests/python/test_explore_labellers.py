@@ -40,6 +40,8 @@ def label(atoms):
     labels = {"energy": energy, "forces": forces}
     if kind == "nan":
         forces[0, 0] = np.nan
+    if kind == "impossible":
+        forces[0, 0] = 3e4
     if kind == "bare":
         del labels["forces"]
     if kind == "moved":
@@ -120,6 +122,28 @@ def test_failures_drop_their_structure_only(tmp_path):
     assert label_structures(bare, settings, tmp_path / "labels")[1] == failed  # remembered
     forget_failures(tmp_path / "labels")
     assert not list((tmp_path / "labels").glob("*.failed"))
+
+
+def test_labels_that_no_matter_has_are_failures(tmp_path):
+    script, folder = tmp_path / "trouble.py", tmp_path / "labels"
+    script.write_text(TROUBLE)
+    settings = LabellerConfig(function=f"{script}:label")
+    bare, expected = structures(3)
+    bare[1].info["kind"] = "impossible"
+    found, failed = label_structures(bare, settings, folder)
+    assert (len(found), failed) == (3, [])  # data.check_labels: false
+    assert label_structures(bare, settings, folder, believed=("energy", "stress"))[1] == []
+    found, failed = label_structures(bare, settings, folder, believed=("energy", "forces"))
+    assert [atoms.get_potential_energy() for atoms in found] == pytest.approx(
+        [expected[i].get_potential_energy() for i in (0, 2)], abs=1e-6
+    )
+    ((index, reason),) = failed
+    assert index == 1
+    assert reason.startswith("labeller: forces: a component of 3e+04 eV/A, expected below 100: ")
+    assert label_structures(bare, settings, folder, believed=("forces",))[1] == failed  # remembered
+    with pytest.raises(UserError, match="fails on a structure of .*: labeller: forces: a c"):
+        check_labeller(bare[1:2], settings, tmp_path / "check", ("forces",))
+    assert not list((tmp_path / "check").glob("0000.*"))  # the next start asks again
 
 
 def test_a_label_that_takes_too_long(tmp_path):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,19 +61,25 @@ class Check:
         return f"differs from data.train in {' and '.join(parts)}" if parts else "works"
 
 
-def check_labeller(known: Sequence[Atoms], settings: LabellerConfig, folder: Path) -> Check:
+def check_labeller(
+    known: Sequence[Atoms],
+    settings: LabellerConfig,
+    folder: Path,
+    believed: Collection[str] = (),
+) -> Check:
     """Return how far the labeller is from the labels of the smallest structure; warn if far.
 
     Args:
         known: structures, not all of them with labels.
         settings: of the labeller.
         folder: to work in.
+        believed: labels that must be possible, as `label_structures`.
 
     Raises:
         UserError: the labeller fails on it, or there is none but isolated atoms.
     """
     smallest = frame_to_check(known)
-    labelled, failed = label_structures([smallest], settings, folder)
+    labelled, failed = label_structures([smallest], settings, folder, believed=believed)
     if failed:
         forget_failures(folder)
         raise UserError(f"the labeller fails on a structure of data.train: {failed[0][1]}")

@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,9 +19,11 @@ from queue import SimpleQueue
 from ase import Atoms
 from ase.io import read, write
 
+from pyictp.data import from_atoms
 from pyictp.errors import UserError
 from pyictp.explore.settings import METHODS, LabellerConfig
 from pyictp.files import atomic_path
+from pyictp.magnitudes import find_doubts
 
 # what makes a labeller another one; how many processes it has does not
 WHO = (*METHODS, "arguments", "elements", "units")
@@ -33,6 +35,7 @@ def label_structures(
     settings: LabellerConfig,
     folder: Path,
     progress: Callable[[], None] | None = None,
+    believed: Collection[str] = (),
 ) -> tuple[list[Atoms], list[tuple[int, str]]]:
     """Return the labelled structures, and number and reason of those that could not be.
 
@@ -44,6 +47,7 @@ def label_structures(
         settings: of the labeller.
         folder: gets NNNN.extxyz for each structure, or NNNN.failed with the reason.
         progress: called after each structure.
+        believed: labels that must be possible; a structure with one that no matter has failed.
 
     Raises:
         UserError: the labeller does not start: no such program, calculator, function or package.
@@ -56,6 +60,9 @@ def label_structures(
     labelled, failed = [], []
     for index in range(len(structures)):
         done, note = _files(folder, index)
+        if done.exists() and (reason := _impossible(read(done), believed)):
+            _write_note(note, reason)
+            done.unlink()
         if done.exists():
             labelled.append(read(done))
         else:
@@ -81,6 +88,20 @@ def forget_failures(folder: Path) -> None:
 
 def _files(folder: Path, index: int) -> tuple[Path, Path]:
     return folder / f"{index:04}.extxyz", folder / f"{index:04}.failed"
+
+
+def _write_note(note: Path, reason: str) -> None:
+    with atomic_path(note) as temporary:
+        temporary.write_text(reason + "\n")
+
+
+def _impossible(atoms: Atoms, believed: Collection[str]) -> str | None:
+    """Return what is wrong with a label that no matter has, as training would refuse it."""
+    for doubt, _ in find_doubts(from_atoms([atoms])):
+        if doubt.impossible and doubt.label in believed:
+            advice = "if it is right set data.check_labels to false"
+            return f"labeller: {doubt.label}: {doubt.text}; {advice}"
+    return None
 
 
 def _prepare(folder: Path, settings: LabellerConfig) -> None:
@@ -149,8 +170,7 @@ class _Workers:
         finally:
             self.idle.put(worker)
         if reason is not None and not self.is_leaving:
-            with atomic_path(note) as temporary:
-                temporary.write_text(reason + "\n")
+            _write_note(note, reason)
 
 
 class _Worker:

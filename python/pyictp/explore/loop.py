@@ -37,6 +37,7 @@ from pyictp.explore.simulate import FRAMES, Visit, plan_runs, simulate
 from pyictp.explore.state import State
 from pyictp.extrapolation import grade_of
 from pyictp.progress import Counter
+from pyictp.training.prepare import required_labels
 
 START, VALID, TEST, ADDED = "start.extxyz", "valid.extxyz", "test.extxyz", "added.extxyz"
 MODEL = "ensemble.pt"
@@ -139,7 +140,9 @@ class Exploration:
     def start(self, inputs: Inputs) -> dict[str, Any]:
         """Write the labelled structures to begin with and those held back."""
         sources = {START: inputs.train, VALID: inputs.valid, TEST: inputs.test}
-        check = check_labeller(sources[START], self.config.labeller, self.folder / "check")
+        check = check_labeller(
+            sources[START], self.config.labeller, self.folder / "check", self.believed()
+        )
         self.say(f"labeller   {self.config.labeller.method}: {check.describe()}")
         for name, structures in sources.items():
             sources[name] = self._with_labels(structures, name)
@@ -285,7 +288,9 @@ class Exploration:
         folder = self.folder / name
         counter = Counter(len(structures), "labels")
         progress = None if is_quiet() else counter.advance
-        labelled, failed = label_structures(structures, self.config.labeller, folder, progress)
+        labelled, failed = label_structures(
+            structures, self.config.labeller, folder, progress, self.believed()
+        )
         counter.close()
         for index, reason in failed:
             self.say(f"label      structure {index} is left out: {reason}")
@@ -293,6 +298,11 @@ class Exploration:
             forget_failures(folder)  # so that the next start tries again
             raise UserError(f"{what}: none could be labelled: {failed[0][1]}")
         return labelled
+
+    def believed(self) -> tuple[str, ...]:
+        """Return the labels that the trainings refuse where no matter has them."""
+        config = self.config
+        return required_labels(config.training) if config.data.check_labels else ()
 
     # -- what people see --------------------------------------------------------------------------
 

@@ -83,6 +83,7 @@ def _member_config(
             train=(train_file,),
             valid=(valid_file,),
             allow_missing=config.data.allow_missing,
+            check_labels=config.data.check_labels,
             isolated_atoms=config.data.isolated_atoms if start is None else None,
         ),
         training=replace(
