@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Trained models to the file that LAMMPS reads (contract: export/FORMAT.md)."""
 
-import argparse
 import copy
-import json
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,12 +15,10 @@ from ase.data import atomic_masses, atomic_numbers
 from torch import Tensor, nn
 
 from pyictp import __version__
-from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
+from pyictp.checkpoint import build_model
 from pyictp.config import to_dict
-from pyictp.data import read_frames
-from pyictp.dataset import GraphDataset
 from pyictp.derivatives import Prediction, evaluate_graph
-from pyictp.distances import KEY, distance_table, shortest_distances
+from pyictp.distances import distance_table
 from pyictp.errors import UserError
 from pyictp.exported import (
     ATTRIBUTES,
@@ -32,13 +28,12 @@ from pyictp.exported import (
     open_exported,
     write_archive,
 )
-from pyictp.extrapolation import ExtrapolationGrade, fit_grade, grade_of
-from pyictp.files import atomic_path, writing
+from pyictp.extrapolation import ExtrapolationGrade
+from pyictp.files import atomic_path
 from pyictp.graph import Graph, build_graph
 from pyictp.model import ICTPModel
 from pyictp.native import load_operators
 from pyictp.neighbors import FloatArray
-from pyictp.run_fields import as_in_run, data_section
 from pyictp.tabulate import Tabulated, tabulate_radial
 
 # Largest deviation allowed on the reference structure, relative to the largest force [eV/A] or
@@ -285,60 +280,3 @@ def _metadata(
         "pyictp": __version__,
         "torch": torch.__version__,
     }
-
-
-def run(args: argparse.Namespace) -> int:
-    """Export as the command line says."""
-    payloads = [_payload(source) for source in args.models]
-    models = [build_model(payload) for payload in payloads]
-    provenances = [dict(payload.get("provenance", {})) for payload in payloads]
-    grade = grade_of(payloads[0])
-    if args.training_data:
-        files, section, lines = as_in_run(args.training_data, data_section(payloads[0]), {})
-        if not args.json:
-            print("".join(f"{line}\n" for line in lines), end="")
-        frames = [frame for frame in read_frames(files, section) if not frame.is_isolated_atom]
-        if not frames:
-            raise UserError("--training-data: all frames are isolated atoms, expected structures")
-        elements, r_cut = models[0].config.elements, models[0].config.r_cut
-        graphs = [sample.graph for sample in GraphDataset(frames, elements, r_cut)]
-        grade = fit_grade(models[0], graphs)
-        if KEY not in provenances[0]:
-            provenances[0][KEY] = shortest_distances(graphs, elements)
-    if not Path(args.output).parent.exists():
-        with writing(args.output):
-            Path(args.output).parent.mkdir(parents=True)
-    deviation = export_model(
-        models,
-        args.output,
-        args.dtype,
-        provenances,
-        args.portable,
-        args.radial,
-        grade,
-    )
-    size = Path(args.output).stat().st_size
-    if args.json:
-        values = {"file": args.output, "bytes": size, "dtype": args.dtype, "deviation": deviation}
-        values |= {"num_models": len(models), "has_grade": grade is not None}
-        print(json.dumps(values))  # deviation in eV or eV/A
-        return 0
-    what = f"{len(models)} models, " if len(models) > 1 else ""
-    print(
-        f"wrote '{args.output}' ({what}{size / 1e6:.1f} MB, {args.dtype}): reloaded, "
-        f"at most {deviation:.1e} eV or eV/A from the trained {'mean' if what else 'model'}"
-    )
-    if grade is None:
-        print("no extrapolation grade: the training did not end; --training-data FILE gives one")
-    elements = " ".join(models[0].config.elements)
-    print(f"in LAMMPS:  pair_style ictp  and  pair_coeff * * {args.output} {elements}")
-    return 0
-
-
-def _payload(name: str) -> dict[str, Any]:
-    source = resolve_path(name)
-    if is_exported(source):
-        raise UserError(
-            f"'{source}' is an exported file already: expected a training folder or a checkpoint"
-        )
-    return load_checkpoint(source)

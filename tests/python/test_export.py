@@ -366,7 +366,11 @@ def test_command_makes_an_ensemble_of_checkpoints(
     output = str(tmp_path / "ensemble.pt")
     assert main(["export", *names, "-o", output, "--dtype", "float64"]) == 0
     text = capsys.readouterr().out
-    assert re.search(r"\(3 models, [\d.]+ MB, float64\): reloaded, at most .* trained mean\n", text)
+    pattern = (
+        r"\(3 models, [\d.]+ MB, float64\): reloaded, on its small reference structure "
+    )
+    assert re.search(rf"{pattern}.* trained mean\n", text)
+    assert "not compared on training frames: --training-data FILE does that" in text
     assert "no extrapolation grade: the training did not end; --training-data FILE gives" in text
     water = molecule("H2O")
     frames = [water.copy() for _ in range(5)]

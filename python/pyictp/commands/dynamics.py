@@ -61,7 +61,7 @@ def add_export(subparsers: Any) -> argparse.ArgumentParser:
         "ictp export run1 run2 run3 -o ensemble.pt",
         "ictp export run -o precise.pt --dtype float64",
     )
-    parser.set_defaults(run=later("pyictp.export"))
+    parser.set_defaults(run=later("pyictp.export_command"))
     return parser
 
 
