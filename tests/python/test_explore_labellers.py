@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 from ase.io import read, write
+from explore_toys import write_loop
 from pyictp.config import DataConfig
 from pyictp.errors import UserError
 from pyictp.explore.check import Check, check_labeller
 from pyictp.explore.frames import read_all, read_sources, write_frames
 from pyictp.explore.label import make_labeller
 from pyictp.explore.labels import forget_failures, label_structures
-from pyictp.explore.settings import XTB, LabellerConfig
+from pyictp.explore.loop import Exploration
+from pyictp.explore.retrain import _member_config
+from pyictp.explore.settings import XTB, LabellerConfig, load_settings
+from pyictp.training.prepare import required_labels
 from train_toys import emt_frames
 
 EMT_LABELS = LabellerConfig(calculator="ase.calculators.emt.EMT")
@@ -141,9 +145,21 @@ def test_labels_that_no_matter_has_are_failures(tmp_path):
     assert index == 1
     assert reason.startswith("labeller: forces: a component of 3e+04 eV/A, expected below 100: ")
     assert label_structures(bare, settings, folder, believed=("forces",))[1] == failed  # remembered
-    with pytest.raises(UserError, match="fails on a structure of .*: labeller: forces: a c"):
+    with pytest.raises(UserError, match=r"fails on a structure of .*: labeller: forces: a c"):
         check_labeller(bare[1:2], settings, tmp_path / "check", ("forces",))
     assert not list((tmp_path / "check").glob("0000.*"))  # the next start asks again
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_check_labels_reaches_labels_and_trainings(tmp_path, checked):
+    loop = write_loop(tmp_path, data={"check_labels": checked})
+    config = load_settings(loop)
+    files = (tmp_path / "start.extxyz", tmp_path / "test.extxyz")
+    for start in (None, tmp_path / "former"):
+        member = _member_config(config, 0, files, tmp_path / "member", start)
+        assert member.data.check_labels is checked
+    believed = Exploration(config, tmp_path / "loop").believed()
+    assert believed == (required_labels(config.training) if checked else ())
 
 
 def test_a_label_that_takes_too_long(tmp_path):
