@@ -120,3 +120,12 @@ def test_constraints_that_lammps_is_not_told_of_are_named_once(path, capsys):
     assert main(["explore", str(path), *words, "--dry-run"]) == 0
     message = "line.traj': constraints FixCartesian are ignored: only FixAtoms is known"
     assert capsys.readouterr().err.count(message) == 1
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+def test_a_pressure_of_models_that_learn_no_stress(weight, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    path = write_loop(tmp_path)
+    words = ["dynamics.pressure=0", f"training.stress_weight={weight}", "--dry-run"]
+    assert main(["explore", str(path), *words]) == 0
+    assert ("the models are not trained on stresses" in caplog.text) == (weight == 0)

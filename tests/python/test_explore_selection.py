@@ -19,7 +19,7 @@ from pyictp.datasets.descriptors import farthest_first, farthest_points
 from pyictp.errors import UserError
 from pyictp.explore import results
 from pyictp.explore.frames import read_all, read_sources, split_batches, write_frames
-from pyictp.explore.select import latent_vectors, select
+from pyictp.explore.select import count_closer, latent_vectors, select
 from pyictp.explore.settings import SelectionConfig, UncertaintyConfig
 from pyictp.extrapolation import fit_grade
 from pyictp.graph import collate
@@ -198,3 +198,17 @@ def test_the_table_and_the_picture(tmp_path):
     found = results.collect(first, UncertaintyConfig("grade", 1.0, 5.0), "cycle 0 is done")
     results.write(found, tmp_path)  # nothing to draw yet: no warning either
     assert (tmp_path / "results.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [({}, 0), ({"Cu-Cu": 2.0}, 1), ({"Ni-Ni": 2.0}, 2), ({"Cu-Cu": 1.0}, 0)],
+    ids=["nothing known", "one closer", "never near", "none closer"],
+)
+def test_candidates_closer_than_the_training_data(known, expected):
+    """Two dimers of copper, 1.9 and 2.1 A long, under a cutoff of 3 A."""
+    dimers = [Atoms("Cu2", positions=[[0, 0, 0], [0, 0, length]]) for length in (1.9, 2.1)]
+    provenance = {"shortest_distances": known} if known else {}
+    config = {"elements": ["Ni", "Cu"], "r_cut": 3.0}
+    payload = {"model_config": config, "provenance": provenance}
+    assert count_closer(dimers, payload) == expected

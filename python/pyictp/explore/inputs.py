@@ -65,6 +65,11 @@ def check_inputs(inputs: Inputs, config: ExploreConfig) -> None:
     for run in inputs.runs:
         if run.temperature == config.dynamics.temperatures[0]:  # others run the same structures
             _check_structure(run, config.dynamics.pressure is not None)
+    if config.dynamics.pressure is not None and config.training.stress_weight == 0:
+        logger.warning(
+            "dynamics.pressure: the models are not trained on stresses, their pressure may be off "
+            "by GPa: set training.stress_weight above 0, or dynamics.pressure to null"
+        )
     first = frame_to_check(inputs.train)
     fraction = 0.0 if inputs.valid else config.data.valid_fraction
     split_batches([inputs.train], fraction, config.explore.seed, 0)

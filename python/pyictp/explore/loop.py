@@ -31,7 +31,7 @@ from pyictp.explore.inputs import Inputs, check_inputs, read_inputs
 from pyictp.explore.labels import forget_failures, label_structures
 from pyictp.explore.measure import measure
 from pyictp.explore.retrain import export_committee, train_member
-from pyictp.explore.select import select
+from pyictp.explore.select import count_closer, select
 from pyictp.explore.settings import UNITS, ExploreConfig
 from pyictp.explore.simulate import FRAMES, Visit, plan_runs, simulate
 from pyictp.explore.state import State
@@ -256,11 +256,15 @@ class Exploration:
             f"({found.near} near duplicates, {found.too_close} with atoms too close, "
             f"{found.surplus} more than selection.max_frames)"
         )
+        below = count_closer(candidates, payload)
+        if below:
+            self.say(f"           {below} candidates have atoms closer than in the training data")
         return {
             "candidates": len(candidates),
             "selected": len(found.chosen),
             "near_duplicates": found.near,
             "too_close": found.too_close,
+            "closer_than_training_data": below,
             "surplus": found.surplus,
             "distances": found.distances,
             "settings": self.search(),

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from pyictp.data import Frame, from_atoms
 from pyictp.dataset import make_sample
 from pyictp.datasets.checks import find_close_atoms
 from pyictp.datasets.descriptors import farthest_first
+from pyictp.distances import Watch, distance_table
 from pyictp.explore.settings import FARTHEST, SelectionConfig
 from pyictp.extrapolation import BATCH_EDGES, ExtrapolationGrade
 from pyictp.graph import collate
@@ -120,3 +122,18 @@ def _moments(values: torch.Tensor, species: torch.Tensor, num_species: int) -> t
         own = values[species == s]
         moments[s, 0], moments[s, 1] = own.mean(0), own.std(0, correction=0)
     return moments.flatten()
+
+
+def count_closer(candidates: Sequence[Atoms], payload: Mapping[str, Any]) -> int:
+    """Return how many structures have atoms closer than any such pair in the training data.
+
+    Args:
+        candidates: structures of a run.
+        payload: contents of the checkpoint of the model that ran.
+    """
+    config = payload["model_config"]
+    elements, r_cut = tuple(config["elements"]), float(config["r_cut"])
+    table = distance_table(payload.get("provenance", {}), elements, r_cut)
+    watch = Watch(table, elements, r_cut)
+    graphs = (make_sample(frame, elements, r_cut).graph for frame in from_atoms(candidates))
+    return sum(watch.find(graph) is not None for graph in graphs)
