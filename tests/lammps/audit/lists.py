@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from audit.entry import Entry, Verdict
 
+MOVED = "atoms were moved to other processes, added or removed since the neighbor list of step 3"
 OLD = "the neighbor list is older than it is good for"
 HYBRID = """pair_style hybrid/overlay ictp device cpu zero 4.0
 pair_coeff * * ictp {model} Ta V W
@@ -93,9 +94,23 @@ EXCLUDE = (
         "run pre no after displace_atoms",
         "neigh_modify delay 10\nfix 1 all nve\nrun 3\ndisplace_atoms all random 0.6 0.6 0.6 1\n"
         "run 3 pre no",
-        verdict=Verdict.WARNED,
-        text=OLD,
-        processes=(1,),
+        verdict=Verdict.REFUSED,
+        text=MOVED,
+    ),
+    Entry(
+        "run pre no after delete_atoms",
+        "neigh_modify delay 10\nfix 1 all nve\nrun 3\ngroup g id 3 17 40\n"
+        "delete_atoms group g compress no\nrun 3 pre no",
+        verdict=Verdict.REFUSED,
+        text=MOVED,
+    ),
+    Entry(
+        "run pre no after balance",
+        "neigh_modify delay 10\nfix 1 all nve\nrun 3\nbalance 1.0 x 0.2 0.5\nrun 3 pre no",
+        verdict=Verdict.REFUSED,
+        text=MOVED,
+        before="atom_modify map array\nprocessors * 1 1",
+        processes=(3,),
     ),
     Entry(
         "neigh_modify one, page, binsize",
