@@ -62,7 +62,8 @@ class PairICTP : public Pair {
   void check_uncertainty(bool deviations, bool grades) const;
   void sample_uncertainty();
   void reduce_uncertainty();
-  bool have_types_changed() const;
+  enum class Change { NONE, TYPES, ATOMS, LIST };    // since the list was read; the largest counts
+  Change change_since_list() const;
   std::vector<int> current_types();
   void remove_excluded_atoms();
 };

@@ -68,12 +68,18 @@ std::string PairICTP::build_graph()
   const int num_atoms = atom->nlocal + atom->nghost;
   const bool same_list = neighbor->ago != 0 && impl->list_builds == neighbor->ncalls &&
                          impl->list_step == neighbor->lastcall;
-  const bool same_types = same_list && !have_types_changed();
-  const std::vector<int> types = same_types ? std::vector<int>() : current_types();
+  const Change change = same_list ? change_since_list() : Change::LIST;
+  // the same on all processes; none can make exchanges, which reach for ghosts that are gone
+  if (change == Change::ATOMS)
+    error->all(FLERR,
+               "Pair style ictp, step {}: atoms were moved to other processes, added or removed "
+               "since the neighbor list of step {} was made: use run pre yes",
+               update->ntimestep, impl->list_step);
   try {
-    if (same_list && !same_types)
+    const std::vector<int> types = change == Change::NONE ? std::vector<int>() : current_types();
+    if (change == Change::TYPES)
       check_changed_types(types);
-    if (!same_types) {
+    if (change != Change::NONE) {
       impl->tags.assign(atom->tag, atom->tag + num_atoms);
       impl->types = types;
       impl->model_types = impl->types;
@@ -101,17 +107,23 @@ std::string PairICTP::build_graph()
 }
 
 /* ----------------------------------------------------------------------
-   a type may change between two lists, on any process
+   types may change between two lists, on any process. Atoms may not: commands as displace_atoms
+   send them to other processes and leave no ghosts, and run pre no keeps the old list.
 ------------------------------------------------------------------------- */
 
-bool PairICTP::have_types_changed() const
+PairICTP::Change PairICTP::change_since_list() const
 {
   const size_t num_atoms = atom->nlocal + atom->nghost;
-  int changed = impl->types.size() != num_atoms ||
-                !std::equal(atom->type, atom->type + atom->nlocal, impl->types.begin());
+  Change change = Change::NONE;
+  if (impl->tags.size() != num_atoms ||
+      !std::equal(impl->tags.begin(), impl->tags.end(), atom->tag))
+    change = Change::ATOMS;
+  else if (!std::equal(atom->type, atom->type + atom->nlocal, impl->types.begin()))
+    change = Change::TYPES;
+  int largest = static_cast<int>(change);
   if (comm->nprocs > 1)
-    MPI_Allreduce(MPI_IN_PLACE, &changed, 1, MPI_INT, MPI_MAX, world);
-  return changed;
+    MPI_Allreduce(MPI_IN_PLACE, &largest, 1, MPI_INT, MPI_MAX, world);
+  return static_cast<Change>(largest);
 }
 
 /* ----------------------------------------------------------------------

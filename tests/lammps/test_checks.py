@@ -205,11 +205,19 @@ def test_an_old_list_is_warned_of(processes, export, tmp_path):
         assert len([w for w in warnings(answer.log) if OLD in w]) == cases[name][1], name
 
 
-def test_atoms_moved_before_a_run_without_setup(export, tmp_path):
-    run_line = ["run 0", "displace_atoms all random 0.6 0.6 0.6 1", "run 1 pre no"]
+MOVES = ["displace_atoms all random 0.2 0.2 0.2 1", "delete_atoms group gone"]
+
+
+@pytest.mark.parametrize("processes", [0, 3])
+@pytest.mark.parametrize("move", MOVES)
+def test_atoms_moved_before_a_run_without_setup(move, processes, export, tmp_path):
+    """These commands send atoms to other processes and leave no ghosts; the old list stays."""
+    run_line = ["group gone id 7 8", "run 0", move, "run 1 pre no"]
     modify = ["neighbor 0.5 bin", "neigh_modify delay 5 every 1"]
-    log = run(tmp_path, BULK, Deck(pair_lines(export(MessageToy)), modify=modify, run=run_line)).log
-    assert OLD in log
+    pair = pair_lines(export(MessageToy))
+    deck = Deck(pair, modify=modify, run=run_line, processes=processes)
+    with pytest.raises(RuntimeError, match="since the neighbor list of step 0 was made: use run"):
+        run(tmp_path, BULK, deck)
 
 
 # -- masses ------------------------------------------------------------------------------------
