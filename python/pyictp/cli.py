@@ -163,6 +163,9 @@ class _Messages(logging.Handler):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit status, see `EXIT_STATUS`."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names of files need not be text
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             status = _run(arguments)
@@ -221,6 +224,8 @@ def _explain(error: BaseException) -> int:
         return 130
     if isinstance(error, UserError):
         text = str(error)
+    elif isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        text = "out of memory: take a smaller model, batch or file, or a machine with more"
     elif isinstance(error, OSError):
         what = error if error.filename is None else f"'{error.filename}': {error.strerror}"
         text = f"cannot read or write {what}"

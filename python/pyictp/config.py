@@ -31,6 +31,9 @@ __all__ = [
     "to_dict",
 ]
 
+MAX_R_CUT = 100.0  # A, also of exported files
+MAX_WIDTH = 10_000  # of networks and features: memory for more is nowhere
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -66,20 +69,23 @@ class ModelConfig:
     def __post_init__(self) -> None:
         """Refuse what no model can be built from."""
         for name, low, high in (
-            ("num_layers", 1, None),
-            ("num_channels", 1, None),
-            ("num_product_channels", 1, None),
+            ("num_layers", 1, 100),
+            ("num_channels", 1, MAX_WIDTH),
+            ("num_product_channels", 1, MAX_WIDTH),
             ("l_max_edge", 0, 6),
             ("l_max_hidden", 0, self.l_max_edge),
             ("correlation", 1, 4),
-            ("num_radial", 1, None),
-            ("cutoff_power", 2, None),
-            ("radial_hidden", 1, None),
-            ("readout_hidden", 1, None),
+            ("num_radial", 1, 1000),
+            ("cutoff_power", 2, 100),
+            ("radial_hidden", 1, MAX_WIDTH),
+            ("readout_hidden", 1, MAX_WIDTH),
         ):
             check_range(f"model.{name}", getattr(self, name), low, high)
-        if not 0 < self.r_cut < math.inf:
-            raise UserError(f"model.r_cut: expected a length above 0 A, got {self.r_cut}")
+        if not 0 < self.r_cut <= MAX_R_CUT:
+            raise UserError(
+                f"model.r_cut: expected a length above 0 and up to {MAX_R_CUT:g} A, got "
+                f"{self.r_cut}"
+            )
         if not 0 < self.radial_scale < math.inf:
             raise UserError(f"model.radial_scale: expected above 0, got {self.radial_scale}")
         neighbors = self.avg_num_neighbors

@@ -65,7 +65,16 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     expected = origin or hint
     if not isinstance(value, expected) or (hint in (int, float) and isinstance(value, bool)):
         raise UserError(f"config key '{where}': expected {_name(hint)}, got {value!r}")
+    _check_text(value, where)
     return value
+
+
+def _check_text(value: Any, where: str) -> None:
+    """Refuse characters that no file's name can have, and that cannot be written to one."""
+    if not isinstance(value, str):
+        return
+    if "\0" in value or value.encode(errors="ignore").decode() != value:
+        raise UserError(f"config key '{where}': expected characters of a text, got {value!a}")
 
 
 def _convert_union(options: Sequence[Any], value: Any, where: str) -> Any:

@@ -75,7 +75,7 @@ def _lines(values: Mapping[str, Any], indent: str = "") -> list[str]:
     for key, value in values.items():
         if isinstance(value, Mapping):
             lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+        elif isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
             for number, part in enumerate(value, start=1):
                 text = ", ".join(f"{name} {_short(entry)}" for name, entry in part.items())
                 lines.append(f"{indent}{f'{key} {number}':<22} {text}")

@@ -171,7 +171,7 @@ def _consistent(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_npz(path: Path) -> Iterator[RawFrame]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except (ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"cannot read '{path}': expected an npz archive of plain arrays") from error

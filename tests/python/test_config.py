@@ -78,7 +78,7 @@ def test_values_overrides_and_round_trip(write):
             "model: {num_product_channels: 0}",
             "model.num_product_channels: expected 1 or more, got 0",
         ),
-        ("model: {r_cut: .inf}", "model.r_cut: expected a length above 0 A, got inf"),
+        ("model: {r_cut: .inf}", "model.r_cut: expected a length above 0 and up to 100 A, got inf"),
         ("model: {avg_num_neighbors: 0}", "model.avg_num_neighbors: expected above 0, got 0.0"),
         ("model: {radial_scale: -1}", "model.radial_scale: expected above 0, got -1.0"),
         ("model: {elements: [Cu, Xx]}", "model.elements: 'Xx' is no chemical symbol"),
