@@ -35,11 +35,13 @@ run 10
 
 
 def labelled(atoms: Atoms, rng: np.random.Generator, **info: str) -> Atoms:
-    """Return moved atoms with the labels of a pair potential."""
+    """Return moved atoms with the labels of a pair potential as wide as their shortest distance."""
     atoms = atoms.copy()
+    distances = atoms.get_all_distances(mic=True)
+    sigma = 0.9 * distances[distances > 0].min(initial=2.55)
     atoms.positions += rng.normal(scale=0.05, size=(len(atoms), 3))
     atoms.info.update(info)
-    atoms.calc = LennardJones(epsilon=0.2, sigma=2.3, rc=5.5, ro=4.0, smooth=True)
+    atoms.calc = LennardJones(epsilon=0.2, sigma=sigma, rc=5.5, ro=4.0, smooth=True)
     atoms.get_potential_energy()
     return atoms
 
