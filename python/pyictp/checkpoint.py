@@ -109,8 +109,11 @@ def _check_contents(payload: Mapping[str, Any], path: Path) -> None:
             f"checkpoint '{path}' is damaged: expected {wrong[0]} as ictp train writes it, got "
             f"{_brief(payload.get(wrong[0]))}: copy or write it again"
         )
+    _check_weights(payload["model_state"], path)
     _check_weights(_weights(payload), path)
     _check_provenance(payload.get("provenance", {}), path)
+    if "extrapolation" in payload:
+        _check_grade(payload["extrapolation"], payload["model_state"], path)
 
 
 def _weights(payload: Mapping[str, Any]) -> Mapping[str, Tensor]:
@@ -120,7 +123,7 @@ def _weights(payload: Mapping[str, Any]) -> Mapping[str, Tensor]:
 
 def _check_weights(state: Any, path: Path) -> None:
     """Refuse weights that are NaN or infinite: training never writes them."""
-    if not (isinstance(state, Mapping) and isinstance(state.get("node_embedding"), Tensor)):
+    if not (isinstance(state, Mapping) and {"node_embedding", "e0"} <= state.keys()):
         raise UserError(
             f"checkpoint '{path}' is damaged: expected the weights of a model, got "
             f"{_brief(state)}: copy or write it again"
@@ -131,6 +134,24 @@ def _check_weights(state: Any, path: Path) -> None:
                 f"checkpoint '{path}': weight {name} is NaN, infinite or no tensor: copy it again, "
                 "or train again"
             )
+
+
+def _check_grade(grade: Mapping[str, Any], state: Mapping[str, Any], path: Path) -> None:
+    """Refuse centers (S, C) and whitening matrices (S, C, C) of other shapes, or not finite."""
+    center, whitening = grade.get("center"), grade.get("whitening")
+    are_tensors = isinstance(center, Tensor) and isinstance(whitening, Tensor)
+    if not (
+        are_tensors
+        and center.dim() == 2
+        and center.shape[:1] == state["e0"].shape
+        and whitening.shape == (*center.shape, center.shape[1])
+        and torch.isfinite(center).all()
+        and torch.isfinite(whitening).all()
+    ):
+        raise UserError(
+            f"checkpoint '{path}' is damaged: its extrapolation grade is not that of its model: "
+            "copy or write it again"
+        )
 
 
 def _check_provenance(provenance: Mapping[str, Any], path: Path) -> None:
@@ -165,7 +186,7 @@ def build_model(payload: Mapping[str, Any], dtype: torch.dtype | None = None) ->
         model = ICTPModel(from_dict(ModelConfig, payload["model_config"], "model"))
         model.to(dtype or state["node_embedding"].dtype)
         model.load_state_dict(state)
-    except (UserError, RuntimeError, TypeError) as error:
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         name = f"checkpoint '{payload.path}'" if isinstance(payload, Checkpoint) else "checkpoint"
         reason = " ".join(str(error).split())
         raise UserError(

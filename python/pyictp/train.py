@@ -239,7 +239,14 @@ def _resume(trainer: Trainer, start: Mapping[str, Any]) -> None:
             "--resume: expected the structures and labels that the training was started with, got "
             "others: put the old data back, or start anew with another training.output"
         )
-    trainer.load_state(start["model_state"], start["training_state"])
+    try:
+        trainer.load_state(start["model_state"], start["training_state"])
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"--resume: the state in '{trainer.folder.last}' is not that of such a training "
+            f"({' '.join(str(error).split())[:200]}): put the old file back, or start anew with "
+            "another training.output"
+        ) from error
     trainer.extras["provenance"] = former
 
 

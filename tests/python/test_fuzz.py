@@ -98,7 +98,7 @@ def places(tree: Any, path: tuple = ()) -> Iterator[tuple]:
 def replaced(tree: Any, rng: np.random.Generator) -> Any:
     """Return a copy with one value that is another one, of another type, or not there."""
     tree = copy.deepcopy(tree)
-    found = list(places(tree))
+    found = [place for place in places(tree) if "optimizer" not in place[:-1]]
     *path, last = found[rng.integers(len(found))]
     branch = tree
     for key in path:
@@ -223,7 +223,10 @@ def test_bytes_of_structures(suffix, tmp_path, capsys) -> None:
 
 
 def test_values_in_checkpoints(frames_file, tmp_path, capsys) -> None:
-    """A whole archive of tensors and plain values, but not as training writes them."""
+    """A whole archive of tensors and plain values, but not as training writes them.
+
+    What is inside the state of an optimizer is PyTorch's own; only the check sums guard that.
+    """
     config = changed(make_config(tmp_path), max_epochs=1)
     train.train(config)
     again = write_yaml(changed(config, max_epochs=1), tmp_path / "config.yaml")

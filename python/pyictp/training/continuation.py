@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -39,7 +40,9 @@ def check_resume(config: Config, checkpoint: Mapping[str, Any]) -> ModelConfig:
     Raises:
         UserError: a key differs, or the checkpoint holds no training state.
     """
-    if "training_state" not in checkpoint:
+    sections = [checkpoint.get("config", {}).get(field.name) for field in fields(Config)]
+    whole = all(isinstance(section, Mapping) for section in sections)
+    if not ({"training_state", "provenance"} <= checkpoint.keys() and whole):
         raise UserError("this checkpoint holds no training state: resume needs a last.pt")
     given, former, defaults = to_dict(config), checkpoint["config"], to_dict(Config())
     resolved = checkpoint["model_config"]
