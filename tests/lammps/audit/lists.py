@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from audit.entry import Entry, Verdict
 
-MOVED = "atoms were moved to other processes, added or removed since the neighbor list of step 3"
+MOVED = "atoms were moved to other processes, added or removed since the neighbor list of step 0"
 OLD = "the neighbor list is older than it is good for"
 HYBRID = """pair_style hybrid/overlay ictp device cpu zero 4.0
 pair_coeff * * ictp {model} Ta V W
