@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -107,10 +108,9 @@ def stage_data(folder: Path, _: pytest.FixtureRequest) -> None:
     """Alloys in groups, a molecule, and its atoms."""
     rng = np.random.default_rng(3)
     (folder / "data").mkdir()
-    pairs = [("Mo", "Mo"), ("Nb", "Nb"), ("Ta", "Ta"), ("W", "W"), ("Nb", "Mo"), ("Ta", "W")]
     crystals = [
         labelled(Atoms(pair, [[0, 0, 0], [1.6] * 3], cell=[3.2] * 3, pbc=True), rng, group=name)
-        for pair in pairs
+        for pair in itertools.combinations_with_replacement(("Mo", "Nb", "Ta", "W"), 2)
         for name in ["-".join(sorted(set(pair)))] * 10
     ]
     write(folder / "data" / "alloys.extxyz", crystals)
