@@ -15,6 +15,9 @@ void at::internal::invoke_parallel(int64_t begin, int64_t end, int64_t grain_siz
   const int64_t size = at::divup(end - begin, std::min<int64_t>(at::get_num_threads(), most));
   std::vector<std::thread> threads;
   for (int64_t first = begin; first < end; first += size)
-    threads.emplace_back(piece, first, std::min(end, first + size));
+    threads.emplace_back([&piece, id = static_cast<int>(threads.size()), first, end, size] {
+      const ThreadIdGuard guard(id);    // at::get_thread_num(): whose sums are whose
+      piece(first, std::min(end, first + size));
+    });
   for (auto &thread : threads) thread.join();
 }
