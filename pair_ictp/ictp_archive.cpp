@@ -95,6 +95,17 @@ std::map<std::string, std::string_view> members_of(std::string_view bytes)
   return members;
 }
 
+/// There is one directory only, right before the end record (22 bytes) that names it: another
+/// reader must not find a second, in which the members have other contents.
+void check_directory(std::string_view bytes)
+{
+  const size_t end = bytes.size() - 22;
+  const uint64_t size = number_at(bytes, end + 12, 4), start = number_at(bytes, end + 16, 4);
+  const bool has_locator = end >= 20 && bytes.substr(end - 20, 4) == "PK\6\7";
+  if (has_locator || bytes.substr(end, 4) != "PK\5\6" || start + size != end)
+    throw std::runtime_error(DAMAGED);
+}
+
 bool is_letter(char c)
 {
   return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
@@ -145,6 +156,7 @@ std::string check_archive(const std::shared_ptr<const std::string> &bytes)
                                  ? "is a checkpoint of a training: export it with `ictp export`"
                                  : "not an exported model (an archive, but of something else): "
                                    "make one with `ictp export`");
+  check_directory(*bytes);
   for (const auto &[name, data] : members)
     if (name.starts_with("code/"))
       check_code(name, data);

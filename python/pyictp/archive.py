@@ -66,6 +66,15 @@ def _members(data: bytes) -> dict[str, bytes]:
     return members
 
 
+def archive_of(members: Mapping[str, bytes]) -> bytes:
+    """Return an archive of members, stored as they are: one model makes the same bytes always."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
+    return buffer.getvalue()
+
+
 def check_code(members: Mapping[str, bytes], path: Path) -> None:
     """Refuse an archive whose code has what no exported model needs and harm may come from.
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyictp.archive import check_code, read_archive
+from pyictp.archive import archive_of, check_code, read_archive
 from pyictp.checkpoint import is_exported
 from pyictp.derivatives import Potential, evaluate_graph
 from pyictp.errors import UserError
@@ -145,13 +145,14 @@ def open_exported(path: str | Path, device: str | torch.device = "cpu") -> Expor
         UserError: as `load_exported`, but for the comparison.
     """
     path = Path(path)
-    data, members, metadata = _read(path)
+    members, metadata = _read(path)
     check_code(members, path)
     load_operators()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            module = torch.jit.load(io.BytesIO(data), map_location=device)
+            # of what was looked at: another reader of zip files may see other members
+            module = torch.jit.load(io.BytesIO(archive_of(members)), map_location=device)
         except MemoryError:
             raise
         except Exception as error:  # code and tables of a damaged file raise anything
@@ -183,11 +184,10 @@ def write_archive(
     """
     buffer = io.BytesIO()
     torch.jit.save(module, buffer, _extra_files={"metadata.json": json.dumps(metadata, indent=1)})
-    with zipfile.ZipFile(buffer) as written, zipfile.ZipFile(path, "w") as stored:
-        for name in written.namelist():
-            if not name.endswith(".debug_pkl"):
-                # a fixed date: one model makes the same file every time
-                stored.writestr(zipfile.ZipInfo(name), written.read(name))
+    with zipfile.ZipFile(buffer) as written:
+        names = [name for name in written.namelist() if not name.endswith(".debug_pkl")]
+        members = {name.partition("/")[2]: written.read(name) for name in names}
+    Path(path).write_bytes(archive_of(members))
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -196,17 +196,17 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: not an exported file, or another schema.
     """
-    return _read(Path(path))[2]
+    return _read(Path(path))[1]
 
 
-def _read(path: Path) -> tuple[bytes, dict[str, bytes], dict[str, Any]]:
-    """Return the bytes of an exported file, the members of the archive and its metadata."""
+def _read(path: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Return the members of the archive of an exported file, and its metadata."""
     if not path.is_file():
         raise UserError(f"'{path}' not found: expected a file written by export/export_model.py")
     wanted = "is no exported model, or is truncated: write it with export/export_model.py"
     if not is_exported(path):
         raise UserError(f"'{path}' {wanted}")
-    data, members = read_archive(path, wanted)
+    _, members = read_archive(path, wanted)
     try:
         metadata = json.loads(members.get("extra/metadata.json", b"{}"))
     except (ValueError, RecursionError) as error:
@@ -226,4 +226,4 @@ def _read(path: Path) -> tuple[bytes, dict[str, bytes], dict[str, Any]]:
     others = metadata.get("other_models", [])
     if not (isinstance(others, list) and all(isinstance(one, dict) for one in others)):
         raise UserError(f"model '{path}': other_models of its metadata.json is no list: {AGAIN}")
-    return data, members, metadata
+    return members, metadata

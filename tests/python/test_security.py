@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import sqlite3
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -268,6 +269,52 @@ def test_two_members_of_one_name(model_file, target, tmp_path) -> None:
         load_exported(path)
     with pytest.raises(RuntimeError, match=r"two members of the name version"):
         _native.Model(str(path))
+
+
+def appended(path: Path, before: bytes, shift: int = 0) -> bytes:
+    """Return an archive after other bytes; places in it are `shift` less than they are."""
+    buffer = io.BytesIO(bytes(len(before) - shift))
+    buffer.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(buffer, "w") as new:
+        for member in old.namelist():
+            new.writestr(member, old.read(member))
+    return before + buffer.getvalue()[len(before) - shift :]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", ["record of large archives", "gap before the end"])
+def test_two_directories(kind, model_file, target, tmp_path) -> None:
+    """PyTorch reads the hostile half of a file; who looks at the harmless half does not load it."""
+    path, half = tmp_path / "model.pt", tmp_path / "half.pt"
+    hostile("plain", target, half, model_file)
+    with zipfile.ZipFile(half, "a") as bad, zipfile.ZipFile(model_file) as good:
+        bad.writestr("archive/filling", bytes(model_file.stat().st_size))
+        for number in range(len(good.namelist()) - len(bad.namelist())):
+            bad.writestr(f"archive/{number}", b"")
+        count, start = len(bad.namelist()), bad.start_dir
+    whole = half.read_bytes()
+    if kind == "gap before the end":  # Python counts from the end, PyTorch from the start
+        plain = appended(model_file, whole[:-22])
+        end = int.from_bytes(plain[-6:-2], "little")
+        both = appended(model_file, whole[:-22], end - start)
+        both = both[:-6] + start.to_bytes(4, "little") + both[-2:]
+    else:
+        both = appended(model_file, whole[:-22])
+        numbers = (44, 45, 45, 0, 0, count, count, len(whole) - 22 - start, start)
+        far = b"PK\6\6" + struct.pack("<Q2H2I4Q", *numbers)
+        far += b"PK\6\7" + struct.pack("<IQI", 0, len(both) - 22, 1)
+        both = both[:-22] + far + both[-22:]
+    path.write_bytes(both)
+    torch.jit.load(path)(torch.zeros(1))
+    assert target.exists()
+    target.unlink()
+    with pytest.raises(RuntimeError, match="is damaged: copy it or export it again"):
+        _native.Model(str(path))
+    if kind == "gap before the end":
+        assert load_exported(path).elements == ("H", "O")  # of the members that were looked at
+    else:
+        with pytest.raises(UserError, match="is no exported model, or is truncated"):
+            load_exported(path)
 
 
 def test_operators_of_other_libraries(model_file, tmp_path) -> None:
