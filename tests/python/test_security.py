@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import sqlite3
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from pyictp.cli import main
 from pyictp.errors import UserError
 from pyictp.export import export_model
 from pyictp.exported import load_exported
+from train_toys import emt_frames
 
 
 class Payload:
@@ -344,6 +347,38 @@ def test_operators_that_reach_out_are_known() -> None:
 
 
 # -- pages -----------------------------------------------------------------------------------------
+
+
+class Tags(HTMLParser):
+    """Counts tags and attributes, as a browser sees them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found |= {tag, *(name for name, _ in attrs)}
+
+
+def test_reports_show_texts_of_the_data_as_texts(tmp_path, monkeypatch) -> None:
+    """Names of groups and files, with tags and with what a plot would take for a formula."""
+    monkeypatch.chdir(tmp_path)
+    harm = "<script src=x onerror=alert(1)>"
+    frames = emt_frames(4)
+    for number, atoms in enumerate(frames):
+        atoms.info["config_type"] = (harm, "$\\frac{")[number % 2]
+    data, model = f"{harm} $x_{{.xyz", "m <script onload=x> $x_{.pt"
+    write(data, frames, format="extxyz")
+    save_checkpoint(model, make_model(elements=("Ni", "Cu"), r_cut=3.5))
+    files = ("--report", "report.html", "--plot", "p $x_{.png", "--json", "numbers.json")
+    assert main(["evaluate", model, data, *files]) == 0
+    page, tags = Path("report.html").read_text(), Tags()
+    tags.feed(page)
+    assert {"table", "img"} < tags.found
+    assert not {"script", "onerror", "onload"} & tags.found
+    assert html.escape(harm) in page
+    assert html.escape(data) in page
+    assert html.escape(model) in page
 
 
 def test_checkpoints_that_are_whole_are_read(tmp_path, capsys) -> None:
