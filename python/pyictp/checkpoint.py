@@ -25,15 +25,6 @@ CHECKPOINT_KEYS = ("format", "schema_version", "model_config", "model_state")
 FURTHER_KEYS = ("provenance", "config", "training_state", "extrapolation")
 
 
-class Checkpoint(dict[str, Any]):
-    """The contents of a checkpoint, and the file that they are from."""
-
-    def __init__(self, contents: Mapping[str, Any], path: Path) -> None:
-        """Copy the contents."""
-        super().__init__(contents)
-        self.path = path
-
-
 def save_checkpoint(path: str | Path, model: ICTPModel, **extras: Any) -> None:
     """Write a model so that a reader sees the old file or the new one, never a part.
 
@@ -58,7 +49,7 @@ def save_checkpoint(path: str | Path, model: ICTPModel, **extras: Any) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Return the contents of a checkpoint, tensors on the CPU.
 
     Raises:
@@ -88,7 +79,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             f"'{path}' is not a checkpoint of ictp train: expected one, or an exported file"
         )
     _check_contents(payload, path)
-    return Checkpoint(payload, path)
+    return dict(payload)
 
 
 def _check_contents(payload: Mapping[str, Any], path: Path) -> None:
@@ -187,11 +178,10 @@ def build_model(payload: Mapping[str, Any], dtype: torch.dtype | None = None) ->
         model.to(dtype or state["node_embedding"].dtype)
         model.load_state_dict(state)
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        name = f"checkpoint '{payload.path}'" if isinstance(payload, Checkpoint) else "checkpoint"
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{name}: its architecture and its weights do not go together ({reason[:300]}): copy "
-            "or write it again"
+            f"a checkpoint's architecture and weights do not go together ({reason[:300]}): copy or "
+            "write it again"
         ) from error
     return model
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pyictp.arguments import is_quiet
 from pyictp.checkpoint import load_checkpoint, save_checkpoint
-from pyictp.config import TrainConfig
+from pyictp.config import TrainConfig, from_dict
 from pyictp.data import Frame
 from pyictp.derivatives import evaluate_graph
 from pyictp.errors import UserError
@@ -327,7 +327,7 @@ class Trainer:
         self.average.num_updates = state["num_updates"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.position = self.clock.position = Position(**state["position"])
+        self.position = self.clock.position = from_dict(Position, state["position"], "position")
         self.watch.load_state_dict(state)
         self._plan = self.batches.epoch(self.position.epoch)
         torch.set_rng_state(state["random_state"].cpu())
