@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadscope
 CPP := $(wildcard pair_ictp/*.cpp pair_ictp/*.h pair_ictp/ops/*.cpp pair_ictp/ops/*.h pair_ictp/ops/cuda/*)
 BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 
-.PHONY: setup demo test test-long lint format bench docs check
+.PHONY: setup demo test test-long test-sanitizers lint format bench docs check
 setup: $(STAMP)
 
 .venv/bin/python:
@@ -27,7 +27,10 @@ test: setup
 	OMP_NUM_THREADS=1 $(PYTEST) $(ARGS)
 
 test-long: setup
-	OMP_NUM_THREADS=1 $(PYTEST) -m long $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m long $(ARGS)
+
+test-sanitizers: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m sanitize $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -11,7 +11,7 @@ from pyictp.doctor.machine import instruction_set
 from sanitized import ROOT, build, run_tests
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.sanitize,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(platform.machine() != "x86_64", reason="the instruction sets of x86-64"),
 ]

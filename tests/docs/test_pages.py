@@ -171,6 +171,7 @@ def check_conductivity(kappa: float, folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_import(shared_dir: Path, tmp_path: Path) -> None:
     case = shared_dir / "fixtures" / "upstream" / "organic_symmetric_l2"
     shutil.copytree(next(case.glob("ckpt_*")), tmp_path / "ckpt_100")

@@ -334,6 +334,7 @@ def test_export_as_json(workplace: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["export", "run", "-o", "new.pt", "--dtype", "float64", "--json"]) == 0
     values = json.loads(capsys.readouterr().out)
     assert values.pop("deviation") < 1e-9
+    assert values.pop("on_training_frames")["largest"] < 1e-9
     size = (workplace / "new.pt").stat().st_size
     about = {"num_models": 1, "has_grade": True}
     assert values == {"file": "new.pt", "bytes": size, "dtype": "float64", **about}
