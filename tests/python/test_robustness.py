@@ -292,7 +292,8 @@ def test_a_limit_on_file_sizes_is_one_line(config, tmp_path):
         "limit) and run the command again"
     )
     assert "Traceback" not in done.stderr
-    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]  # so it can be started again
+    left = [path.name for path in (tmp_path / "run").iterdir()]
+    assert left == [".lock"]  # so it can be started again
 
 
 def test_a_look_comes_before_the_buffer_is_full():
