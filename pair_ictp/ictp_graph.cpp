@@ -87,7 +87,9 @@ const Graph &GraphBuilder::update(const double *positions)
   }
 
   int64_t edge = 0;
-  double worst = 1.0;    // squared distance over the squared shortest one
+  // squared distance over the squared shortest one, which a frame of the training data itself must
+  // not be below for the digits of its file
+  double worst = (1.0 - 1e-6) * (1.0 - 1e-6);
   closest_ = CloseEdge();
   const bool is_watching = !shortest_squared.empty();
   for (int64_t node = 0; node < graph_.num_local; ++node) {

@@ -88,3 +88,11 @@ def test_an_approach_during_a_run_is_told_with_its_step(tmp_path):
     last = re.findall("pair ictp: farthest below the training data, step .*", log)
     assert re.search(rf"step 100: atoms (2|3) .* are {apart:.3g} A apart, closer than", last[0])
     assert float(distance) == pytest.approx(1.3, abs=0.011)
+
+
+@pytest.mark.parametrize(("known", "warned"), [(1.5 + 1e-7, False), (1.5 + 1e-4, True)])
+def test_the_closest_pair_of_the_training_data_itself(known, warned, tmp_path):
+    """A data file has as many digits as it has."""
+    model = shortest_toy(tmp_path, {(1, 2): known})
+    log = run(tmp_path / "run", PAIR, Deck([*pair_lines(model), *RIGHT_MASSES])).log
+    assert bool(warnings(log)) == warned
