@@ -366,9 +366,7 @@ def test_command_makes_an_ensemble_of_checkpoints(
     output = str(tmp_path / "ensemble.pt")
     assert main(["export", *names, "-o", output, "--dtype", "float64"]) == 0
     text = capsys.readouterr().out
-    pattern = (
-        r"\(3 models, [\d.]+ MB, float64\): reloaded, on its small reference structure "
-    )
+    pattern = r"\(3 models, [\d.]+ MB, float64\): reloaded, on its small reference structure "
     assert re.search(rf"{pattern}.* trained mean\n", text)
     assert "not compared on training frames: --training-data FILE does that" in text
     assert "no extrapolation grade: the training did not end; --training-data FILE gives" in text
