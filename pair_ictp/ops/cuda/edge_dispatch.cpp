@@ -98,9 +98,10 @@ std::shared_ptr<const EdgeTables<T>> tables_of(const TableOperands &x)
   // never destroyed: at the end of a process CUDA may be gone before
   static auto &cache = *new TableCache<EdgeTables<T>>;
   const at::Device device = x.features.device();
-  const auto tables = cache.find({x.paths, x.rows, x.terms, x.values}, {device.index(), x.features.size(1)}, [&] {
-    return EdgeTables<T>(x, device);
-  });
+  const auto tables =
+      cache.find({x.paths, x.rows, x.terms, x.values}, {device.index(), x.features.size(1)}, [&] {
+        return EdgeTables<T>(x, device);
+      });
   TORCH_CHECK(tables->dims.size() <= MOST_IRREPS, "ictp::table_convolution: expected at most ",
               MOST_IRREPS, " irreps of the result on a GPU, got ", tables->dims.size());
   return tables;
