@@ -44,6 +44,7 @@ class PairICTP : public Pair {
   void warn_of_missing_samples();
   // on every new neighbor list; they throw what ends the run, and note what is worth a warning
   void check_list();
+  void remember_positions();
   void check_special_neighbors() const;
   void check_atom_masses();
   void check_images() const;

@@ -145,6 +145,14 @@ void PairICTP::check_list()
   check_special_neighbors();
   check_atom_masses();
   check_images();
+}
+
+/* ----------------------------------------------------------------------
+   where atoms and box are when the list is made, for check_age()
+------------------------------------------------------------------------- */
+
+void PairICTP::remember_positions()
+{
   const double *x = atom->nlocal ? atom->x[0] : nullptr;
   impl->list_positions.assign(x, x + 3 * static_cast<size_t>(atom->nlocal));
   std::copy_n(domain->boxlo, 3, impl->list_box.begin());
@@ -304,8 +312,10 @@ void PairICTP::share_and_tell()
     const std::string text = std::exchange(impl->texts[k], "");
     if (text.empty())
       continue;
-    if (k == Impl::FAILURE)
+    if (k == Impl::FAILURE) {
+      impl->has_failed = true;    // a program that LAMMPS is a library of may go on
       error->all(FLERR, "Pair style ictp, step {}: {}", update->ntimestep, text);
+    }
     impl->told[k] = true;
     if (comm->me == 0)
       error->warning(FLERR, "Pair style ictp, step {}: {}", update->ntimestep, text);

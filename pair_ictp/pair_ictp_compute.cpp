@@ -68,20 +68,26 @@ std::string PairICTP::build_graph()
   const int num_atoms = atom->nlocal + atom->nghost;
   const bool same_list = neighbor->ago != 0 && impl->list_builds == neighbor->ncalls &&
                          impl->list_step == neighbor->lastcall;
-  const Change change = same_list ? change_since_list() : Change::LIST;
+  Change change = same_list ? change_since_list() : Change::LIST;
   // the same on all processes; none can make exchanges, which reach for ghosts that are gone
   if (change == Change::ATOMS)
     error->all(FLERR,
                "Pair style ictp, step {}: atoms were moved to other processes, added or removed "
                "since the neighbor list of step {} was made: use run pre yes",
                update->ntimestep, impl->list_step);
+  if (impl->has_failed)
+    change = Change::LIST;
   try {
     const std::vector<int> types = change == Change::NONE ? std::vector<int>() : current_types();
     if (change == Change::TYPES)
       check_changed_types(types);
+    if (!same_list)
+      remember_positions();
     if (change != Change::NONE) {
       impl->tags.assign(atom->tag, atom->tag + num_atoms);
       impl->types = types;
+      impl->list_builds = neighbor->ncalls;
+      impl->list_step = neighbor->lastcall;
       impl->model_types = impl->types;
       remove_excluded_atoms();
       impl->builder->rebuild(
@@ -89,17 +95,15 @@ std::string PairICTP::build_graph()
           {list->inum, list->ilist, list->numneigh, list->firstneigh, NEIGHMASK});
       if (comm->nprocs > 1)
         impl->halo.attach(impl->builder->graph(), num_atoms);
-      if (!same_list)
+      if (change == Change::LIST)
         check_list();
       ++impl->num_lists;
-      impl->list_builds = neighbor->ncalls;
-      impl->list_step = neighbor->lastcall;
+      impl->has_failed = false;
     }
     check_age();
     impl->builder->update(atom->x ? atom->x[0] : nullptr);
     check_closest();
   } catch (const std::exception &problem) {
-    impl->list_builds = -1;
     return problem.what();
   }
   impl->graph_seconds += ictp::now() - start;

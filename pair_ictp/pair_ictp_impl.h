@@ -32,6 +32,7 @@ struct LAMMPS_NS::PairICTP::Impl {
   bool initialized = false;            // LAMMPS has set itself up for this model
 
   bigint list_builds = -1, list_step = -1;    // the neighbor list that the builder has read
+  bool has_failed = false;    // the last step, on any process: the list is read again
   std::vector<int64_t> tags;
   std::vector<int> types;    // fix atom/swap, fix sgcmc or set may change them between two lists
   std::vector<int> model_types;    // the same, 0 for an atom that is excluded from every pair

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyictp import kernels
 from pyictp.checkpoint import CHECKPOINT_KEYS, build_model, load_checkpoint, save_checkpoint
+from pyictp.errors import UserError
 from pyictp.exact import ExactModule
 from pyictp.graph import Graph, collate
 from pyictp.model import ICTPModel
@@ -92,6 +93,25 @@ def grade_of(payload: Mapping[str, Any]) -> ExtrapolationGrade | None:
     """Return the grade of a checkpoint's contents, None if it holds none."""
     state = payload.get(KEY)
     return None if state is None else ExtrapolationGrade(state["center"], state["whitening"])
+
+
+def needed_grade(payload: Mapping[str, Any], what: str) -> ExtrapolationGrade:
+    """Return the grade of a checkpoint's contents.
+
+    Args:
+        payload: contents of the checkpoint.
+        what: names it in the message.
+
+    Raises:
+        UserError: it holds none.
+    """
+    grade = grade_of(payload)
+    if grade is None:
+        raise UserError(
+            f"{what}: expected the extrapolation grade that a training writes at its end, found "
+            "none: copy the checkpoint again, or end the training with --resume"
+        )
+    return grade
 
 
 def add_grade(path: Path, graphs: Iterable[Graph]) -> None:

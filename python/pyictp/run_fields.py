@@ -18,13 +18,25 @@ FIELDS = (  # of a data section and of its entries, which options of the command
 
 
 def data_section(known: Mapping[str, Any]) -> DataConfig:
-    """Return the data section that a checkpoint keeps of its run; the default where it has none.
+    """Return the data section of the run, as a checkpoint or an exported file's metadata keep it.
+
+    It is the default where they keep none.
 
     Raises:
         UserError: what it keeps is no such section.
     """
-    section = (known.get("config") or {}).get("data") or {}
-    return from_dict(DataConfig, section, "data")
+    section = (known.get("config") or {}).get("data")
+    if section is None:
+        section = (known.get("provenance") or {}).get("fields")
+    return from_dict(DataConfig, section or {}, "data")
+
+
+def unusual_fields(section: DataConfig) -> dict[str, str]:
+    """Return the keys and units of a data section that are not the default.
+
+    An exported file keeps them, and no names of the run's files.
+    """
+    return {n: getattr(section, n) for n in FIELDS if getattr(section, n) != getattr(DataConfig, n)}
 
 
 def as_in_run(

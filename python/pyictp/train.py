@@ -160,7 +160,7 @@ def _prepare(
         extend=bool(finetune),
     )
     trainer = _make_trainer(config, folder, data, start, device, processes)
-    provenance = describe_training(data, config.training)
+    provenance = describe_training(data, config)
     if finetune:
         provenance = inherit(provenance, start, Path(finetune))
     trainer.extras = {"config": to_dict(config), "provenance": provenance}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from deck import Deck, Structure, pair_lines, run
 from session import lammps_session, set_up, state_of
-from test_checks import RIGHT_MASSES, warnings
+from test_checks import MOVES, RIGHT_MASSES, warnings
 from toys import PairToy, export_toy
 
 pytestmark = pytest.mark.lammps
@@ -96,3 +96,19 @@ def test_the_closest_pair_of_the_training_data_itself(known, warned, tmp_path):
     model = shortest_toy(tmp_path, {(1, 2): known})
     log = run(tmp_path / "run", PAIR, Deck([*pair_lines(model), *RIGHT_MASSES])).log
     assert bool(warnings(log)) == warned
+
+
+@pytest.mark.parametrize("move", [MOVES[0].replace("all", "one"), MOVES[1]])
+def test_atoms_moved_after_a_step_that_failed(move, tmp_path):
+    """A program that LAMMPS is a library of goes on after an error, with the list it has."""
+    style = pair_lines(shortest_toy(tmp_path, {(1, 2): 1.0}), style="ictp device cpu closest error")
+    with lammps_session(tmp_path) as lmp:
+        set_up(lmp, tmp_path, PAIR, [*style, *RIGHT_MASSES])
+        lmp.commands_list(["neigh_modify delay 9", "group one id 1", "group gone id 1", "run 0"])
+        lmp.command("set atom 3 y 5.8")
+        for _ in range(2):
+            with pytest.raises(Exception, match="A apart, closer than any such pair"):
+                lmp.command("run 1 pre no")
+        lmp.command(move)
+        with pytest.raises(Exception, match="since the neighbor list of step 0 was made: use run"):
+            lmp.command("run 1 pre no")

@@ -23,6 +23,7 @@ from pyictp.calculator import ICTPCalculator
 from pyictp.cli import main
 from pyictp.export import export_model
 from pyictp.extrapolation import fit_grade
+from pyictp.files import locked
 from pyictp.graph import build_graph
 from pyictp.md.lammps import read_thermo
 from pyictp.native import plugin_path
@@ -154,6 +155,14 @@ def test_an_error_of_lammps_is_one_line(export, capsys):
     assert error.endswith("(deck and log in 'md')\n")
     assert error.count("\n") == 1
     assert Path("md/log.lammps").exists()
+
+
+def test_a_folder_at_work_is_left_alone(export, capsys):
+    write("x.cif", crystal())
+    with locked("md", "another ictp md"):
+        assert main(["md", "x.cif", str(export(PairToy)), "--overwrite"]) == 1
+        assert "another ictp md (process" in capsys.readouterr().err
+        assert [path.name for path in Path("md").iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl_c", "sigterm"])

@@ -146,6 +146,34 @@ def test_resume_refuses_other_structures_and_labels(config, tmp_path, change):
     assert load_checkpoint(last)["provenance"]["data_digest"]
 
 
+def forget_a_step(optimizer):
+    del optimizer["Adam"]["state"][0]["step"]
+
+
+def forget_momentum(optimizer):
+    optimizer["Muon"]["state"] = {k: {} for k in optimizer["Muon"]["state"]}
+
+
+def no_number(optimizer):
+    optimizer["Adam"]["state"][0]["exp_avg"].view(-1)[0] = float("nan")
+
+
+def forget_an_option(optimizer):
+    del optimizer["Adam"]["param_groups"][0]["betas"]
+
+
+@pytest.mark.parametrize("damage", [forget_a_step, forget_momentum, no_number, forget_an_option])
+def test_resume_refuses_a_damaged_optimiser(config, tmp_path, damage):
+    config = changed(config, max_epochs=1, optimizer="muon")
+    train.train(config)
+    last = tmp_path / "run" / "last.pt"
+    payload = load_checkpoint(last)
+    damage(payload["training_state"]["optimizer"])
+    torch.save(payload, last)
+    with pytest.raises(UserError, match=r"^--resume: the state in '.*last.pt' is not that of such"):
+        train.train(changed(config, max_epochs=2), resume=True)
+
+
 def test_rows_after_the_last_checkpoint_are_dropped(config, tmp_path):
     train.train(changed(config, max_epochs=2))
     folder = run_folder.RunFolder(tmp_path / "run")

@@ -240,6 +240,10 @@ def test_names_and_units_are_those_of_the_run(run_in_hartree, tmp_path, capsys):
     assert "run: energy_key REF_energy, forces_key REF_forces\n" in capsys.readouterr().out
     ase.io.write(tmp_path / "plain.extxyz", emt_frames(6))
     plain = [tmp_path / "plain.extxyz", "--energy-key", "energy", "--forces-key", "forces"]
+    assert main(["export", str(run), "-o", str(tmp_path / "model.pt"), "--dtype", "float64"]) == 0
+    exported = evaluated(tmp_path, tmp_path / "model.pt", data)  # which knows no path of the run
+    assert line in capsys.readouterr().out
+    assert exported["energy_mae_mev"] == pytest.approx(result["energy_mae_mev"], rel=1e-4)
     result.pop("worst_frames")
     found = evaluated(tmp_path, run, *plain, "--energy-unit", "eV")
     for key in ("energy_mae_mev", "force_rmse_mev_per_a"):

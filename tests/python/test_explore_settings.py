@@ -14,9 +14,16 @@ from explore_toys import write_loop
 from pyictp.cli import main
 from pyictp.config_reader import from_dict
 from pyictp.errors import UserError
-from pyictp.explore.settings import METHODS, LabellerConfig, load_settings, retraining
+from pyictp.explore.settings import (
+    METHODS,
+    LabellerConfig,
+    _find_in_line,
+    load_settings,
+    retraining,
+)
 from pyictp.explore.state import State
 from pyictp.files import locked
+from pyictp.md.lammps import lammps_command
 from train_toys import emt_frames
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -43,6 +50,23 @@ def test_files_beside_the_configuration_are_found(tmp_path):
         "pair_style eam",
         f"pair_coeff * * {tmp_path / 'my.eam'}",
     )
+
+
+@pytest.mark.parametrize("name", ["a b", "#1", "$x", "x&", 'a"b', "a'b", "a'b\"c d"])
+def test_a_file_of_the_labeller_is_one_word_to_lammps(name, tmp_path):
+    """LAMMPS itself reads the words that the name is put into."""
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "value").write_text("7\n")
+    line = _find_in_line("variable v file value", folder)
+    assert shown_by_lammps([line, 'print "v is $v"'], tmp_path) == "v is 7"
+
+
+def shown_by_lammps(lines, folder):
+    (folder / "in.lammps").write_text("\n".join(lines) + "\n")
+    words = [lammps_command(None, 1)[0], "-in", "in.lammps", "-log", "none"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True)
+    return next(x for x in done.stdout.splitlines() if x.startswith("v is"))
 
 
 def test_defaults_follow_the_committee(tmp_path):

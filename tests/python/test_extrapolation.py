@@ -17,8 +17,9 @@ from pyictp.checkpoint import build_model, load_checkpoint, save_checkpoint
 from pyictp.cli import main
 from pyictp.config import Config
 from pyictp.dataset import GraphDataset
+from pyictp.errors import UserError
 from pyictp.exported import load_exported
-from pyictp.extrapolation import FLOOR, UNSEEN, add_grade, fit_grade, grade_of
+from pyictp.extrapolation import FLOOR, UNSEEN, add_grade, fit_grade, grade_of, needed_grade
 from pyictp.graph import Graph
 from pyictp.model import ICTPModel
 from pyictp.potential import load_model
@@ -146,6 +147,12 @@ def test_add_grade_changes_nothing_else_of_a_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick_training")
+def test_a_checkpoint_without_a_grade_where_one_is_needed(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "best.pt", make_model())
+    with pytest.raises(UserError, match=r"^the first model: expected the extrapolation grade"):
+        needed_grade(load_checkpoint(tmp_path / "best.pt"), "the first model")
+
+
 def test_training_stores_what_export_computes_of_its_training_frames(tmp_path: Path) -> None:
     config = changed(make_config(tmp_path), max_epochs=2)
     trainer, _ = train.train(config)

@@ -17,6 +17,7 @@ from pyictp import train, training_config
 from pyictp.checkpoint import load_checkpoint
 from pyictp.config import DataConfig
 from pyictp.errors import UserError
+from pyictp.files import LOCK
 from pyictp.reports.plots import plot_learning_curve
 from pyictp.training import run_folder
 from pyictp.training.interrupt import StopRequest
@@ -59,7 +60,7 @@ def test_overfits_a_handful_of_frames(config):
 def test_run_folder_is_complete_and_best_holds_the_average(config):
     trainer, _ = train.train(config)
     path = trainer.folder.path
-    assert sorted(file.name for file in path.iterdir()) == sorted(run_folder.FILES)
+    assert sorted(file.name for file in path.iterdir()) == sorted([LOCK, *run_folder.FILES])
     log = rows(path)
     assert [row["epoch"] for row in log] == ["1", "2", "3", "4", "5", "6"]
     assert log[-1]["step"] == "18"

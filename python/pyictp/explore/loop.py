@@ -35,7 +35,7 @@ from pyictp.explore.select import count_closer, select
 from pyictp.explore.settings import UNITS, ExploreConfig
 from pyictp.explore.simulate import FRAMES, Visit, plan_runs, simulate
 from pyictp.explore.state import State
-from pyictp.extrapolation import grade_of
+from pyictp.extrapolation import needed_grade
 from pyictp.progress import Counter
 from pyictp.training.prepare import required_labels
 
@@ -246,7 +246,7 @@ class Exploration:
             candidates,
             known,
             build_model(payload),
-            grade_of(payload),
+            needed_grade(payload, f"the first model of cycle {cycle - 1}"),
             self.config.selection,
             self.config.explore.seed + cycle,
         )

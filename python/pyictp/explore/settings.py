@@ -227,8 +227,15 @@ def _find_in_line(line: str, folder: Path) -> str:
         if found is None or not Path(found).is_file():
             words.append(word)
         else:
-            words.append(f'"{found}"' if " " in found else found)
+            words.append(_quoted(found))
     return " ".join(words)
+
+
+def _quoted(word: str) -> str:
+    """Return a word so that LAMMPS takes it as it is: blanks, #, $ and & mean nothing in quotes."""
+    if not set(word) & set(" \t#$&\"'"):
+        return word
+    return next(mark + word + mark for mark in ('"', "'", '"""') if mark not in word)
 
 
 def _find_words(command: str | None, folder: Path) -> str | None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from pyictp.arguments import is_quiet, logger
 from pyictp.errors import UserError
-from pyictp.files import atomic_path, writing
+from pyictp.files import atomic_path, locked, writing
 from pyictp.md.settings import SAMPLED, Settings, resolve, with_samples
 
 DECK, DATA, MODEL = "in.lammps", "structure.data", "model.pt"
@@ -37,7 +37,26 @@ def run(args: argparse.Namespace) -> int:
     described = _describe_model(args.model)
     settings = with_samples(settings, args, described["samples"])
     elements = check_elements(atoms, described["elements"], args.model)
-    _prepare(args.output, args.overwrite)
+    with locked(args.output, "another ictp md"):
+        _prepare(args.output, args.overwrite)
+        _write_inputs(args, settings, placed, elements, described["provenances"])
+        if args.no_run:
+            print(f"wrote '{args.output / DECK}', which says how to run it")
+            return 0
+        status = _run_lammps(command, args.output, settings)
+        return _conclude(args, settings, placed, status)
+
+
+def _write_inputs(
+    args: argparse.Namespace,
+    settings: Settings,
+    placed: Any,
+    elements: Sequence[str],
+    provenances: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write structure, model and deck; say what they are."""
+    from pyictp.md.deck import render
+
     with writing(args.output):
         placed.write_data(args.output / DATA, elements)
     held = f", {placed.fixed.sum()} of them fixed" if placed.fixed.any() else ""
@@ -46,20 +65,13 @@ def run(args: argparse.Namespace) -> int:
     _say(f"model      {_place_model(args.model, args.output / MODEL)}")
     _say(f"run        {settings.describe()}")
     if settings.pressure is not None:
-        warn_of_unlearned_stress(described["provenances"])
+        warn_of_unlearned_stress(provenances)
     if placed.ignored:
         logger.warning("constraints %s are ignored: only FixAtoms is known", placed.ignored)
-    from pyictp.md.deck import render
-
     name = Path(args.structure).name
     text = render(settings, elements, placed.boundary, name, np.flatnonzero(placed.fixed))
     with atomic_path(args.output / DECK) as temporary:
         temporary.write_text(text)
-    if args.no_run:
-        print(f"wrote '{args.output / DECK}', which says how to run it")
-        return 0
-    status = _run_lammps(command, args.output, settings)
-    return _conclude(args, settings, placed, status)
 
 
 def warn_of_unlearned_stress(provenances: Sequence[Mapping[str, Any]]) -> None:

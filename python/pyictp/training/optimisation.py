@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from pyictp.config import TrainConfig
 from pyictp.training.muon import Muon, as_matrices
 
+STATES = {"Adam": {"step", "exp_avg", "exp_avg_sq"}, "Muon": {"momentum"}}
+
 
 class Optimizers:
     """Several optimisers, each of parameters of its own, used as one."""
@@ -40,9 +42,23 @@ class Optimizers:
         return {type(part).__name__: part.state_dict() for part in self.parts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict()`."""
+        """Continue from `state_dict()`.
+
+        Raises:
+            ValueError: the state of a parameter is not that of its optimiser.
+        """
         for part in self.parts:
+            options = [group.keys() for group in part.param_groups]
             part.load_state_dict(state[type(part).__name__])
+            if [group.keys() for group in part.param_groups] != options:
+                raise ValueError(f"options of {type(part).__name__}")
+            wanted = STATES[type(part).__name__]
+            if part.param_groups[0].get("amsgrad"):
+                wanted = wanted | {"max_exp_avg_sq"}
+            for parameter, values in part.state.items():
+                own = {name: torch.as_tensor(value) for name, value in values.items()}
+                if own.keys() != wanted or not all(v.isfinite().all() for v in own.values()):
+                    raise ValueError(f"{type(part).__name__} of a parameter {(*parameter.shape,)}")
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizers:

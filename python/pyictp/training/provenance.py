@@ -11,15 +11,16 @@ from typing import Any
 
 import torch
 
-from pyictp.config import TrainConfig
+from pyictp.config import Config, TrainConfig
 from pyictp.dataset import Sample
 from pyictp.distances import KEY, shortest_distances, smaller, unknown
+from pyictp.run_fields import unusual_fields
 from pyictp.sources import LABELS
 from pyictp.training.fingerprint import digest
 from pyictp.training.prepare import TrainingData, required_labels
 
 
-def describe_training(data: TrainingData, settings: TrainConfig) -> dict[str, Any]:
+def describe_training(data: TrainingData, config: Config) -> dict[str, Any]:
     """Return the provenance of a model that is trained from random weights."""
     files = {sample.name.rsplit(":", 1)[0] for part in (data.train, data.valid) for sample in part}
     return {
@@ -27,8 +28,9 @@ def describe_training(data: TrainingData, settings: TrainConfig) -> dict[str, An
         "num_valid": len(data.valid),
         "data_digest": digest(data.train.frames, data.valid.frames),
         "shortest_edge": data.train.shortest_edge,  # A
-        **learned_from(data.train, data.elements, settings),
+        **learned_from(data.train, data.elements, config.training),
         "data_files": sorted(Path(name).name for name in files),
+        "fields": unusual_fields(config.data),
         "finetuned_from": None,
         "torch": str(torch.__version__),
         "python": platform.python_version(),
