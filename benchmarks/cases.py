@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from pyictp.config import ModelConfig
-from pyictp.dataset import species_of
-from pyictp.graph import build_graph
+from pyictp.config.load import ModelConfig
+from pyictp.data.samples import species_of
+from pyictp.graph.graph import build_graph
 
 R_CUT = 5.0  # A
 ELEMENTS = {"alloy": ("Ta", "V", "Cr", "W"), "water": ("H", "O"), "aspirin": ("H", "C", "O")}

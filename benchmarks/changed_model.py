@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from pyictp import layers, radial
-from pyictp.cli import main
-from pyictp.config import ModelConfig
-from pyictp.model import ICTPModel
+from pyictp.cli.main import main
+from pyictp.config.load import ModelConfig
+from pyictp.model import layers, radial
+from pyictp.model.ictp import ICTPModel
 from torch import Tensor, nn
 
 

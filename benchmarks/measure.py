@@ -12,9 +12,9 @@ import torch
 from cases import R_CUT, Case, as_plain, aspirin, model_config, num_neighbors
 from lammps_run import LammpsError, LammpsRun
 from operations import total_operations
-from pyictp.config import to_dict
-from pyictp.export import export_model
-from pyictp.model import ICTPModel
+from pyictp.config.load import to_dict
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.export import export_model
 from workers import PeerError, Worker, peer_python
 
 PEER_SCRIPTS = {

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from pyictp.config import ModelConfig
-from pyictp.products import Irrep, Path, coupling, product_paths
+from pyictp.config.load import ModelConfig
+from pyictp.model.products import Irrep, Path, coupling, product_paths
 
 TABLE_VALUE = 6  # Horner's scheme of a cubic polynomial
 TABLE_SLOPE = 4  # and of its derivative

@@ -19,11 +19,11 @@ import torch
 from cases import R_CUT, Case
 from machine import describe, fastest, limits
 from operations import count_operations
-from pyictp.dataset import species_of
-from pyictp.derivatives import evaluate_graph
-from pyictp.graph import Graph, build_graph
-from pyictp.model import ICTPModel
-from pyictp.tabulate import tabulate_radial
+from pyictp.data.samples import species_of
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.graph.graph import Graph, build_graph
+from pyictp.model.ictp import ICTPModel
+from pyictp.model.tabulate import tabulate_radial
 from torch import Tensor
 
 Compute = Callable[..., list[Tensor]]

@@ -25,13 +25,13 @@ import jinja2
 import machine
 import torch
 import yaml
-from pyictp.checkpoint import build_model, load_checkpoint, save_checkpoint
-from pyictp.config import Config, DataConfig, load_config, to_dict
-from pyictp.dataset import Sample, make_sample
-from pyictp.evaluate import predict
-from pyictp.export import export_model
-from pyictp.extrapolation import KEY, add_grade, grade_of
-from pyictp.potential import load_model
+from pyictp.config.load import Config, DataConfig, load_config, to_dict
+from pyictp.data.samples import Sample, make_sample
+from pyictp.potential.checkpoint import build_model, load_checkpoint, save_checkpoint
+from pyictp.potential.export import export_model
+from pyictp.potential.extrapolation import KEY, add_grade, grade_of
+from pyictp.potential.load import load_model
+from pyictp.reports.evaluate import predict
 from pyictp.reports.metrics import metrics
 from pyictp.training.prepare import read_split
 from pyictp.training.provenance import learned_from

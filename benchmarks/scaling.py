@@ -26,8 +26,8 @@ import report
 import torch
 from cases import R_CUT, Case, alloy
 from lammps_run import LammpsRun
-from pyictp.export import export_model
-from pyictp.model import ICTPModel
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.export import export_model
 from scaling_figure import draw
 from scaling_table import memory_table, prediction_table, table
 

@@ -24,10 +24,10 @@ import machine
 import report
 import torch
 from measure import take_turns
-from pyictp.checkpoint import build_model, load_checkpoint
-from pyictp.config import ModelConfig, TrainConfig, from_dict, load_config
-from pyictp.derivatives import evaluate_graph
-from pyictp.model import ICTPModel
+from pyictp.config.load import ModelConfig, TrainConfig, from_dict, load_config
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.checkpoint import build_model, load_checkpoint
 from pyictp.training.batches import Batch, join, single
 from pyictp.training.loss import LossWeights, squared_errors
 from pyictp.training.muon import Muon, as_matrices

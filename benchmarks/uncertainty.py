@@ -33,16 +33,16 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from cases import model_config
 from lammps_run import LammpsRun
 from measure import TimedLammps, take_turns
-from pyictp.calculator import ICTPCalculator
-from pyictp.checkpoint import build_model, load_checkpoint
-from pyictp.config import load_config
-from pyictp.data import Frame, from_atoms
-from pyictp.dataset import GraphDataset
-from pyictp.evaluate import predict
-from pyictp.export import export_model
-from pyictp.extrapolation import fit_grade, grade_of
-from pyictp.model import ICTPModel
-from pyictp.potential import load_model
+from pyictp.config.load import load_config
+from pyictp.data.frames import Frame, from_atoms
+from pyictp.data.samples import GraphDataset
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.calculator import ICTPCalculator
+from pyictp.potential.checkpoint import build_model, load_checkpoint
+from pyictp.potential.export import export_model
+from pyictp.potential.extrapolation import fit_grade, grade_of
+from pyictp.potential.load import load_model
+from pyictp.reports.evaluate import predict
 from pyictp.reports.metrics import metrics
 from pyictp.reports.parity import Parity
 from pyictp.training.prepare import read_split

@@ -7,7 +7,7 @@ The same as `ictp export`.
 
 import sys
 
-from pyictp.cli import main
+from pyictp.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["export", *sys.argv[1:]]))

@@ -10,7 +10,7 @@
 
 namespace ictp {
 
-/// What the model sees of the atoms of one process (the same names as in pyictp/graph.py).
+/// What the model sees of the atoms of one process (the same names as in pyictp/graph/graph.py).
 struct Graph {
   int64_t num_local = 0;    ///< nodes owned by this process: the first ones
   int64_t num_nodes = 0;    ///< all nodes; the others are ghosts, owned by other processes

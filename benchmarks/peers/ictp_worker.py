@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from ase import Atoms
 from protocol import MakeStep, Step, serve
-from pyictp.calculator import ICTPCalculator
-from pyictp.config import ModelConfig, TrainConfig, from_dict
-from pyictp.data import Frame
-from pyictp.dataset import make_sample
-from pyictp.derivatives import evaluate_graph
-from pyictp.model import ICTPModel
+from pyictp.config.load import ModelConfig, TrainConfig, from_dict
+from pyictp.data.frames import Frame
+from pyictp.data.samples import make_sample
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.calculator import ICTPCalculator
 from pyictp.training.batches import join, single
 from pyictp.training.loss import LossWeights, squared_errors
 from pyictp.training.optimisation import WeightAverage, make_optimizer

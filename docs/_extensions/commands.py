@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from pyictp.cli import COMMANDS, EXIT_STATUS, build_parser
+from pyictp.cli.main import COMMANDS, EXIT_STATUS, build_parser
 
 USAGE_WIDTH = 88
 COMMON = ("messages",)  # groups of options that every command has, shown once

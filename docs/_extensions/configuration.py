@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from pyictp.config import Config
-from pyictp.config_reader import to_dict
+from pyictp.config.data_files import DataFile
+from pyictp.config.load import Config
+from pyictp.config.reader import to_dict
+from pyictp.config.training import PUBLISHED
 from pyictp.explore.settings import ExploreConfig
-from pyictp.sources import DataFile
-from pyictp.training_config import PUBLISHED
 
 UNIT = re.compile(r"^\[([^\]]+)\] *")  # how a comment begins that names a unit
 TYPE_NAMES = {str: "text", float: "number", int: "integer", bool: "true, false", Any: "value"}

@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from pyictp import ICTPCalculator, Result, evaluate_batch
-from pyictp.potential import load_model
+from pyictp.potential.load import load_model
 
 
 def main() -> None:

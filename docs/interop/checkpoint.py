@@ -12,11 +12,11 @@ import argparse
 import numpy as np
 import torch
 from ase.io import read
-from pyictp.checkpoint import build_model
-from pyictp.dataset import species_of
-from pyictp.derivatives import evaluate_graph
-from pyictp.graph import build_graph
-from pyictp.model import ICTPModel
+from pyictp.data.samples import species_of
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.graph.graph import build_graph
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.checkpoint import build_model
 from torch import Tensor
 
 

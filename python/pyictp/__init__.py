@@ -5,13 +5,25 @@ import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["ICTPCalculator", "Result", "evaluate_batch"]
+__all__ = [
+    "ICTPCalculator",
+    "Result",
+    "build_graph",
+    "evaluate_batch",
+    "export_model",
+    "load_model",
+    "read_frames",
+]
 
 # What a user reaches for; imported when asked for, as PyTorch takes seconds.
 _PUBLIC = {
-    "ICTPCalculator": "pyictp.calculator",
-    "Result": "pyictp.batch",
-    "evaluate_batch": "pyictp.batch",
+    "ICTPCalculator": "pyictp.potential.calculator",
+    "Result": "pyictp.potential.batch",
+    "build_graph": "pyictp.graph",
+    "evaluate_batch": "pyictp.potential.batch",
+    "export_model": "pyictp.potential.export",
+    "load_model": "pyictp.potential.load",
+    "read_frames": "pyictp.data",
 }
 
 

@@ -3,7 +3,7 @@
 
 import sys
 
-from pyictp.cli import main
+from pyictp.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

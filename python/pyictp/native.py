@@ -15,7 +15,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from pyictp.arguments import examples
+from pyictp.cli.parser import examples
 from pyictp.errors import UserError
 
 

@@ -15,20 +15,20 @@ from typing import Any
 
 import torch
 
-from pyictp.checkpoint import load_checkpoint
-from pyictp.config import Config, ModelConfig, load_config, read_tree, to_dict
-from pyictp.dataset import Sample
+from pyictp.common.interrupt import StopRequest
+from pyictp.config.load import Config, ModelConfig, load_config, read_tree, to_dict
+from pyictp.data.samples import Sample
 from pyictp.errors import UserError
-from pyictp.extrapolation import add_grade
-from pyictp.model import ICTPModel
-from pyictp.potential import resolve_device
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.checkpoint import load_checkpoint
+from pyictp.potential.extrapolation import add_grade
+from pyictp.potential.load import resolve_device
 from pyictp.reports.training import write_training_report
 from pyictp.training import parallel
 from pyictp.training.batches import Batch, single
 from pyictp.training.continuation import check_finetune, check_resume, starting_checkpoint
 from pyictp.training.finetune import prepare_finetuning, starting_model
 from pyictp.training.freezing import select_trainable
-from pyictp.training.interrupt import StopRequest
 from pyictp.training.parallel import SINGLE, Processes
 from pyictp.training.prepare import TrainingData, prepare_data
 from pyictp.training.provenance import describe_training, inherit

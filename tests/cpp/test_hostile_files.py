@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 from pyictp import _native
-from pyictp.config import ModelConfig
-from pyictp.export import export_model
-from pyictp.exported import write_archive
-from pyictp.model import ICTPModel
+from pyictp.config.load import ModelConfig
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.export import export_model
+from pyictp.potential.exported import write_archive
 
 MUTATIONS = 150
 SEED = 20

@@ -16,7 +16,7 @@ from ase.build import bulk, molecule
 from ase.calculators.lj import LennardJones
 from ase.io import write
 from blocks import ROOT
-from pyictp.cli import main
+from pyictp.cli.main import main
 
 SMALL = {"r_cut": 4.0, "num_channels": 4, "l_max_edge": 1, "correlation": 2, "radial_hidden": [8]}
 DECK = """units metal

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blocks import BLOCKS, COMMANDS, ELSEWHERE, LANGUAGES, NOT_RUN, ROOT, SCRIPTS, Block
-from pyictp.config import load_config
-from pyictp.exported import read_metadata
+from pyictp.config.load import load_config
+from pyictp.potential.exported import read_metadata
 from stages import STAGES
 
 FILE_NAME = re.compile(r"# ([\w./-]+\.\w+)\n")  # first line of a block that is a file

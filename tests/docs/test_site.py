@@ -13,8 +13,8 @@ import typing
 from pathlib import Path
 
 import pytest
-from pyictp.cli import COMMANDS, build_parser
-from pyictp.config import Config
+from pyictp.cli.main import COMMANDS, build_parser
+from pyictp.config.load import Config
 from pyictp.explore.settings import ExploreConfig
 
 bs4 = pytest.importorskip("bs4", reason="furo is not installed: pip install .[docs]")

@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 # MPICH waits in a busy loop: with more processes than cores that takes them from those at work.
 os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE", "1")
 
-from pyictp.export import export_model
-from pyictp.model import ICTPModel
+from pyictp.model.ictp import ICTPModel
 from pyictp.native import load_operators
+from pyictp.potential.export import export_model
 from toys import MessageToy, PairToy, export_toy, make_network
 
 

@@ -186,7 +186,7 @@ def open_force_style(path: Path, model: Path) -> Iterator[ForceStyle]:
 
 def export_untrained(path: Path) -> Path:
     """Export the network whose numbers the YAML file holds."""
-    from pyictp.export import export_model
+    from pyictp.potential.export import export_model
     from toys import make_network
 
     export_model(make_network(20240501, num_layers=2, r_cut=4.0), path, "float64")

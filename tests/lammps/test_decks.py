@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pyictp.config import ModelConfig
-from pyictp.export import export_model
+from pyictp.config.load import ModelConfig
 from pyictp.md.lammps import read_thermo
-from pyictp.model import ICTPModel
+from pyictp.model.ictp import ICTPModel
 from pyictp.native import plugin_path
+from pyictp.potential.export import export_model
 
 pytestmark = pytest.mark.lammps
 TIME_LIMIT = 120  # s

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from blocks import blocks_run_by
-from pyictp.config import ModelConfig
-from pyictp.export import export_model, reference_graph
-from pyictp.extrapolation import fit_grade
-from pyictp.model import ICTPModel
+from pyictp.config.load import ModelConfig
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.export import export_model, reference_graph
+from pyictp.potential.extrapolation import fit_grade
 from session import lammps_session
 
 pytestmark = pytest.mark.lammps

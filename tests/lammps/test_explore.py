@@ -16,11 +16,11 @@ from ase.io import read
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
 from explore_toys import write_loop
-from pyictp.calculator import ICTPCalculator
-from pyictp.checkpoint import load_checkpoint
-from pyictp.cli import main
+from pyictp.cli.main import main
 from pyictp.explore.settings import load_settings
 from pyictp.explore.simulate import Run, plan_runs, simulate
+from pyictp.potential.calculator import ICTPCalculator
+from pyictp.potential.checkpoint import load_checkpoint
 from train_toys import no_pictures
 
 pytestmark = pytest.mark.lammps

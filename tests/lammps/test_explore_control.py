@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests" / "python")]
 import explore_control  # noqa: E402
 from explore_toys import write_loop  # noqa: E402
-from pyictp.checkpoint import load_checkpoint  # noqa: E402
+from pyictp.potential.checkpoint import load_checkpoint  # noqa: E402
 
 pytestmark = [pytest.mark.lammps, pytest.mark.slow, pytest.mark.timeout(1800)]
 

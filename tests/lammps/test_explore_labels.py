@@ -9,8 +9,8 @@ from ase.build import bulk, molecule
 from ase.calculators.lj import LennardJones
 from ase.units import kcal, mol
 from pyictp.errors import UserError
-from pyictp.explore.check import check_labeller
-from pyictp.explore.label import make_labeller
+from pyictp.explore.labeller_check import check_labeller
+from pyictp.explore.labellers import make_labeller
 from pyictp.explore.settings import LabellerConfig
 
 pytestmark = pytest.mark.lammps

@@ -19,12 +19,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
 from explore_toys import write_loop
-from pyictp.checkpoint import load_checkpoint
 from pyictp.demo.alloy import potential_folder
+from pyictp.potential.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.lammps
 EXAMPLE = Path(__file__).parents[2] / "docs" / "explore"
-COMMAND = [sys.executable, "-m", "pyictp.cli", "explore"]
+COMMAND = [sys.executable, "-m", "pyictp.cli.main", "explore"]
 KILLS = 5
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 # what both loops must end with, bit for bit

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from deck import Deck, pair_lines, run
-from pyictp.config import ModelConfig
-from pyictp.export import export_model
-from pyictp.model import ICTPModel
+from pyictp.config.load import ModelConfig
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.export import export_model
 from structures import lattice, sheared
 
 pytestmark = [
@@ -57,8 +57,8 @@ def test_lammps_on_the_gpu(dtype: str, processes: int, model: ICTPModel, tmp_pat
 
 
 def test_python_on_the_gpu(model: ICTPModel) -> None:
-    from pyictp.derivatives import evaluate_graph
-    from pyictp.export import reference_graph
+    from pyictp.graph.derivatives import evaluate_graph
+    from pyictp.potential.export import reference_graph
 
     graph = reference_graph(model)
     expected = evaluate_graph(model, graph)

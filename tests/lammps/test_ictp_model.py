@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from deck import Deck, pair_lines, run
-from pyictp.config import ModelConfig
-from pyictp.derivatives import evaluate_graph
-from pyictp.export import export_model
-from pyictp.graph import build_graph
-from pyictp.model import ICTPModel
+from pyictp.config.load import ModelConfig
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.graph.graph import build_graph
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.export import export_model
 from structures import STRUCTURES
 
 pytestmark = pytest.mark.lammps

@@ -19,14 +19,14 @@ from ase.build import bulk, molecule
 from ase.constraints import FixAtoms, FixCartesian
 from ase.geometry import find_mic
 from ase.io import read, write
-from pyictp.calculator import ICTPCalculator
-from pyictp.cli import main
-from pyictp.export import export_model
-from pyictp.extrapolation import fit_grade
-from pyictp.files import locked
-from pyictp.graph import build_graph
+from pyictp.cli.main import main
+from pyictp.common.files import locked
+from pyictp.graph.graph import build_graph
 from pyictp.md.lammps import read_thermo
 from pyictp.native import plugin_path
+from pyictp.potential.calculator import ICTPCalculator
+from pyictp.potential.export import export_model
+from pyictp.potential.extrapolation import fit_grade
 from toys import ELEMENTS, FragileToy, PairToy, export_toy, make_network
 
 pytestmark = pytest.mark.lammps
@@ -169,7 +169,7 @@ def test_a_folder_at_work_is_left_alone(export, capsys):
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.mpi)])
 def test_an_interrupt_ends_lammps_and_keeps_what_is_there(processes, number, export):
     write("x.cif", crystal())
-    command = [sys.executable, "-m", "pyictp.cli", "md", "x.cif", str(export(PairToy))]
+    command = [sys.executable, "-m", "pyictp.cli.main", "md", "x.cif", str(export(PairToy))]
     command += ["--time", "10000", "--thermo", "20", "--every", "20"]
     with subprocess.Popen(
         [*command, "--processes", str(processes)], stdout=subprocess.PIPE, text=True

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from deck import Deck, pair_lines, run
-from pyictp.exported import write_archive
+from pyictp.potential.exported import write_archive
 from structures import STRUCTURES
 from toys import MessageToy, PairToy, export_toy
 

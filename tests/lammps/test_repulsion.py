@@ -16,11 +16,11 @@ from ase.neighborlist import neighbor_list
 from deck import Deck, Structure, pair_lines, run
 from decompositions import TILED, assert_same, cached_runs
 from pyictp import train
-from pyictp.config import Config, DataConfig, ModelConfig, TrainConfig
-from pyictp.derivatives import evaluate_graph
-from pyictp.export import export_model
-from pyictp.graph import build_graph
-from pyictp.model import ICTPModel
+from pyictp.config.load import Config, DataConfig, ModelConfig, TrainConfig
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.graph.graph import build_graph
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.export import export_model
 from session import lammps_session
 from structures import STRUCTURES
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deck import Deck, Structure, pair_lines, run
-from pyictp.derivatives import evaluate_graph
-from pyictp.export import export_model
-from pyictp.extrapolation import ExtrapolationGrade, fit_grade
-from pyictp.graph import Graph, build_graph
-from pyictp.model import ICTPModel
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.graph.graph import Graph, build_graph
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.export import export_model
+from pyictp.potential.extrapolation import ExtrapolationGrade, fit_grade
 from structures import STRUCTURES
 from toys import make_network
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pyictp.config import ModelConfig
-from pyictp.exported import ATTRIBUTES, write_archive
-from pyictp.model import ICTPModel
+from pyictp.config.load import ModelConfig
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.exported import ATTRIBUTES, write_archive
 from torch import Tensor, nn
 
 ELEMENTS = ["Ta", "V", "W"]

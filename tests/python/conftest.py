@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pyictp.config import Config, load_config
+from pyictp.config.load import Config, load_config
 from train_toys import no_pictures
 
 

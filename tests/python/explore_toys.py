@@ -3,7 +3,7 @@
 
 import yaml
 from ase.io import write
-from pyictp.config import to_dict
+from pyictp.config.load import to_dict
 from train_toys import MODEL, emt_frames
 
 

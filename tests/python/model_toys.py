@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from pyictp.config import ModelConfig
-from pyictp.derivatives import Prediction, evaluate_graph
-from pyictp.graph import Graph, build_graph
-from pyictp.model import ICTPModel
-from pyictp.product_basis import ProductBasis
-from pyictp.products import Irrep
+from pyictp.config.load import ModelConfig
+from pyictp.graph.derivatives import Prediction, evaluate_graph
+from pyictp.graph.graph import Graph, build_graph
+from pyictp.model.ictp import ICTPModel
+from pyictp.model.product_basis import ProductBasis
+from pyictp.model.products import Irrep
 from torch import Tensor
 
 VARIANTS = {
@@ -89,7 +89,7 @@ def rotation(seed: int = 2) -> Tensor:
 
 def rotate_compact(rank: int, matrix: Tensor) -> Tensor:
     """Return how an orthogonal matrix acts on compact tensors, (2l+1, 2l+1), from 3^l."""
-    from pyictp.cartesian import irreducible_basis
+    from pyictp.model.cartesian import irreducible_basis
 
     big = torch.ones(1, 1, dtype=torch.float64)
     for _ in range(rank):

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from pyictp import train
-from pyictp.config import TrainConfig
+from pyictp.config.load import TrainConfig
 from pyictp.errors import UserError
 from pyictp.training.batches import pack
 from pyictp.training.parallel import shares

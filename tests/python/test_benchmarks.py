@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 from pyictp import train
-from pyictp.config import ModelConfig, load_config
-from pyictp.model import ICTPModel
+from pyictp.config.load import ModelConfig, load_config
+from pyictp.model.ictp import ICTPModel
 from train_toys import changed, make_config, rows, write_yaml
 
 ROOT = Path(__file__).parents[2]

@@ -18,9 +18,9 @@ from ase.optimize import BFGS
 from ase.stress import full_3x3_to_voigt_6_stress
 from data_toys import ToyPotential, brute_force_energy, structures
 from model_toys import make_model
-from pyictp.calculator import ICTPCalculator
-from pyictp.checkpoint import save_checkpoint
 from pyictp.errors import UserError
+from pyictp.potential.calculator import ICTPCalculator
+from pyictp.potential.checkpoint import save_checkpoint
 
 
 @pytest.mark.parametrize("name", structures())
@@ -123,9 +123,9 @@ def test_bad_input_is_refused():
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     """A training folder with a small untrained model in float64, and the model."""
-    from pyictp.checkpoint import save_checkpoint
-    from pyictp.config import ModelConfig
-    from pyictp.model import ICTPModel
+    from pyictp.config.load import ModelConfig
+    from pyictp.model.ictp import ICTPModel
+    from pyictp.potential.checkpoint import save_checkpoint
 
     torch.manual_seed(3)
     config = ModelConfig(
@@ -141,7 +141,7 @@ def run_folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(run_folder):
     """The same model as an exported file."""
-    from pyictp.export import export_model
+    from pyictp.potential.export import export_model
 
     folder, model = run_folder
     export_model(model, folder / "model.pt", "float64")
@@ -214,7 +214,7 @@ def test_a_model_in_memory_is_not_changed():
     "case", ["hea_full_l1", "organic_symmetric_l2", "organic_unsymmetric_c2", "hea_coupled"]
 )
 def test_reference_implementation_values(shared_dir, case):
-    from pyictp.upstream import find_checkpoint, import_checkpoint
+    from pyictp.potential.upstream import find_checkpoint, import_checkpoint
 
     folder = shared_dir / "fixtures/upstream" / case
     model = import_checkpoint(find_checkpoint(folder)).to(torch.float64)

@@ -15,18 +15,18 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from model_toys import make_model
-from pyictp.batch import evaluate_batch
-from pyictp.calculator import ICTPCalculator
-from pyictp.checkpoint import save_checkpoint
-from pyictp.cli import main
+from pyictp.cli.main import main
 from pyictp.errors import UserError
-from pyictp.export import export_model
-from pyictp.extrapolation import add_grade, fit_grade
-from pyictp.graph import Graph, build_graph
-from pyictp.model import ICTPModel
+from pyictp.graph.graph import Graph, build_graph
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.batch import evaluate_batch
+from pyictp.potential.calculator import ICTPCalculator
+from pyictp.potential.checkpoint import save_checkpoint
+from pyictp.potential.export import export_model
+from pyictp.potential.extrapolation import add_grade, fit_grade
+from pyictp.potential.uncertainty import evaluate_uncertain
 from pyictp.reports.calibration import calibration, describe_calibration, medians, spreads
 from pyictp.reports.parity import Parity, Structure
-from pyictp.uncertainty import evaluate_uncertain
 
 FRAMES = 40
 ATOMS = 25
@@ -194,7 +194,7 @@ def test_calculator_tells_when_it_is_asked(
         calls.append(1)
         return evaluate_uncertain(*arguments)
 
-    monkeypatch.setattr("pyictp.calculator.evaluate_uncertain", counted)
+    monkeypatch.setattr("pyictp.potential.calculator.evaluate_uncertain", counted)
     np.testing.assert_allclose(atoms.get_forces(), want["forces"], atol=1e-11)
     assert not calls  # no cost
     assert "grade" not in calculator.results

@@ -8,7 +8,7 @@ from math import factorial
 import pytest
 import torch
 from model_toys import rotate_compact, rotation
-from pyictp.cartesian import cartesian_harmonics, harmonics_recursion, irreducible_basis
+from pyictp.model.cartesian import cartesian_harmonics, harmonics_recursion, irreducible_basis
 from torch import Tensor
 
 RANKS = range(6)

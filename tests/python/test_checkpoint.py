@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from model_toys import cluster_graph, make_cluster, make_model
-from pyictp import checkpoint
-from pyictp.derivatives import evaluate_graph
 from pyictp.errors import UserError
-from pyictp.export import export_model
-from pyictp.potential import load_model
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.potential import checkpoint
+from pyictp.potential.export import export_model
+from pyictp.potential.load import load_model
 
 
 def test_a_model_comes_back_as_it_was(tmp_path: Path, dtype: torch.dtype) -> None:

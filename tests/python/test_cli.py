@@ -21,15 +21,17 @@ import pytest
 import torch
 from ase.io import write
 from explore_toys import write_loop
-from pyictp import __version__, cli, info
-from pyictp.arguments import CommandParser, did_you_mean, examples
-from pyictp.checkpoint import load_checkpoint
-from pyictp.cli import main
-from pyictp.commands.data import FIELD_KEYS
-from pyictp.completion import script
-from pyictp.config import DataConfig
+from pyictp import __version__
+from pyictp.cli import main as cli
+from pyictp.cli.completion import script
+from pyictp.cli.data import FIELD_KEYS
+from pyictp.cli.main import main
+from pyictp.cli.parser import CommandParser, did_you_mean, examples
+from pyictp.config.load import DataConfig
 from pyictp.native import library_folder
-from pyictp.potential import load_model
+from pyictp.potential import describe as info
+from pyictp.potential.checkpoint import load_checkpoint
+from pyictp.potential.load import load_model
 from train_toys import changed, emt_frames, make_config, no_pictures, write_yaml
 
 BIN = Path(sys.executable).parent
@@ -69,7 +71,7 @@ SLOW = {"torch", "numpy", "ase", "yaml", "matplotlib"}
 
 def modules_after(*words: str) -> set[str]:
     """Return what is loaded when a command line, which prints and exits, has run."""
-    line = f"import sys; from pyictp.cli import main\ntry: main({list(words)!r})\n"
+    line = f"import sys; from pyictp.cli.main import main\ntry: main({list(words)!r})\n"
     line += "except SystemExit: pass\nprint(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split())
@@ -83,7 +85,7 @@ def modules_after(*words: str) -> set[str]:
 )
 def test_help_and_completion_load_nothing_slow(words: list[str]) -> None:
     loaded = modules_after(*words)
-    assert "pyictp.cli" in loaded
+    assert "pyictp.cli.main" in loaded
     assert not loaded & SLOW
 
 

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from pyictp.config import Config, ModelConfig, TrainConfig, from_dict, load_config, to_dict
-from pyictp.data import read_frames
+from pyictp.config.load import Config, ModelConfig, TrainConfig, from_dict, load_config, to_dict
+from pyictp.config.training import PUBLISHED
+from pyictp.data.frames import read_frames
 from pyictp.errors import UserError
-from pyictp.training_config import PUBLISHED
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

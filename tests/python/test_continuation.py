@@ -13,13 +13,13 @@ import pytest
 import torch
 from ase.io import read, write
 from pyictp import train
-from pyictp.checkpoint import load_checkpoint, save_checkpoint
-from pyictp.cli import build_parser
-from pyictp.config import ModelConfig
+from pyictp.cli.main import build_parser
+from pyictp.common.interrupt import StopRequest, leaving_at_once
+from pyictp.config.load import ModelConfig
 from pyictp.errors import UserError
-from pyictp.model import ICTPModel
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.checkpoint import load_checkpoint, save_checkpoint
 from pyictp.training import run_folder
-from pyictp.training.interrupt import StopRequest, leaving_at_once
 from train_toys import MODEL, changed, emt_frames, make_config, rows
 
 pytestmark = pytest.mark.usefixtures("quick_training")
@@ -201,7 +201,7 @@ def test_writing_is_atomic(tmp_path, monkeypatch):
 
 COMMAND = """
 import sys
-from pyictp.cli import main
+from pyictp.cli.main import main
 sys.exit(main())
 """
 
@@ -249,12 +249,12 @@ class Interrupt:
                 raise RecursionError from None
 
 sys.meta_path.insert(0, Interrupt())
-from pyictp.cli import main
+from pyictp.cli.main import main
 sys.exit(main(["train", "c.yaml"]))
 """
 
 
-@pytest.mark.parametrize("module", ["argparse", "pyictp.commands.models", "numpy", "pyictp.train"])
+@pytest.mark.parametrize("module", ["argparse", "pyictp.cli.models", "numpy", "pyictp.train"])
 def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path, module):
     done = subprocess.run(
         [sys.executable, "-c", EARLY, module],

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model, make_product_basis
-from pyictp.derivatives import evaluate_graph
-from pyictp.export import export_model
-from pyictp.exported import ExportedPotential, load_exported
-from pyictp.graph import Graph
-from pyictp.kernels import operators_available
-from pyictp.layers import Convolution
-from pyictp.model import ICTPModel
-from pyictp.products import Irrep
-from pyictp.tabulate import tabulate_radial
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.graph.graph import Graph
+from pyictp.model.ictp import ICTPModel
+from pyictp.model.kernels import operators_available
+from pyictp.model.layers import Convolution
+from pyictp.model.products import Irrep
+from pyictp.model.tabulate import tabulate_radial
+from pyictp.potential.export import export_model
+from pyictp.potential.exported import ExportedPotential, load_exported
 from torch import Tensor
 
 Potential = ICTPModel | ExportedPotential

@@ -11,13 +11,13 @@ from ase import Atoms, units
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from data_toys import structures
-from pyictp.config import Config, DataConfig, ModelConfig, TrainConfig
-from pyictp.data import Frame, from_atoms, read_frames, split_frames
-from pyictp.dataset import GraphDataset, elements_of, species_of
+from pyictp.common.units import unit_factor
+from pyictp.config.load import Config, DataConfig, ModelConfig, TrainConfig
+from pyictp.data.frames import Frame, from_atoms, read_frames, split_frames
+from pyictp.data.samples import GraphDataset, elements_of, species_of
+from pyictp.data.statistics import compute_statistics, isolated_energies
 from pyictp.errors import UserError
-from pyictp.statistics import compute_statistics, isolated_energies
 from pyictp.training.prepare import prepare_data
-from pyictp.units import unit_factor
 
 STRESS = np.array([[1.0, 0.6, 0.5], [0.6, 2.0, 0.4], [0.5, 0.4, 3.0]]) * 1e-2
 FORCES = np.arange(12.0).reshape(4, 3) - 5.0

@@ -11,11 +11,11 @@ from ase import units
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from pyictp import train
-from pyictp.config import Config, DataConfig, DataFile, TrainConfig, load_config, to_dict
-from pyictp.data import read_frames
-from pyictp.derivatives import evaluate_graph
+from pyictp.config.load import Config, DataConfig, DataFile, TrainConfig, load_config, to_dict
+from pyictp.data.frames import read_frames
 from pyictp.errors import UserError
-from pyictp.model import ICTPModel
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.model.ictp import ICTPModel
 from pyictp.training.batches import join, single
 from pyictp.training.loss import ErrorSums, LossWeights, squared_errors
 from pyictp.training.prepare import prepare_data

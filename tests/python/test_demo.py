@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from pyictp.cli import main
+from pyictp.cli.main import main
 from pyictp.demo import figures, report, run, runs
 from pyictp.demo.alloy import ELEMENTS, teacher_commands
 from pyictp.demo.label import Job, Sampling, plan, random_cell, write_dataset
@@ -235,7 +235,7 @@ class TestFolder:
         assert (tmp_path / "thesis.txt").exists()
 
     def test_configuration_is_complete(self, tmp_path):
-        from pyictp.config import load_config
+        from pyictp.config.load import load_config
 
         prepare_folder(tmp_path / "demo", overwrite=False)
         config = load_config(tmp_path / "demo" / "demo.yaml")

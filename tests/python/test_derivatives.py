@@ -8,9 +8,9 @@ import pytest
 import torch
 from ase import Atoms
 from data_toys import LonePotential, ToyPotential, brute_force_energy, structures
-from pyictp.dataset import species_of
-from pyictp.derivatives import Prediction, evaluate_graph, stress_from_virial
-from pyictp.graph import Graph, build_graph, collate
+from pyictp.data.samples import species_of
+from pyictp.graph.derivatives import Prediction, evaluate_graph, stress_from_virial
+from pyictp.graph.graph import Graph, build_graph, collate
 
 POTENTIAL = ToyPotential()
 PERIODIC = ["crystal", "one_atom_cell", "sheared"]

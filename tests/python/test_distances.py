@@ -10,11 +10,11 @@ import pytest
 from ase import Atoms
 from model_toys import make_model
 from pyictp import ICTPCalculator, evaluate_batch
-from pyictp.checkpoint import save_checkpoint
-from pyictp.distances import distance_table, shortest_distances
 from pyictp.errors import UserError
-from pyictp.export import export_model
-from pyictp.graph import build_graph
+from pyictp.graph.graph import build_graph
+from pyictp.potential.checkpoint import save_checkpoint
+from pyictp.potential.distances import distance_table, shortest_distances
+from pyictp.potential.export import export_model
 
 KNOWN = {"shortest_distances": {"H-H": 1.4, "H-O": 0.9}}  # no O near another
 TEXT = (

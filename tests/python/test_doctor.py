@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from pyictp import kernels
 from pyictp.doctor import lammps_checks, python_checks, torch_checks
 from pyictp.doctor.machine import instruction_set, num_cores, processor_flags
 from pyictp.doctor.results import Result, Status, Subject, run_check
 from pyictp.errors import UserError
+from pyictp.model import kernels
 from pyictp.native import plugin_path
 
 BIN = Path(sys.executable).parent

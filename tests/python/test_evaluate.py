@@ -16,17 +16,17 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import Bohr, Hartree
 from data_toys import ToyPotential, structures
-from pyictp import evaluate
-from pyictp.calculator import ICTPCalculator
-from pyictp.checkpoint import load_checkpoint
-from pyictp.cli import build_parser, main
-from pyictp.config import DataConfig, to_dict
-from pyictp.data import Frame, from_atoms, read_frames
-from pyictp.dataset import make_sample
+from pyictp.cli.main import build_parser, main
+from pyictp.config.data_files import DataFile
+from pyictp.config.load import DataConfig, to_dict
+from pyictp.data.frames import Frame, from_atoms, read_frames
+from pyictp.data.samples import make_sample
 from pyictp.errors import UserError
-from pyictp.exported import load_exported
-from pyictp.potential import potential_properties, resolve_device
-from pyictp.sources import DataFile
+from pyictp.potential.calculator import ICTPCalculator
+from pyictp.potential.checkpoint import load_checkpoint
+from pyictp.potential.exported import load_exported
+from pyictp.potential.load import potential_properties, resolve_device
+from pyictp.reports import evaluate
 from pyictp.train import train
 from train_toys import changed, emt_frames, make_config, no_pictures
 

@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixCartesian
 from ase.io import write
 from explore_toys import write_loop
-from pyictp.cli import main
+from pyictp.cli.main import main
 from train_toys import emt_frames
 
 pytestmark = pytest.mark.lammps

@@ -13,12 +13,12 @@ import pytest
 from ase.build import bulk, molecule
 from ase.io import read, write
 from explore_toys import write_loop
-from pyictp.config import DataConfig
+from pyictp.config.load import DataConfig
 from pyictp.errors import UserError
-from pyictp.explore.check import Check, check_labeller
 from pyictp.explore.frames import read_all, read_sources, write_frames
-from pyictp.explore.label import make_labeller
-from pyictp.explore.labels import forget_failures, label_structures
+from pyictp.explore.label_pool import forget_failures, label_structures
+from pyictp.explore.labeller_check import Check, check_labeller
+from pyictp.explore.labellers import make_labeller
 from pyictp.explore.loop import Exploration
 from pyictp.explore.retrain import _member_config
 from pyictp.explore.settings import XTB, LabellerConfig, load_settings

@@ -12,19 +12,19 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.io import write
-from pyictp.config import DataConfig
-from pyictp.data import from_atoms
-from pyictp.dataset import make_sample
-from pyictp.datasets.descriptors import farthest_first, farthest_points
+from pyictp.config.data_files import DataFile
+from pyictp.config.load import DataConfig
+from pyictp.curation.descriptors import farthest_first, farthest_points
+from pyictp.data.frames import from_atoms
+from pyictp.data.samples import make_sample
 from pyictp.errors import UserError
 from pyictp.explore import results
 from pyictp.explore.frames import read_all, read_sources, split_batches, write_frames
 from pyictp.explore.select import count_closer, latent_vectors, select
 from pyictp.explore.settings import SelectionConfig, UncertaintyConfig
-from pyictp.extrapolation import fit_grade
-from pyictp.graph import collate
-from pyictp.model import ICTPModel
-from pyictp.sources import DataFile
+from pyictp.graph.graph import collate
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.extrapolation import fit_grade
 from train_toys import MODEL, emt_frames
 
 

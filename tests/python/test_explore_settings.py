@@ -11,8 +11,9 @@ import pytest
 import yaml
 from ase.io import write
 from explore_toys import write_loop
-from pyictp.cli import main
-from pyictp.config_reader import from_dict
+from pyictp.cli.main import main
+from pyictp.common.files import locked
+from pyictp.config.reader import from_dict
 from pyictp.errors import UserError
 from pyictp.explore.settings import (
     METHODS,
@@ -22,7 +23,6 @@ from pyictp.explore.settings import (
     retraining,
 )
 from pyictp.explore.state import State
-from pyictp.files import locked
 from pyictp.md.lammps import lammps_command
 from train_toys import emt_frames
 
@@ -185,7 +185,7 @@ def test_a_stage_is_done_once_and_another_loop_is_refused(tmp_path):
 
 
 def test_one_process_at_a_time_and_a_killed_one_leaves_no_lock(tmp_path):
-    code = "import sys, time; from pathlib import Path; from pyictp.files import locked\n"
+    code = "import sys, time; from pathlib import Path; from pyictp.common.files import locked\n"
     code += "with locked(Path(sys.argv[1]), 'an ictp explore'): "
     code += "print('in', flush=True); time.sleep(60)"
     with subprocess.Popen(

@@ -17,16 +17,21 @@ import torch
 from ase.build import molecule
 from ase.io import write
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
-from pyictp import export
-from pyictp.checkpoint import save_checkpoint
-from pyictp.cli import main
-from pyictp.derivatives import evaluate_graph
+from pyictp.cli.main import main
 from pyictp.errors import UserError
-from pyictp.exported import ExportedPotential, check_reference, load_exported, read_metadata
-from pyictp.extrapolation import ExtrapolationGrade, fit_grade
-from pyictp.model import ICTPModel
-from pyictp.potential import load_model
-from pyictp.tabulate import SLOPE_TOLERANCE
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.model.ictp import ICTPModel
+from pyictp.model.tabulate import SLOPE_TOLERANCE
+from pyictp.potential import export
+from pyictp.potential.checkpoint import save_checkpoint
+from pyictp.potential.exported import (
+    ExportedPotential,
+    check_reference,
+    load_exported,
+    read_metadata,
+)
+from pyictp.potential.extrapolation import ExtrapolationGrade, fit_grade
+from pyictp.potential.load import load_model
 
 
 @pytest.fixture(scope="module")

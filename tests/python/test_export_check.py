@@ -12,13 +12,13 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from model_toys import make_model
-from pyictp.calculator import ICTPCalculator
-from pyictp.checkpoint import save_checkpoint
-from pyictp.cli import main
-from pyictp.dataset import species_of
-from pyictp.export import export_model
-from pyictp.export_check import compare, spread
-from pyictp.graph import build_graph
+from pyictp.cli.main import main
+from pyictp.data.samples import species_of
+from pyictp.graph.graph import build_graph
+from pyictp.potential.calculator import ICTPCalculator
+from pyictp.potential.checkpoint import save_checkpoint
+from pyictp.potential.export import export_model
+from pyictp.potential.export_check import compare, spread
 
 
 def waters(number: int) -> list:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 from model_toys import make_model
-from pyictp.checkpoint import build_model, load_checkpoint, save_checkpoint
 from pyictp.errors import UserError
-from pyictp.export import export_model
-from pyictp.exported import load_exported, read_metadata, write_archive
+from pyictp.potential.checkpoint import build_model, load_checkpoint, save_checkpoint
+from pyictp.potential.export import export_model
+from pyictp.potential.exported import load_exported, read_metadata, write_archive
 
 METADATA = "archive/extra/metadata.json"
 

@@ -13,16 +13,23 @@ from ase.io import read, write
 from model_toys import cluster_graph, make_cluster, make_model
 from numpy.testing import assert_allclose
 from pyictp import train
-from pyictp.checkpoint import build_model, load_checkpoint, save_checkpoint
-from pyictp.cli import main
-from pyictp.config import Config
-from pyictp.dataset import GraphDataset
+from pyictp.cli.main import main
+from pyictp.config.load import Config
+from pyictp.data.samples import GraphDataset
 from pyictp.errors import UserError
-from pyictp.exported import load_exported
-from pyictp.extrapolation import FLOOR, UNSEEN, add_grade, fit_grade, grade_of, needed_grade
-from pyictp.graph import Graph
-from pyictp.model import ICTPModel
-from pyictp.potential import load_model
+from pyictp.graph.graph import Graph
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.checkpoint import build_model, load_checkpoint, save_checkpoint
+from pyictp.potential.exported import load_exported
+from pyictp.potential.extrapolation import (
+    FLOOR,
+    UNSEEN,
+    add_grade,
+    fit_grade,
+    grade_of,
+    needed_grade,
+)
+from pyictp.potential.load import load_model
 from pyictp.training.prepare import read_split
 from train_toys import changed, make_config
 
@@ -93,7 +100,7 @@ def test_the_farthest_training_atom_of_each_element_has_grade_one() -> None:
 def test_how_structures_are_batched_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, known = make_model(), clusters(6)
     together = fit_grade(model, known)
-    monkeypatch.setattr("pyictp.extrapolation.BATCH_EDGES", 1)
+    monkeypatch.setattr("pyictp.potential.extrapolation.BATCH_EDGES", 1)
     alone = fit_grade(model, known)
     features, species = map(torch.from_numpy, features_of(model, clusters(3, first_seed=20)))
     assert_allclose(together(features, species), alone(features, species), rtol=1e-9)

@@ -13,11 +13,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
 from pyictp import train
-from pyictp.checkpoint import load_checkpoint, save_checkpoint
-from pyictp.config import ModelConfig, TrainConfig
-from pyictp.dataset import Sample
-from pyictp.derivatives import evaluate_graph
+from pyictp.config.load import ModelConfig, TrainConfig
+from pyictp.data.samples import Sample
 from pyictp.errors import UserError
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.potential.checkpoint import load_checkpoint, save_checkpoint
 from pyictp.training.batches import Batch, single
 from pyictp.training.finetune import extend_model, most_similar, refit_shifts
 from pyictp.training.freezing import select_trainable

@@ -17,11 +17,11 @@ import torch
 from ase.io import write
 from model_toys import make_model
 from pyictp import train
-from pyictp.checkpoint import load_checkpoint, save_checkpoint
-from pyictp.cli import main
-from pyictp.config import to_dict
-from pyictp.export import export_model
-from pyictp.exported import load_exported
+from pyictp.cli.main import main
+from pyictp.config.load import to_dict
+from pyictp.potential.checkpoint import load_checkpoint, save_checkpoint
+from pyictp.potential.export import export_model
+from pyictp.potential.exported import load_exported
 from train_toys import changed, emt_frames, make_config, write_yaml
 
 pytestmark = pytest.mark.usefixtures("quick_training")

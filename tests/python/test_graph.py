@@ -10,8 +10,8 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from data_toys import image_offsets, structures
 from pyictp.errors import UserError
-from pyictp.graph import Graph, build_graph, collate
-from pyictp.neighbors import SkinList
+from pyictp.graph.graph import Graph, build_graph, collate
+from pyictp.graph.neighbors import SkinList
 
 
 def graph_of(atoms: Atoms, r_cut: float) -> Graph:

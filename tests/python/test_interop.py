@@ -25,10 +25,10 @@ from ase.vibrations import Vibrations
 from data_toys import LonePotential, ToyPotential, structures
 from model_toys import make_model
 from pyictp import ICTPCalculator, evaluate_batch
-from pyictp.checkpoint import save_checkpoint
 from pyictp.errors import UserError
-from pyictp.export import export_model
-from pyictp.exported import load_exported
+from pyictp.potential.checkpoint import save_checkpoint
+from pyictp.potential.export import export_model
+from pyictp.potential.exported import load_exported
 
 ELEMENTS = ("H", "C", "O", "Cu")
 
@@ -147,8 +147,8 @@ def test_importing_the_package_is_light():
     code = (
         "import sys, pyictp; assert not {'torch', 'ase', 'numpy'} & {*sys.modules};"
         "assert 'evaluate_batch' in dir(pyictp); from pyictp import evaluate_batch, ICTPCalculator;"
-        "assert 'torch' in sys.modules; import pyictp.batch; "
-        "assert pyictp.batch.evaluate_batch is evaluate_batch; pyictp.nothing"
+        "assert 'torch' in sys.modules; import pyictp.potential.batch; "
+        "assert pyictp.potential.batch.evaluate_batch is evaluate_batch; pyictp.nothing"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     last = done.stderr.strip().splitlines()[-1]

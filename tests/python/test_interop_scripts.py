@@ -19,10 +19,10 @@ from ase.io import read, write
 from ase.optimize import BFGS
 from ase.units import GPa
 from pyictp import ICTPCalculator, train
-from pyictp.cli import main
-from pyictp.derivatives import evaluate_graph
-from pyictp.graph import build_graph
-from pyictp.potential import load_model
+from pyictp.cli.main import main
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.graph.graph import build_graph
+from pyictp.potential.load import load_model
 from train_toys import changed, emt_frames, make_config, no_pictures
 
 SCRIPTS = Path(__file__).parents[2] / "docs" / "interop"

@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 import torch
 from model_toys import cluster_graph, make_cluster, make_model
-from pyictp import kernels
-from pyictp.derivatives import evaluate_graph
-from pyictp.interpolation import NUM_POINTS, RadialInterpolation
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.model import kernels
+from pyictp.model.interpolation import NUM_POINTS, RadialInterpolation
 from torch import Tensor
 
 R_MIN, R_CUT = 0.8, 4.0

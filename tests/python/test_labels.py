@@ -13,14 +13,14 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import key_val_str_to_dict
-from pyictp.cli import main
-from pyictp.config import Config, DataConfig, TrainConfig
-from pyictp.data import Frame, from_atoms, read_frames
-from pyictp.datasets.stats import check_all
+from pyictp.cli.main import main
+from pyictp.config.load import Config, DataConfig, TrainConfig
+from pyictp.curation.stats import check_all
+from pyictp.data.frames import Frame, from_atoms, read_frames
+from pyictp.data.magnitudes import find_doubts
+from pyictp.data.xyz import ENTRY
 from pyictp.errors import UserError
-from pyictp.magnitudes import find_doubts
 from pyictp.training.prepare import prepare_data, read_split
-from pyictp.xyz import ENTRY
 from train_toys import MODEL, emt_frames
 
 HEAD = 'Lattice="4 0 0 0 4 0 0 0 4" pbc="T T T"'
@@ -379,7 +379,7 @@ def frames_of(*energies: float) -> list[Frame]:
 
 
 def test_energies_of_isolated_atoms_are_compared(caplog):
-    from pyictp.statistics import isolated_energies
+    from pyictp.data.statistics import isolated_energies
 
     assert isolated_energies(None, ["Cu"], None, frames_of(-1.0, -1.0)).tolist() == [-1.0]
     message = "'atoms' frame 0 says -1 eV for Cu, 'atoms' frame 1 says -2: keep the right one"

@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pyictp import files, train
-from pyictp.checkpoint import load_checkpoint
-from pyictp.cli import main
+from pyictp import train
+from pyictp.cli.main import main
+from pyictp.common import files
+from pyictp.common.files import LOCK, atomic_path, locked, remove_leftovers
 from pyictp.errors import UserError
-from pyictp.files import LOCK, atomic_path, locked, remove_leftovers
+from pyictp.potential.checkpoint import load_checkpoint
 from train_toys import changed, make_config, rows, write_yaml
 
 pytestmark = pytest.mark.usefixtures("quick_training")

@@ -13,16 +13,16 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from model_toys import cluster_graph, make_cluster, make_model
-from pyictp import kernels
-from pyictp.config import Config, DataConfig
-from pyictp.data import from_atoms
-from pyictp.dataset import make_sample
-from pyictp.derivatives import evaluate_graph
-from pyictp.evaluate import evaluate_frames
-from pyictp.graph import Graph, collate
-from pyictp.model import ICTPModel
-from pyictp.potential import as_potential
-from pyictp.statistics import compute_statistics
+from pyictp.config.load import Config, DataConfig
+from pyictp.data.frames import from_atoms
+from pyictp.data.samples import make_sample
+from pyictp.data.statistics import compute_statistics
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.graph.graph import Graph, collate
+from pyictp.model import kernels
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.load import as_potential
+from pyictp.reports.evaluate import evaluate_frames
 from pyictp.train import train
 from torch import Tensor
 from train_toys import MODEL, changed, emt_frames, make_config, no_pictures, rows

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from pyictp.derivatives import Prediction
-from pyictp.graph import build_graph
+from pyictp.graph.derivatives import Prediction
+from pyictp.graph.graph import build_graph
 from pyictp.training.batches import Batch, join
 from pyictp.training.loss import ErrorSums, LossWeights, describe_errors, squared_errors
 

@@ -14,15 +14,15 @@ from ase.cell import Cell
 from ase.constraints import FixAtoms, FixCartesian
 from ase.io import read, write
 from model_toys import make_model
-from pyictp import progress
-from pyictp.cli import main
+from pyictp.cli.main import main
+from pyictp.common import progress
 from pyictp.errors import UserError
-from pyictp.export import export_model
 from pyictp.md import analysis, lammps
 from pyictp.md.averages import block_average, energy_drift
 from pyictp.md.deck import render
 from pyictp.md.settings import resolve, with_samples
 from pyictp.md.structure import fixed_atoms, place, read_structure
+from pyictp.potential.export import export_model
 
 CHOICES = {
     "ensemble": "nvt",

@@ -17,10 +17,10 @@ from model_toys import (
     rotate_compact,
     rotation,
 )
-from pyictp.derivatives import evaluate_graph, stress_from_virial
-from pyictp.graph import build_graph, collate
-from pyictp.model import ICTPModel
-from pyictp.products import Irrep
+from pyictp.graph.derivatives import evaluate_graph, stress_from_virial
+from pyictp.graph.graph import build_graph, collate
+from pyictp.model.ictp import ICTPModel
+from pyictp.model.products import Irrep
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyictp.config import Config, load_config, to_dict
-from pyictp.data import read_frames
-from pyictp.evaluate import evaluate_frames
-from pyictp.potential import load_model, potential_properties
+from pyictp.config.load import Config, load_config, to_dict
+from pyictp.data.frames import read_frames
+from pyictp.potential.load import load_model, potential_properties
+from pyictp.reports.evaluate import evaluate_frames
 from pyictp.training.prepare import read_split
 
 ROOT = Path(__file__).parents[2]

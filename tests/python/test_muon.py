@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 from model_toys import make_model
-from pyictp.config import TrainConfig
+from pyictp.config.load import TrainConfig
 from pyictp.training.muon import Muon, as_matrices, orthogonalized
 from pyictp.training.optimisation import make_optimizer
 from torch import Tensor, nn

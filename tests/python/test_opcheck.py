@@ -11,8 +11,8 @@ import copy
 import pytest
 import torch
 from model_toys import cluster_graph, make_cluster, make_model
-from pyictp.kernels import operators_available
-from pyictp.tabulate import tabulate_radial
+from pyictp.model.kernels import operators_available
+from pyictp.model.tabulate import tabulate_radial
 
 CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor")
 NAMES = ("edge_convolution", "table_convolution", "product_basis", "scaled_silu", "exchange")

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
-from pyictp import kernels
-from pyictp.derivatives import evaluate_graph
 from pyictp.doctor.machine import instruction_set
-from pyictp.layers import Convolution, Edges
-from pyictp.products import Irrep
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.model import kernels
+from pyictp.model.layers import Convolution, Edges
+from pyictp.model.products import Irrep
 from torch import Tensor
 
 IRREPS = {
@@ -211,8 +211,8 @@ def test_every_instruction_set_computes_the_same(name: str) -> None:
     script = """
 import copy, torch
 from model_toys import cluster_graph, make_cluster, make_model
-from pyictp.derivatives import evaluate_graph
-from pyictp.tabulate import tabulate_radial
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.model.tabulate import tabulate_radial
 graph = cluster_graph(*make_cluster(20))
 for dtype, limit in ((torch.float64, 1e-11), (torch.float32, 1e-4)):
     exact = make_model(num_channels=21)

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 import torch
-from pyictp.config import TrainConfig
+from pyictp.config.load import TrainConfig
 from pyictp.training.batches import epoch_order
 from pyictp.training.optimisation import Schedule, WeightAverage, cosine_factor
 from torch import nn

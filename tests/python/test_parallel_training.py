@@ -14,7 +14,7 @@ import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from pyictp import train
-from pyictp.checkpoint import load_checkpoint
+from pyictp.potential.checkpoint import load_checkpoint
 from train_toys import changed, make_config, rows, write_yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_training")]

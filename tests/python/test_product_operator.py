@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 from model_toys import VARIANTS, make_product_basis
-from pyictp.products import Irrep
+from pyictp.model.products import Irrep
 from torch import Tensor
 
 CASES = [name for name in VARIANTS if "coupled" not in name]

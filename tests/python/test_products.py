@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 import torch
 from model_toys import rotate_compact, rotation
-from pyictp.cartesian import cartesian_harmonics, harmonics_recursion, irreducible_basis
-from pyictp.products import Irrep, coupling, product_paths, rank_pairs
+from pyictp.model.cartesian import cartesian_harmonics, harmonics_recursion, irreducible_basis
+from pyictp.model.products import Irrep, coupling, product_paths, rank_pairs
 from torch import Tensor
 
 TRIPLES = [

@@ -17,15 +17,15 @@ import pytest
 from ase.units import GPa
 from data_toys import ToyPotential, structures
 from pyictp import train
-from pyictp.checkpoint import load_checkpoint
-from pyictp.cli import main
-from pyictp.config import to_dict
-from pyictp.data import Frame, from_atoms
+from pyictp.cli.main import main
+from pyictp.config.load import to_dict
+from pyictp.data.frames import Frame, from_atoms
 from pyictp.errors import UserError
-from pyictp.evaluate import evaluate_frames, predict
+from pyictp.potential.checkpoint import load_checkpoint
 from pyictp.reports import metrics
 from pyictp.reports import page as report
 from pyictp.reports import training as training_report
+from pyictp.reports.evaluate import evaluate_frames, predict
 from pyictp.reports.figures import parity_plots
 from pyictp.reports.tables import breakdown_tables, number, worst_tables
 from pyictp.training.run_folder import REPORT

@@ -17,8 +17,8 @@ import pytest
 import torch
 from ase.io import read
 from pyictp import train
-from pyictp.checkpoint import load_checkpoint
 from pyictp.errors import UserError
+from pyictp.potential.checkpoint import load_checkpoint
 from pyictp.training.divergence import CHECK_INTERVAL, Diverged, LossWatch
 from pyictp.training.run_folder import COLUMNS, RunFolder
 from train_toys import assert_same_run, changed, make_config, rows, write_yaml

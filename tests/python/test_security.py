@@ -24,12 +24,12 @@ from ase.db import connect
 from ase.io import write
 from model_toys import make_model
 from pyictp import _native
-from pyictp.archive import DENIED, LIBRARIES
-from pyictp.checkpoint import FORMAT, save_checkpoint
-from pyictp.cli import main
+from pyictp.cli.main import main
 from pyictp.errors import UserError
-from pyictp.export import export_model
-from pyictp.exported import load_exported
+from pyictp.potential.archive import DENIED, LIBRARIES
+from pyictp.potential.checkpoint import FORMAT, save_checkpoint
+from pyictp.potential.export import export_model
+from pyictp.potential.exported import load_exported
 from train_toys import emt_frames
 
 

@@ -14,11 +14,11 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
-from pyictp.cli import main
-from pyictp.config import load_config
-from pyictp.data import from_atoms, read_frames
-from pyictp.datasets.descriptors import farthest_points, structure_vectors
-from pyictp.datasets.parts import split_groups
+from pyictp.cli.main import main
+from pyictp.config.load import load_config
+from pyictp.curation.descriptors import farthest_points, structure_vectors
+from pyictp.curation.parts import split_groups
+from pyictp.data.frames import from_atoms, read_frames
 
 KCAL = 0.0433641153  # eV
 

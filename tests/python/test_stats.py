@@ -19,14 +19,14 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
-from pyictp.cli import main
-from pyictp.config import DataConfig
-from pyictp.data import Frame, from_atoms, read_frames
-from pyictp.datasets.checks import match_atoms
-from pyictp.datasets.pairs import make_pair, pairs_of_one_cell
-from pyictp.datasets.parts import is_free_atom
-from pyictp.datasets.populations import find_populations
-from pyictp.datasets.stats import check_all, contacts, summarise
+from pyictp.cli.main import main
+from pyictp.config.load import DataConfig
+from pyictp.curation.checks import match_atoms
+from pyictp.curation.pairs import make_pair, pairs_of_one_cell
+from pyictp.curation.parts import is_free_atom
+from pyictp.curation.populations import find_populations
+from pyictp.curation.stats import check_all, contacts, summarise
+from pyictp.data.frames import Frame, from_atoms, read_frames
 
 KCAL = 0.0433641153  # eV
 SUFFIXES = (".xyz", ".extxyz", ".npz")

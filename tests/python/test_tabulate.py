@@ -8,12 +8,18 @@ import copy
 import pytest
 import torch
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
-from pyictp.derivatives import evaluate_graph
 from pyictp.errors import UserError
-from pyictp.graph import build_graph
-from pyictp.layers import Edges
-from pyictp.radial import RadialTable
-from pyictp.tabulate import INTERVALS, SLOPE_TOLERANCE, VALUE_TOLERANCE, fit_table, tabulate_radial
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.graph.graph import build_graph
+from pyictp.model.layers import Edges
+from pyictp.model.radial import RadialTable
+from pyictp.model.tabulate import (
+    INTERVALS,
+    SLOPE_TOLERANCE,
+    VALUE_TOLERANCE,
+    fit_table,
+    tabulate_radial,
+)
 from torch import Tensor
 
 

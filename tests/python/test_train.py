@@ -13,14 +13,15 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from ase.neighborlist import neighbor_list
-from pyictp import train, training_config
-from pyictp.checkpoint import load_checkpoint
-from pyictp.config import DataConfig
+from pyictp import train
+from pyictp.common.files import LOCK
+from pyictp.common.interrupt import StopRequest
+from pyictp.config import training as training_config
+from pyictp.config.load import DataConfig
 from pyictp.errors import UserError
-from pyictp.files import LOCK
-from pyictp.reports.plots import plot_learning_curve
+from pyictp.potential.checkpoint import load_checkpoint
 from pyictp.training import run_folder
-from pyictp.training.interrupt import StopRequest
+from pyictp.training.curves import plot_learning_curve
 from pyictp.training.prepare import read_split
 from pyictp.training.trainer import Outcome, Trainer
 from train_toys import MODEL, assert_same_run, changed, emt_frames, make_config, rows

@@ -13,12 +13,12 @@ import pytest
 import torch
 import yaml
 from ase.data import chemical_symbols
-from pyictp.cli import main
-from pyictp.config import load_config
-from pyictp.derivatives import evaluate_graph, stress_from_virial
+from pyictp.cli.main import main
+from pyictp.config.load import load_config
 from pyictp.errors import UserError
-from pyictp.graph import build_graph
-from pyictp.upstream import find_checkpoint, import_checkpoint
+from pyictp.graph.derivatives import evaluate_graph, stress_from_virial
+from pyictp.graph.graph import build_graph
+from pyictp.potential.upstream import find_checkpoint, import_checkpoint
 
 SETTINGS = {
     "atomic_types": ["H"],

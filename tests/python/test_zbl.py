@@ -13,14 +13,16 @@ from ase.data import atomic_numbers, covalent_radii
 from ase.io import read, write
 from ase.units import Bohr
 from model_toys import cluster_graph, make_cluster, make_model, predict
-from pyictp import checkpoint, cli, train
-from pyictp.config import ModelConfig
-from pyictp.derivatives import evaluate_graph, stress_from_virial
+from pyictp import train
+from pyictp.cli import main as cli
+from pyictp.config.load import ModelConfig
 from pyictp.errors import UserError
-from pyictp.export import export_model
-from pyictp.graph import build_graph
-from pyictp.potential import load_model
-from pyictp.zbl import ZBLRepulsion
+from pyictp.graph.derivatives import evaluate_graph, stress_from_virial
+from pyictp.graph.graph import build_graph
+from pyictp.model.zbl import ZBLRepulsion
+from pyictp.potential import checkpoint
+from pyictp.potential.export import export_model
+from pyictp.potential.load import load_model
 from train_toys import changed, make_config, rows
 
 ELEMENTS = ("C", "Cu", "W")

@@ -11,8 +11,8 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from pyictp.checkpoint import load_checkpoint
-from pyictp.config import Config, DataConfig, ModelConfig, TrainConfig, to_dict
+from pyictp.config.load import Config, DataConfig, ModelConfig, TrainConfig, to_dict
+from pyictp.potential.checkpoint import load_checkpoint
 
 MODEL = ModelConfig(
     r_cut=3.5,

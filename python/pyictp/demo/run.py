@@ -14,10 +14,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pyictp.config import load_config
+from pyictp.common.progress import Counter, Stages
+from pyictp.config.load import load_config
 from pyictp.demo.alloy import ELEMENTS, teacher_commands
 from pyictp.errors import UserError
-from pyictp.progress import Counter, Stages
 
 NUM_STAGES = 6
 
@@ -122,7 +122,7 @@ class Commands:
         self.shown.append(" ".join(["ictp", *words]))
         print(f"      {self.shown[-1]}", flush=True)
         done = subprocess.run(
-            [sys.executable, "-m", "pyictp.cli", *words], cwd=self.folder, check=False
+            [sys.executable, "-m", "pyictp.cli.main", *words], cwd=self.folder, check=False
         )
         if done.returncode != 0:
             raise UserError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pyictp import __version__
-from pyictp.arguments import examples
+from pyictp.cli.parser import examples
 from pyictp.doctor import lammps_checks, python_checks
 from pyictp.doctor.results import Check, Result, Status, Subject, run_check
 from pyictp.errors import UserError

@@ -11,15 +11,15 @@ from dataclasses import asdict
 import numpy as np
 import torch
 
-from pyictp.config import ModelConfig
-from pyictp.derivatives import evaluate_graph
+from pyictp.config.load import ModelConfig
 from pyictp.doctor.machine import instruction_set
 from pyictp.doctor.python_checks import REINSTALL, TORCH_CHECKS
 from pyictp.doctor.results import Result, Status, Subject, run_check
-from pyictp.graph import build_graph
-from pyictp.model import ICTPModel
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.graph.graph import build_graph
+from pyictp.model.ictp import ICTPModel
+from pyictp.model.tabulate import tabulate_radial
 from pyictp.native import check_torch, library_folder, load_operators
-from pyictp.tabulate import tabulate_radial
 
 # Largest deviation of forces from plain torch, relative to the largest force.
 LIMITS = {torch.float64: 1e-10, torch.float32: 1e-4}

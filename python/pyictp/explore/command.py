@@ -14,13 +14,13 @@ from pathlib import Path
 
 import yaml
 
-from pyictp.arguments import is_quiet
-from pyictp.config import to_dict
+from pyictp.cli.parser import is_quiet
+from pyictp.common.files import LOCK, atomic_path, locked
+from pyictp.config.load import to_dict
 from pyictp.errors import UserError
 from pyictp.explore.results import table
 from pyictp.explore.settings import UNITS, ExploreConfig, load_settings
 from pyictp.explore.state import FILE, Terminated
-from pyictp.files import LOCK, atomic_path, locked
 
 
 def run(args: argparse.Namespace) -> int:
@@ -100,7 +100,7 @@ def plan(config: ExploreConfig) -> list[str]:
         UserError: a file is missing or wrong, or what `check_inputs` and `start_labeller` refuse.
     """
     from pyictp.explore.inputs import check_inputs, count_labels, read_inputs
-    from pyictp.explore.labels import start_labeller
+    from pyictp.explore.label_pool import start_labeller
 
     loop, wanted, dynamics = config.explore, config.uncertainty, config.dynamics
     inputs = read_inputs(config)

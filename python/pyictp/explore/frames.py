@@ -13,13 +13,13 @@ import numpy as np
 from ase import Atoms
 from ase.io import read, write
 
-from pyictp.config import DataConfig
-from pyictp.data import Frame, from_atoms, read_frames
-from pyictp.datasets.split import LabelledFrame, to_atoms
+from pyictp.common.files import atomic_path
+from pyictp.config.data_files import LABEL_WEIGHTS, as_data_file
+from pyictp.config.load import DataConfig
+from pyictp.curation.split import LabelledFrame, to_atoms
+from pyictp.data.frames import Frame, from_atoms, read_frames
+from pyictp.data.readers import read_raw
 from pyictp.errors import UserError
-from pyictp.files import atomic_path
-from pyictp.readers import read_raw
-from pyictp.sources import LABEL_WEIGHTS, as_data_file
 
 
 def read_sources(entries: Sequence[object], data: DataConfig) -> list[Atoms]:

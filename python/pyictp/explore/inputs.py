@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from ase import Atoms
 
-from pyictp.arguments import logger
-from pyictp.dataset import elements_of
+from pyictp.cli.parser import logger
+from pyictp.data.samples import elements_of
 from pyictp.errors import UserError
-from pyictp.explore.check import frame_to_check
 from pyictp.explore.frames import (
     has_labels,
     is_free_atom,
@@ -22,6 +21,7 @@ from pyictp.explore.frames import (
     split_batches,
     to_frames,
 )
+from pyictp.explore.labeller_check import frame_to_check
 from pyictp.explore.settings import ExploreConfig
 from pyictp.explore.simulate import Run, plan_runs
 from pyictp.md.lammps import lammps_command

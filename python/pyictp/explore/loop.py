@@ -12,12 +12,11 @@ from typing import Any
 
 from ase import Atoms
 
-from pyictp.arguments import is_quiet
-from pyictp.checkpoint import build_model, load_checkpoint
-from pyictp.config import to_dict
+from pyictp.cli.parser import is_quiet
+from pyictp.common.progress import Counter
+from pyictp.config.load import to_dict
 from pyictp.errors import UserError
 from pyictp.explore import results
-from pyictp.explore.check import check_labeller
 from pyictp.explore.frames import (
     has_labels,
     is_free_atom,
@@ -28,15 +27,16 @@ from pyictp.explore.frames import (
     write_frames,
 )
 from pyictp.explore.inputs import Inputs, check_inputs, read_inputs
-from pyictp.explore.labels import forget_failures, label_structures
+from pyictp.explore.label_pool import forget_failures, label_structures
+from pyictp.explore.labeller_check import check_labeller
 from pyictp.explore.measure import measure
 from pyictp.explore.retrain import export_committee, train_member
 from pyictp.explore.select import count_closer, select
 from pyictp.explore.settings import UNITS, ExploreConfig
 from pyictp.explore.simulate import FRAMES, Visit, plan_runs, simulate
 from pyictp.explore.state import State
-from pyictp.extrapolation import needed_grade
-from pyictp.progress import Counter
+from pyictp.potential.checkpoint import build_model, load_checkpoint
+from pyictp.potential.extrapolation import needed_grade
 from pyictp.training.prepare import required_labels
 
 START, VALID, TEST, ADDED = "start.extxyz", "valid.extxyz", "test.extxyz", "added.extxyz"

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pyictp.batch import evaluate_graphs
-from pyictp.data import Frame
-from pyictp.dataset import make_sample
-from pyictp.evaluate import evaluate_frames
+from pyictp.data.frames import Frame
+from pyictp.data.samples import make_sample
 from pyictp.explore.settings import DEVIATION
-from pyictp.exported import load_exported
+from pyictp.potential.batch import evaluate_graphs
+from pyictp.potential.exported import load_exported
+from pyictp.reports.evaluate import evaluate_frames
 
 KEYS = (
     *("energy_mae_mev_per_atom", "energy_rmse_mev_per_atom"),

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pyictp import __version__
+from pyictp.common.files import atomic_path
 from pyictp.explore.settings import DEVIATION, UNITS, UncertaintyConfig
-from pyictp.files import atomic_path
 
 COLOR, SECOND, PLAIN = "#d95f02", "#1b9e77", "#4d4d4d"
 

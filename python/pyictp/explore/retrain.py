@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pyictp.arguments import logger
-from pyictp.checkpoint import build_model, load_checkpoint
-from pyictp.config import Config, DataConfig, ModelConfig
+from pyictp.cli.parser import logger
+from pyictp.common.interrupt import StopRequest
+from pyictp.config.load import Config, DataConfig, ModelConfig
 from pyictp.explore.settings import ExploreConfig, retraining
 from pyictp.explore.state import Terminated
-from pyictp.export import export_model
-from pyictp.extrapolation import grade_of
+from pyictp.potential.checkpoint import build_model, load_checkpoint
+from pyictp.potential.export import export_model
+from pyictp.potential.extrapolation import grade_of
 from pyictp.train import train
-from pyictp.training.interrupt import StopRequest
 from pyictp.training.position import Outcome
 from pyictp.training.run_folder import RunFolder
 

@@ -12,15 +12,15 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from pyictp.data import Frame, from_atoms
-from pyictp.dataset import make_sample
-from pyictp.datasets.checks import find_close_atoms
-from pyictp.datasets.descriptors import farthest_first
-from pyictp.distances import Watch, distance_table
+from pyictp.curation.checks import find_close_atoms
+from pyictp.curation.descriptors import farthest_first
+from pyictp.data.frames import Frame, from_atoms
+from pyictp.data.samples import make_sample
 from pyictp.explore.settings import FARTHEST, SelectionConfig
-from pyictp.extrapolation import BATCH_EDGES, ExtrapolationGrade
-from pyictp.graph import collate
-from pyictp.model import ICTPModel
+from pyictp.graph.graph import collate
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.distances import Watch, distance_table
+from pyictp.potential.extrapolation import BATCH_EDGES, ExtrapolationGrade
 from pyictp.training.batches import pack
 
 FloatArray = NDArray[np.float64]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyictp.config import (
+from pyictp.config.load import (
     Config,
     DataFile,
     TrainConfig,
@@ -20,9 +20,9 @@ from pyictp.config import (
     load_config,
     read_tree,
 )
-from pyictp.config_reader import check_choice, check_range, from_dict
+from pyictp.config.reader import check_choice, check_range, from_dict
+from pyictp.config.training import PUBLISHED
 from pyictp.errors import UserError
-from pyictp.training_config import PUBLISHED
 
 DEVIATION, GRADE = "deviation", "grade"
 UNITS = {DEVIATION: "eV/A", GRADE: ""}

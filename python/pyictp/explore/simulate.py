@@ -14,10 +14,10 @@ import numpy as np
 from ase import Atoms
 from ase.io.formats import parse_filename
 
+from pyictp.common.files import atomic_path
 from pyictp.errors import UserError
 from pyictp.explore.frames import write_frames
 from pyictp.explore.settings import DEVIATION, UNITS, DynamicsConfig, UncertaintyConfig
-from pyictp.files import atomic_path
 from pyictp.md.deck import deck_values, templates
 from pyictp.md.lammps import lammps_command, read_frames, read_thermo, watch
 from pyictp.md.settings import Settings
@@ -65,7 +65,7 @@ def read_structures(name: str) -> list[Atoms]:
     file, index = parse_filename(name)
     if not isinstance(index, slice):
         return [read_structure(name)]
-    from pyictp.readers import read_raw
+    from pyictp.data.readers import read_raw
 
     numbers = range(*index.indices(len(read_raw(file))))
     if not numbers:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pyictp.config import to_dict
+from pyictp.common.files import atomic_path, remove_leftovers, writing
+from pyictp.config.load import to_dict
 from pyictp.errors import UserError
 from pyictp.explore.settings import ExploreConfig
-from pyictp.files import atomic_path, remove_leftovers, writing
 
 FILE = "state.json"
 VERSION = 1

@@ -10,7 +10,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 from ase import Atoms
 
-from pyictp.neighbors import neighbor_pairs
+from pyictp.graph.neighbors import neighbor_pairs
 
 BIN_WIDTH = 0.05  # A
 MOST_PAIRS = 50_000_000  # of all frames together: more adds time and no information

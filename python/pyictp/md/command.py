@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from pyictp.arguments import is_quiet, logger
+from pyictp.cli.parser import is_quiet, logger
+from pyictp.common.files import atomic_path, locked, writing
 from pyictp.errors import UserError
-from pyictp.files import atomic_path, locked, writing
 from pyictp.md.settings import SAMPLED, Settings, resolve, with_samples
 
 DECK, DATA, MODEL = "in.lammps", "structure.data", "model.pt"
@@ -103,9 +103,9 @@ def _say(line: str) -> None:
 
 def _describe_model(model: str) -> dict[str, Any]:
     """Return the elements of a model, and what its exported file can say of its uncertainty."""
-    from pyictp.checkpoint import is_exported, load_checkpoint, resolve_path
-    from pyictp.extrapolation import grade_of
-    from pyictp.info import describe
+    from pyictp.potential.checkpoint import is_exported, load_checkpoint, resolve_path
+    from pyictp.potential.describe import describe
+    from pyictp.potential.extrapolation import grade_of
 
     described, path = describe(model), resolve_path(model)
     if is_exported(path):
@@ -124,9 +124,9 @@ def _describe_model(model: str) -> dict[str, Any]:
 
 def _place_model(model: str, target: Path) -> str:
     """Put the exported file into the folder; return where it came from."""
-    from pyictp.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
-    from pyictp.export import export_model
-    from pyictp.extrapolation import grade_of
+    from pyictp.potential.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
+    from pyictp.potential.export import export_model
+    from pyictp.potential.extrapolation import grade_of
 
     source = resolve_path(model)
     if not is_exported(source):
@@ -162,9 +162,9 @@ def _prepare(folder: Path, overwrite: bool) -> None:
 
 def _run_lammps(command: list[str], folder: Path, settings: Settings) -> int:
     """Run the deck with a progress bar; return 0, 130 if Ctrl-C ended it, 143 if SIGTERM did."""
+    from pyictp.common.progress import Counter
     from pyictp.md.lammps import watch
     from pyictp.native import plugin_path
-    from pyictp.progress import Counter
 
     words = [*command, "-in", DECK, "-nocite"]
     if "LAMMPS_PLUGIN_PATH" not in os.environ:

@@ -17,7 +17,7 @@ from ase.io import read, write
 from ase.io.formats import UnknownFileTypeError, parse_filename
 
 from pyictp.errors import UserError
-from pyictp.neighbors import periodic_cell
+from pyictp.graph.neighbors import periodic_cell
 
 MARGIN = 5.0  # A of empty box around the atoms where nothing repeats; LAMMPS lets it grow
 

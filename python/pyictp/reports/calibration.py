@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from pyictp.reports.parity import FloatArray, IntArray, Parity
-from pyictp.reports.plots import plain_log_ticks
+from pyictp.training.curves import plain_log_ticks
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes

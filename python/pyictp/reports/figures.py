@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pyictp.reports.calibration import Spread, draw_spread, spreads
 from pyictp.reports.parity import FloatArray, Panel, Parity, draw_panel, parity_panels
-from pyictp.reports.plots import Curve, Rows, draw_curve, plain_log_ticks, present_curves
+from pyictp.training.curves import Curve, Rows, draw_curve, plain_log_ticks, present_curves
 
 SIZE = (4.2, 3.3)  # inches
 COLORS = ("#2f5d8a", "#d98032", "#4f9d69", "#b0413e", "#7d6bab", "#8a6d4f", "#c77ba8", "#7a7a7a")

@@ -12,9 +12,9 @@ from typing import Any
 import jinja2
 
 from pyictp import __version__
+from pyictp.common.files import atomic_path
 from pyictp.errors import UserError
-from pyictp.files import atomic_path
-from pyictp.info import describe
+from pyictp.potential.describe import describe
 from pyictp.reports import figures as report_figures
 from pyictp.reports.parity import Parity
 from pyictp.reports.tables import (

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import torch
 
-from pyictp.checkpoint import load_checkpoint
-from pyictp.config import Config, load_config
-from pyictp.data import Frame
+from pyictp.common.files import atomic_path
+from pyictp.config.data_files import as_data_file
+from pyictp.config.load import Config, load_config
+from pyictp.config.run_fields import as_in_run
+from pyictp.data.frames import Frame
 from pyictp.errors import UserError
-from pyictp.evaluate import labelled_frames, predict
-from pyictp.files import atomic_path
-from pyictp.potential import load_model, resolve_device
+from pyictp.potential.checkpoint import load_checkpoint
+from pyictp.potential.load import load_model, resolve_device
+from pyictp.reports.evaluate import labelled_frames, predict
 from pyictp.reports.metrics import metrics
-from pyictp.run_fields import as_in_run
-from pyictp.sources import as_data_file
 from pyictp.training.prepare import read_split
 from pyictp.training.run_folder import RunFolder
 

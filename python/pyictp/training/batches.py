@@ -11,9 +11,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from pyictp.config import TrainConfig
-from pyictp.dataset import Sample
-from pyictp.graph import Graph, collate
+from pyictp.config.load import TrainConfig
+from pyictp.data.samples import Sample
+from pyictp.graph.graph import Graph, collate
 from pyictp.training.parallel import SINGLE, Processes, shares
 
 Item = TypeVar("Item")

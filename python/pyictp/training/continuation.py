@@ -8,9 +8,9 @@ from dataclasses import fields
 from pathlib import Path, PurePath
 from typing import Any
 
-from pyictp.checkpoint import load_checkpoint
-from pyictp.config import Config, ModelConfig, from_dict, to_dict
+from pyictp.config.load import Config, ModelConfig, from_dict, to_dict
 from pyictp.errors import UserError
+from pyictp.potential.checkpoint import load_checkpoint
 
 # what a resumed training may change: when it ends, where it runs, how often it writes, and what
 # acts at the start only

@@ -16,8 +16,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from torch import Tensor
 
-from pyictp.data import Frame
-from pyictp.files import atomic_path
+from pyictp.common.files import atomic_path
+from pyictp.data.frames import Frame
 from pyictp.training.parallel import SINGLE, Processes
 
 CHECK_INTERVAL = 50  # steps between two looks at the losses: looking waits for the device

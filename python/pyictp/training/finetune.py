@@ -21,11 +21,11 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor
 
-from pyictp.checkpoint import build_model
-from pyictp.config import Config
-from pyictp.layers import SpeciesLinear
-from pyictp.model import ICTPModel
-from pyictp.statistics import FloatArray
+from pyictp.config.load import Config
+from pyictp.data.statistics import FloatArray
+from pyictp.model.ictp import ICTPModel
+from pyictp.model.layers import SpeciesLinear
+from pyictp.potential.checkpoint import build_model
 from pyictp.training.batches import Batch, join
 
 if TYPE_CHECKING:

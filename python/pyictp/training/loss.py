@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyictp.derivatives import Prediction
+from pyictp.graph.derivatives import Prediction
 from pyictp.training.batches import Batch
 
 QUANTITIES = ("energy", "forces", "stress")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyictp.config import TrainConfig
+from pyictp.config.load import TrainConfig
 from pyictp.training.muon import Muon, as_matrices
 
 STATES = {"Adam": {"step", "exp_avg", "exp_avg_sq"}, "Muon": {"momentum"}}

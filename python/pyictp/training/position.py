@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from enum import Enum
 
-from pyictp.config import TrainConfig
-from pyictp.training.interrupt import StopRequest
+from pyictp.common.interrupt import StopRequest
+from pyictp.config.load import TrainConfig
 from pyictp.training.parallel import Processes
 
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pyictp.config import Config, TrainConfig
-from pyictp.data import Frame, draw_frames, read_frames, split_frames
-from pyictp.dataset import GraphDataset, elements_of
+from pyictp.config.data_files import LABELS, NO_WEIGHTING, as_data_file
+from pyictp.config.load import Config, TrainConfig
+from pyictp.data.fingerprint import structure_digest
+from pyictp.data.frames import Frame, draw_frames, read_frames, split_frames
+from pyictp.data.magnitudes import check_labels
+from pyictp.data.samples import GraphDataset, elements_of
+from pyictp.data.statistics import Statistics, compute_statistics, isolated_energies, subtract
 from pyictp.errors import UserError
-from pyictp.magnitudes import check_labels
-from pyictp.sources import LABELS, NO_WEIGHTING, as_data_file
-from pyictp.statistics import Statistics, compute_statistics, isolated_energies, subtract
-from pyictp.training.fingerprint import structure_digest
-from pyictp.zbl import ZBLRepulsion
+from pyictp.model.zbl import ZBLRepulsion
 
 logger = logging.getLogger("pyictp")
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from pyictp.config import Config, TrainConfig
-from pyictp.dataset import Sample
-from pyictp.distances import KEY, shortest_distances, smaller, unknown
-from pyictp.run_fields import unusual_fields
-from pyictp.sources import LABELS
-from pyictp.training.fingerprint import digest
+from pyictp.config.data_files import LABELS
+from pyictp.config.load import Config, TrainConfig
+from pyictp.config.run_fields import unusual_fields
+from pyictp.data.fingerprint import digest
+from pyictp.data.samples import Sample
+from pyictp.potential.distances import KEY, shortest_distances, smaller, unknown
 from pyictp.training.prepare import TrainingData, required_labels
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from pyictp.config import Config, to_dict
+from pyictp.common.files import atomic_path, locked, remove_leftovers, writing
+from pyictp.config.load import Config, to_dict
 from pyictp.errors import UserError
-from pyictp.files import atomic_path, locked, remove_leftovers, writing
 
 FILES = ("config.yaml", "best.pt", "last.pt", "log.csv", "learning_curve.png", "ictp.log")
 REPORT = ("report.html", "report.json")  # of training_report.py

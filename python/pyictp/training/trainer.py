@@ -13,17 +13,17 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor, nn
 
-from pyictp.arguments import is_quiet
-from pyictp.checkpoint import load_checkpoint, save_checkpoint
-from pyictp.config import TrainConfig, from_dict
-from pyictp.data import Frame
-from pyictp.derivatives import evaluate_graph
+from pyictp.cli.parser import is_quiet
+from pyictp.common.interrupt import StopRequest
+from pyictp.common.progress import Progress
+from pyictp.config.load import TrainConfig, from_dict
+from pyictp.data.frames import Frame
 from pyictp.errors import UserError
-from pyictp.progress import Progress
-from pyictp.reports.plots import plot_learning_curve
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.potential.checkpoint import load_checkpoint, save_checkpoint
 from pyictp.training.batches import Batch, BatchPlan
+from pyictp.training.curves import plot_learning_curve
 from pyictp.training.divergence import Diverged, LossWatch, describe, save_failed
-from pyictp.training.interrupt import StopRequest
 from pyictp.training.loss import ErrorSums, LossWeights, describe_errors, squared_errors
 from pyictp.training.optimisation import Schedule, WeightAverage, make_optimizer
 from pyictp.training.parallel import SINGLE, Processes

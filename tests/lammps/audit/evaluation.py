@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from ase.geometry import find_mic
-from pyictp.derivatives import evaluate_graph
-from pyictp.graph import build_graph
-from pyictp.model import ICTPModel
-from pyictp.potential import potential_properties
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.graph.graph import build_graph
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.load import potential_properties
 
 TOLERANCES = {"energy": 1e-9, "forces": 1e-8, "virial": 1e-8}  # energy, virial: relative; eV/A
 BOND = (2.0, 2.2)  # K [eV/A^2], r0 [A] of every bond

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from deck import PRESSURE_UNIT
-from pyictp.model import ICTPModel
+from pyictp.model.ictp import ICTPModel
 from pyictp.native import plugin_path
 
 from audit.entry import Entry, Verdict

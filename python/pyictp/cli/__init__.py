@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The `ictp` command: the only place that parses arguments."""

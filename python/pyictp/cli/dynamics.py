@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""Parsers of export, md and demo."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pyictp.cli.parser import examples, later
+
+ENSEMBLES = ("nve", "nvt", "npt", "minimize", "anneal")
+COUPLINGS = ("iso", "aniso", "tri")
+CLOSEST = ("warn", "error", "ignore")
+
+
+def add_export(subparsers: Any) -> argparse.ArgumentParser:
+    """Add `ictp export`; returns its parser."""
+    parser = subparsers.add_parser(
+        "export",
+        description="Write the one file that pair_style ictp, the ASE calculator and the other "
+        "commands read. It is read again and compared with the trained model before this says that "
+        "it is done.",
+    )
+    parser.add_argument(
+        "models",
+        metavar="RUN",
+        nargs="+",
+        help="training folder or checkpoint; several become an ensemble, which tells how far its "
+        "models deviate from each other",
+    )
+    parser.add_argument(
+        "-o", "--output", default="model.pt", help="file to write (default: model.pt)"
+    )
+    parser.add_argument(
+        "--dtype", choices=("float32", "float64"), default="float32", help="default: float32"
+    )
+    parser.add_argument(
+        "--portable", action="store_true", help="use plain PyTorch instead of compiled operators"
+    )
+    parser.add_argument(
+        "--radial",
+        choices=("auto", "table", "network"),
+        default="auto",
+        help="radial functions as a table (fast, within 1e-6) or as the network (default: table in "
+        "float32, network in float64)",
+    )
+    parser.add_argument(
+        "--training-data",
+        metavar="FILE",
+        nargs="+",
+        help="structures the first model was trained on, for the extrapolation grade; default: "
+        "the training left it in the checkpoint",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    examples(
+        parser,
+        "ictp export run -o model.pt",
+        "ictp export run1 run2 run3 -o ensemble.pt",
+        "ictp export run -o precise.pt --dtype float64",
+    )
+    parser.set_defaults(run=later("pyictp.cli.export"))
+    return parser
+
+
+def add_md(subparsers: Any) -> argparse.ArgumentParser:
+    """Add `ictp md`; returns its parser."""
+    parser = subparsers.add_parser(
+        "md",
+        help="molecular dynamics in LAMMPS: deck, run, numbers, pictures",
+        description="Run a structure in LAMMPS with a model. The folder gets a deck to change and "
+        "run again, log, trajectory, summary.json and pictures.",
+    )
+    examples(
+        parser,
+        "ictp md water.xyz model.pt --temperature 300 --time 10 --processes 4 -o water",
+        "ictp md crystal.cif run --ensemble npt --repeat 3 3 3 -o crystal",
+        "ictp md molecule.xyz model.pt --ensemble minimize -o relaxed",
+    )
+    add = parser.add_argument
+    add("structure", metavar="STRUCTURE", help="any file ASE reads; FILE@0 for its first frame")
+    add("model", metavar="MODEL", help="exported file, or a training folder to export")
+    add("--ensemble", choices=ENSEMBLES, default="nvt", help="default: nvt")
+    positive, count, finite = number(float, 0, above=True), number(int, 1), number(float)
+    add("--temperature", metavar="K", type=positive, default=300.0, help="default: 300")
+    add("--to-temperature", metavar="K", type=positive, help="where anneal ends")
+    add("--pressure", metavar="BAR", type=finite, help="of npt (default: 0), possible for anneal")
+    add("--coupling", choices=COUPLINGS, help="how a pressure acts on the cell (default: iso)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--time", metavar="PS", type=positive, help="default: 1")
+    length.add_argument("--steps", metavar="N", type=count, help="of minimize: 1000 at most")
+    add("--timestep", metavar="FS", type=positive, help="default: 1, with hydrogen 0.5")
+    add("--repeat", metavar="N", type=count, nargs=3, default=(1, 1, 1), help="copies of the cell")
+    add("--seed", metavar="N", type=count, default=1, help="of the velocities (default: 1)")
+    add("--processes", metavar="N", type=count, default=1, help="of MPI (default: 1)")
+    add("--thermo", metavar="N", type=count, help="steps between rows of the log (default: 500)")
+    add("--every", metavar="N", type=count, help="steps between frames (default: 500 frames)")
+    add(
+        "--uncertainty",
+        metavar="N",
+        type=number(int, 0),
+        help="steps between samples of force deviation and grade; 0: none (default: 100 or more, "
+        "where the model has them)",
+    )
+    add(
+        "--closest",
+        choices=CLOSEST,
+        default="warn",
+        help="when atoms are closer than in the training data: warn, end with an error, or ignore "
+        "it (default: warn)",
+    )
+    add("-o", "--output", metavar="FOLDER", type=Path, default=Path("md"), help="default: md")
+    add("--overwrite", action="store_true", help="replace a run that is in the folder")
+    add("--no-run", action="store_true", help="write the deck and what it reads, run nothing")
+    add("--lmp", metavar="PROGRAM", help="LAMMPS to run (default: the installed lmp)")
+    parser.set_defaults(run=later("pyictp.md.command"))
+    return parser
+
+
+def add_demo(subparsers: Any) -> argparse.ArgumentParser:
+    """Add `ictp demo`; returns its parser."""
+    parser = subparsers.add_parser(
+        "demo",
+        description="Teach a small model an alloy potential, run both in LAMMPS, and write a "
+        "report that compares them: label, train, evaluate, export, dynamics, about 10 minutes.",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        default="demo_output",
+        help="new folder for all files; default: demo_output",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="length of the training; default: as in the packaged demo.yaml",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the files of an earlier demo in DIR"
+    )
+    examples(parser, "ictp demo", "ictp demo --output quick --minutes 2")
+    parser.set_defaults(run=later("pyictp.demo.run"))
+    return parser
+
+
+def number(kind: type, least: float = -math.inf, above: bool = False) -> Callable[[str], Any]:
+    """Return a reader of option values: finite numbers from (or above) `least`."""
+
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not (math.isfinite(value) and (value > least if above else value >= least)):
+            relation = " above" if above else " of at least"
+            bound = f"{relation} {least:g}" if math.isfinite(least) else ""
+            raise argparse.ArgumentTypeError(f"expected a finite number{bound}, got {text}")
+        return value
+
+    parse.__name__ = {int: "whole number", float: "number"}[kind]
+    return parse

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: MIT
+"""All configuration: frozen dataclasses, from YAML with `section.key=value` overrides."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from ase.data import atomic_numbers
+
+from pyictp.config.data_files import DataFile, check_unweighted
+from pyictp.config.reader import check_range, from_dict, to_dict
+from pyictp.config.training import PUBLISHED, TrainConfig
+from pyictp.errors import UserError
+
+__all__ = [
+    "Config",
+    "DataConfig",
+    "DataFile",
+    "ModelConfig",
+    "TrainConfig",
+    "from_dict",
+    "load_config",
+    "read_tree",
+    "to_dict",
+]
+
+MAX_R_CUT = 100.0  # A, also of exported files
+MAX_WIDTH = 10_000  # of networks and features: memory for more is nowhere
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The architecture of an ICTP model; lengths in A."""
+
+    elements: tuple[
+        str, ...
+    ] = ()  # species order; empty: taken from the training data, by atomic number
+    r_cut: float = 5.0  # [A] cutoff radius
+    num_layers: int = 2  # of message passing
+    num_channels: int = 64  # tensors of each rank that an atom carries
+    num_product_channels: int | None = None  # inside the product basis; None: num_channels
+    l_max_edge: int = 3  # highest rank of the harmonics and of A
+    l_max_hidden: int = 1  # highest rank that goes from layer to layer
+    correlation: int = 3  # highest power of A in the product basis
+    symmetric_product: bool = True  # A x A without the mirror images of its paths
+    coupled_product: bool = False  # the weights of products mix channels
+    odd_products: bool = False  # products with a Levi-Civita tensor too: tells mirror images apart
+    num_radial: int = 8  # radial functions
+    radial_scale: float = 1.0  # multiplies them; 1 as published
+    cutoff_power: int = 5  # p of the cutoff function
+    radial_hidden: tuple[int, ...] = (64, 64, 64)  # widths of the radial networks' inner layers
+    readout_hidden: tuple[int, ...] = (16,)  # widths of the last readout's inner layers
+    avg_num_neighbors: float | None = None  # divides A; None: measured on the training data
+    zbl: bool = False  # add the repulsion of nuclei at short distances
+    zbl_reach: float = 0.7  # where it ends, in sums of the covalent radii of the two elements
+
+    @property
+    def product_channels(self) -> int:
+        """Return the number of channels inside the product basis."""
+        return self.num_channels if self.num_product_channels is None else self.num_product_channels
+
+    def __post_init__(self) -> None:
+        """Refuse what no model can be built from."""
+        for name, low, high in (
+            ("num_layers", 1, 100),
+            ("num_channels", 1, MAX_WIDTH),
+            ("num_product_channels", 1, MAX_WIDTH),
+            ("l_max_edge", 0, 6),
+            ("l_max_hidden", 0, self.l_max_edge),
+            ("correlation", 1, 4),
+            ("num_radial", 1, 1000),
+            ("cutoff_power", 2, 100),
+            ("radial_hidden", 1, MAX_WIDTH),
+            ("readout_hidden", 1, MAX_WIDTH),
+        ):
+            check_range(f"model.{name}", getattr(self, name), low, high)
+        if not 0 < self.r_cut <= MAX_R_CUT:
+            raise UserError(
+                f"model.r_cut: expected a length above 0 and up to {MAX_R_CUT:g} A, got "
+                f"{self.r_cut}"
+            )
+        if not 0 < self.radial_scale < math.inf:
+            raise UserError(f"model.radial_scale: expected above 0, got {self.radial_scale}")
+        neighbors = self.avg_num_neighbors
+        if neighbors is not None and not 0 < neighbors < math.inf:
+            raise UserError(f"model.avg_num_neighbors: expected above 0, got {neighbors}")
+        if not 0 < self.zbl_reach < math.inf:
+            raise UserError(f"model.zbl_reach: expected above 0, got {self.zbl_reach}")
+        for element in self.elements:
+            if not atomic_numbers.get(element):
+                raise UserError(f"model.elements: '{element}' is no chemical symbol")
+        if len(set(self.elements)) != len(self.elements):
+            raise UserError(f"model.elements: an element is named twice in {list(self.elements)}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the labelled structures are, and what their fields are called."""
+
+    train: tuple[
+        str | DataFile, ...
+    ] = ()  # files: extended XYZ, ASE database (.db), rMD17 npz; or {file: ..., weight: ...}
+    valid: tuple[str | DataFile, ...] = ()  # empty: split off the training files
+    valid_fraction: float = 0.1  # of the training files' frames, where no file is given
+    num_train: int | None = None  # None: all that remain after the validation split
+    num_valid: int | None = None  # None: valid_fraction of the frames
+    split_seed: int = 0  # which frames are held back
+    energy_key: str = "energy"  # names of the fields in the files
+    forces_key: str = "forces"  # minus the gradient of the energy
+    stress_key: str | None = "stress"  # ASE's sign: tension is positive
+    virial_key: str | None = "virial"  # -stress * volume
+    energy_unit: str | None = None  # names of ase.units; None: eV, or kcal/mol for rMD17 npz
+    length_unit: str | None = None  # None: Angstrom
+    forces_unit: str | None = None  # None: energy_unit/length_unit
+    stress_unit: str | None = None  # None: energy_unit/length_unit^3
+    allow_missing: bool = False  # train on frames without a label that has a weight, not refuse;
+    # rows of NaN among the forces are atoms without a label
+    check_labels: bool = True  # refuse labels that no matter has (thousands of GPa, stress against
+    # virial); false: warn only, for those who have such data
+    isolated_atoms: str | Mapping[str, float] | None = (
+        None  # a file with lone atoms, or {element: eV}
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a seed no generator takes, and weights that would do nothing."""
+        check_range("data.split_seed", self.split_seed, 0, None)
+        check_unweighted("data.valid", self.valid)
+
+
+@dataclass(frozen=True)
+class Config:
+    """One YAML file: sections `model`, `data` and `training`."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainConfig = field(default_factory=TrainConfig)
+
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), kind: type[AnyConfig] = Config
+) -> AnyConfig:
+    """Return the configuration of a YAML file with `section.key=value` overrides applied.
+
+    `kind` may have further sections.
+
+    A relative data path is looked up beside the config file first, then in the current folder,
+    and comes back absolute; one that is in neither is missing beside the config file.
+
+    Raises:
+        UserError: the file is missing or no mapping, a key does not exist, a value is of the wrong
+            type or out of range.
+    """
+    tree = read_tree(path, overrides)
+    training = tree.get("training")
+    if isinstance(training, dict) and training.get("recipe") == "published":
+        tree["training"] = {**PUBLISHED, **training}
+    config = from_dict(kind, tree, "")
+    return dataclasses.replace(config, data=_find_files(config.data, Path(path).parent))
+
+
+def read_tree(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what a YAML file and the overrides say: plain values, no defaults, not checked.
+
+    Raises:
+        UserError: the file is missing or not a mapping, an override is not `section.key=value`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"config '{path}' not found: expected a YAML file")
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except UnicodeDecodeError as error:
+        raise UserError(f"config '{path}' is no text: expected a YAML file") from error
+    except yaml.YAMLError as error:
+        raise UserError(
+            f"config '{path}' is not valid YAML: {' '.join(str(error).split())}"
+        ) from error
+    if tree is None:
+        raise UserError(f"config '{path}' is empty: expected sections model, data, training")
+    if not isinstance(tree, dict):
+        raise UserError(
+            f"config '{path}': expected sections model, data, training; got {type(tree).__name__}"
+        )
+    for item in overrides:
+        _apply_override(tree, item)
+    return tree
+
+
+def _apply_override(tree: dict[str, Any], item: str) -> None:
+    key, equals, text = item.partition("=")
+    section, dot, name = key.partition(".")
+    if not (equals and dot and name):
+        raise UserError(
+            f"override '{item}': expected section.key=value, for example training.max_epochs=10"
+        )
+    if tree.get(section) is None:
+        tree[section] = {}
+    if not isinstance(tree[section], dict):
+        raise UserError(
+            f"config section '{section}': expected keys and values, got {tree[section]!r}"
+        )
+    try:
+        tree[section][name] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"override '{item}': '{text}' is not a valid YAML value") from error
+
+
+def find_file(name: str, folder: Path) -> str | None:
+    """Return the absolute path of a file in `folder` or here, None where there is none."""
+    places = (folder / name, Path(name))
+    return next((str(place.resolve()) for place in places if place.exists()), None)
+
+
+def data_path(name: str, folder: Path) -> str:
+    """Return the absolute path of a file in `folder` or here; that in `folder` if it is nowhere.
+
+    Nowhere must not depend on where a command runs: the same name would mean two files.
+    """
+    return find_file(name, folder) or os.path.normpath((folder / name).absolute())
+
+
+def _find_files(data: DataConfig, folder: Path) -> DataConfig:
+    """Return `data` with absolute paths."""
+
+    def find(name: str) -> str:
+        return data_path(name, folder)
+
+    def find_entry(entry: str | DataFile) -> str | DataFile:
+        if isinstance(entry, DataFile):
+            return dataclasses.replace(entry, file=find(entry.file))
+        return find(entry)
+
+    lone = data.isolated_atoms
+    return dataclasses.replace(
+        data,
+        train=tuple(find_entry(entry) for entry in data.train),
+        valid=tuple(find_entry(entry) for entry in data.valid),
+        isolated_atoms=find(lone) if isinstance(lone, str) else lone,
+    )

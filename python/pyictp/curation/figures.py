@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""Picture of a data set: how its labels and distances are distributed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyictp.common.files import atomic_path
+from pyictp.curation.parts import is_free_atom
+from pyictp.data.frames import Frame
+from pyictp.reports.parity import IMAGE_SUFFIXES
+
+FloatArray = NDArray[np.float64]
+
+NUM_BINS = 60
+
+
+def plot_data(frames: Sequence[Frame], nearest: Sequence[FloatArray], path: Path) -> Path:
+    """Draw one histogram per quantity that is there; returns the file written.
+
+    Args:
+        frames: structures; free atoms are left out.
+        nearest: of each frame the distances of nearest neighbors [A].
+        path: an image file, or a folder in which data.png is made.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        path = path / "data.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    panels = [panel for panel in _panels(frames, nearest) if panel[1].size]
+    figure = Figure(figsize=(3.6 * max(len(panels), 1), 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    if panels:
+        all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, (title, values, of) in zip(all_axes, panels, strict=True):
+            axes.hist(values, bins=NUM_BINS, color="C0", log=True)
+            axes.set(xlabel=title, ylabel=of)
+            axes.grid(alpha=0.3, linewidth=0.4)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150, format=path.suffix[1:].lower())
+    return path
+
+
+def _panels(
+    frames: Sequence[Frame], nearest: Sequence[FloatArray]
+) -> list[tuple[str, FloatArray, str]]:
+    """Return axis label, values and what is counted, of every quantity."""
+    bulk = [frame for frame in frames if not is_free_atom(frame)]
+    energies = [f.energy / len(f.atomic_numbers) for f in bulk if f.energy is not None]
+    forces = [np.linalg.norm(f.forces, axis=1) for f in bulk if f.forces is not None]
+    pressures = [-np.trace(f.stress) / 3 for f in bulk if f.stress is not None]
+    return [
+        ("energy [eV/atom]", np.array(energies), "frames"),
+        ("force on an atom [eV/Å]", np.concatenate([[], *forces]), "atoms"),
+        ("pressure [eV/Å³]", np.array(pressures), "frames"),
+        ("nearest neighbor [Å]", np.concatenate([[], *nearest]), "atoms"),
+    ]

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""One structure in, the same with energy, forces and perhaps stress out: the ready labellers."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from pyictp.data.frames import from_atoms
+from pyictp.errors import UserError
+from pyictp.explore.settings import LabellerConfig
+
+Labeller = Callable[[Atoms, Path], Atoms]  # structure, an empty folder to work in -> labelled one
+FORMER = ("energy", "free_energy", "energies", "forces", "stress", "stresses", "virial")
+SAME = 1e-4  # A: how far a labeller may move atoms, by the digits of a file
+
+
+def make_labeller(settings: LabellerConfig) -> Labeller:
+    """Return what labels one structure, in eV, eV/A and eV/A^3.
+
+    Raises:
+        UserError: the program, calculator, function or package does not exist; from the labeller
+            itself: the structure could not be labelled.
+    """
+    method = settings.method
+    if method == "lammps":
+        from pyictp.explore.lammps_labeller import lammps_labels  # the others start without PyTorch
+        from pyictp.md.lammps import lammps_command
+
+        lammps_command()  # is it there?
+        return _checked(lambda atoms, folder: lammps_labels(atoms, settings, folder))
+    if method == "command":
+        _check_program(str(settings.command))
+        return _checked(lambda atoms, folder: _run_command(atoms, settings, folder))
+    if method == "function":
+        function = _function(str(settings.function))
+        return _checked(lambda atoms, _: function(atoms))
+    calculator = _calculator(settings)
+    return _checked(lambda atoms, _: _calculated(atoms, calculator))
+
+
+def _checked(label: Labeller) -> Labeller:
+    """Return a labeller whose labels are whole, finite and those of the structure given."""
+
+    def checked(atoms: Atoms, folder: Path) -> Atoms:
+        # labels that it came with would stand for those that the labeller forgets
+        atoms = without_labels(atoms)
+        labelled = label(atoms.copy(), folder)
+        if not isinstance(labelled, Atoms):
+            raise UserError(f"labeller: expected ase.Atoms back, got {type(labelled).__name__}")
+        if len(labelled) != len(atoms) or (labelled.numbers != atoms.numbers).any():
+            raise UserError(
+                "labeller: expected the structure's own atoms in their order back, got "
+                f"{labelled.get_chemical_formula()} for {atoms.get_chemical_formula()}"
+            )
+        if np.abs(labelled.positions - atoms.positions).max() > SAME:
+            raise UserError("labeller: the atoms came back moved: expected labels, no relaxation")
+        (frame,) = from_atoms([labelled])
+        if frame.energy is None or frame.forces is None:
+            missing = "energy" if frame.energy is None else "forces"
+            raise UserError(f"labeller: no {missing} came back")
+        result = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        labels: dict[str, Any] = {"energy": frame.energy, "forces": frame.forces}
+        if frame.stress is not None:
+            labels["stress"] = full_3x3_to_voigt_6_stress(frame.stress)
+        result.calc = SinglePointCalculator(result, **labels)
+        result.info = dict(atoms.info)
+        return result
+
+    return checked
+
+
+def without_labels(atoms: Atoms) -> Atoms:
+    """Return a structure without energy, forces and stress, wherever ASE keeps them."""
+    bare = atoms.copy()  # which has no calculator
+    for name in FORMER:
+        bare.info.pop(name, None)
+        bare.arrays.pop(name, None)
+    return bare
+
+
+def _calculator(settings: LabellerConfig) -> Any:
+    """Return the ASE calculator of `calculator` or `xtb`."""
+    arguments = dict(settings.arguments or {})
+    if settings.method == "xtb":
+        name = "tblite.ase.TBLite"
+        arguments = {"method": settings.xtb, "verbosity": 0, **arguments}
+    else:
+        name = str(settings.calculator)
+    module, _, attribute = name.rpartition(".")
+    kind = _imported(module or name, attribute, f"labeller.{settings.method}")
+    try:
+        return kind(**arguments)
+    except Exception as error:  # constructors raise whatever they like
+        raise UserError(f"labeller: {name} does not start: {_reason(error)}") from error
+
+
+def _function(text: str) -> Callable[[Atoms], Atoms]:
+    module, _, name = text.rpartition(":")
+    return _imported(module, name, "labeller.function")
+
+
+def _imported(module: str, name: str, key: str) -> Any:
+    """Return an attribute of a module, named with dots or by its file."""
+    try:
+        if module.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(Path(module).stem, module)
+            assert spec is not None
+            assert spec.loader is not None
+            loaded = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(loaded)
+        else:
+            loaded = importlib.import_module(module)
+        return getattr(loaded, name)
+    except ModuleNotFoundError as error:
+        hint = ": pip install tblite" if error.name == "tblite" else ""
+        raise UserError(f"{key}: Python package '{error.name}' not found{hint}") from error
+    except AttributeError:
+        raise UserError(f"{key}: '{module}' has no '{name}'") from None
+    except Exception as error:  # whatever the module does when it is imported
+        raise UserError(f"{key}: cannot import '{module}': {_reason(error)}") from error
+
+
+def _calculated(atoms: Atoms, calculator: Any) -> Atoms:
+    labelled = atoms.copy()
+    labelled.calc = calculator
+    labels = {"energy": labelled.get_potential_energy(), "forces": labelled.get_forces()}
+    if atoms.pbc.any() and atoms.cell.rank == 3:
+        # not every calculator knows one; trainings that need it say so
+        with contextlib.suppress(PropertyNotImplementedError):
+            labels["stress"] = labelled.get_stress()
+    labelled.calc = SinglePointCalculator(labelled, **labels)
+    return labelled
+
+
+def _check_program(command: str) -> None:
+    """Refuse a command whose first word is no program; it runs in another folder than this one."""
+    program = next(iter(shlex.split(command)), "")
+    is_relative = "/" in program and not Path(program).is_absolute()
+    if is_relative or shutil.which(program) is None:
+        raise UserError(
+            f"labeller.command: expected a program on the PATH, beside the configuration or with "
+            f"its whole path, got '{program}', which is none: install it, or make it executable"
+        )
+
+
+def _run_command(atoms: Atoms, settings: LabellerConfig, folder: Path) -> Atoms:
+    """Run a program that reads and writes extended XYZ; its messages go to a file beside them."""
+    given, made = folder / "input.extxyz", folder / "output.extxyz"
+    write(given, atoms, format="extxyz")
+    words = [
+        word.replace("{input}", str(given)).replace("{output}", str(made))
+        for word in shlex.split(str(settings.command))
+    ]
+    log = folder / "messages.txt"
+    try:
+        with log.open("w") as file:
+            done = subprocess.run(
+                words,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+    except OSError as error:
+        raise UserError(f"labeller.command: '{words[0]}': {error.strerror}") from error
+    if done.returncode != 0:
+        lines = log.read_text(errors="replace").strip().splitlines()
+        last = f": {lines[-1].strip()}" if lines else ""
+        raise UserError(f"'{words[0]}' ended with status {done.returncode}{last}")
+    if not made.is_file():
+        raise UserError(f"'{words[0]}' wrote no file {{output}} ('{made.name}')")
+    return read(made)
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

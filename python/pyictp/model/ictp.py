@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""The ICTP model: from atom-pair vectors to atomic energies.
+
+Source: Zaverkin et al., Higher-Rank Irreducible Cartesian Tensors for Equivariant Message Passing,
+arXiv:2405.14253.
+"""
+
+from typing import Final, Self
+
+import torch
+from torch import Tensor, nn
+
+from pyictp.config.load import ModelConfig
+from pyictp.model import kernels
+from pyictp.model.exact import ExactModule
+from pyictp.model.interpolation import RadialInterpolation
+from pyictp.model.layers import Edges, Harmonics, Interaction, IrrepLinear, SpeciesLinear
+from pyictp.model.product_basis import ProductBasis
+from pyictp.model.products import Irrep
+from pyictp.model.radial import MLP, RadialEmbedding, ScaledLinear
+from pyictp.model.zbl import ZBLRepulsion
+
+
+class Layer(nn.Module):
+    """Interaction, product basis, skip connection and readout."""
+
+    def __init__(self, config: ModelConfig, irreps_in: list[Irrep], index: int) -> None:
+        """Build layer `index`; the last one yields scalars only and has a non-linear readout."""
+        super().__init__()
+        channels, num_species = config.num_channels, len(config.elements)
+        last = index == config.num_layers - 1
+        self.interaction = Interaction(config, irreps_in, first=index == 0)
+        self.product = ProductBasis(
+            config, self.interaction.irreps, 0 if last else config.l_max_hidden
+        )
+        self.irreps = self.product.irreps
+        self.linear = IrrepLinear([config.product_channels] * len(self.irreps), channels)
+        kept = [irrep for irrep in self.irreps if irrep in irreps_in]
+        self.skip_source: list[int] = [irreps_in.index(irrep) for irrep in kept]
+        self.skip_target: list[int] = [self.irreps.index(irrep) for irrep in kept]
+        self.skip = nn.ModuleList(SpeciesLinear(channels, num_species, channels) for _ in kept)
+        self.readout = (
+            MLP([channels, *config.readout_hidden, 1]) if last else ScaledLinear(channels, 1)
+        )
+
+    def forward(
+        self,
+        own: list[Tensor],
+        features: list[Tensor],
+        source: Tensor,
+        species: Tensor,
+        edges: Edges,
+        num_nodes: int,
+    ) -> list[Tensor]:
+        """Return the features of the local nodes, (N, d, C) per irrep; true scalars first.
+
+        Args:
+            own: (N, d, C) features of the local nodes before this layer.
+            features: (rows, d, C), what neighbors have: the same, or one row per species.
+            source: (E,) the row (after the exchange of ghosts) of each edge's neighbor.
+            species: (N,) of the local nodes.
+            edges: see there.
+            num_nodes: local nodes and ghosts.
+        """
+        updated = self.linear(
+            self.product(self.interaction(features, source, edges, num_nodes), species)
+        )
+        for i, skip in enumerate(self.skip):
+            target = self.skip_target[i]
+            updated[target] = updated[target] + skip(own[self.skip_source[i]], species)
+        return updated
+
+
+class ICTPModel(ExactModule):
+    """Irreducible Cartesian tensor potential: E_i = scale[species_i] * e_i + shift[species_i].
+
+    With `config.zbl` plus half the ZBL repulsion of every edge.
+
+    Parameters follow `.to(dtype)`; scale, shift and e0 stay in float64.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    e0: Tensor
+    fused: Final[bool]
+    tabulated: Final[bool]
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Draw a model from torch's current random state; unit scale, no shift.
+
+        Args:
+            config: the architecture; `elements` must be given.
+        """
+        super().__init__()
+        self.config = config
+        self.r_cut = config.r_cut
+        self.fused = kernels.operators_available()
+        self.tabulated = False
+        num_species = len(config.elements)
+        if num_species == 0:
+            raise ValueError(
+                "model.elements is empty: name the elements, or take them from the training data"
+            )
+        self.node_embedding = nn.Parameter(torch.randn(config.num_channels, num_species))
+        self.radial_embedding = RadialEmbedding(
+            config.r_cut, config.num_radial, config.cutoff_power, config.radial_scale
+        )
+        self.interpolation: RadialInterpolation | None = None  # set for training
+        self.zbl = (
+            ZBLRepulsion(config.elements, config.r_cut, config.zbl_reach) if config.zbl else None
+        )
+        self.harmonics = Harmonics(config.l_max_edge)
+        irreps = [Irrep(0)]
+        layers = []
+        for index in range(config.num_layers):
+            layers.append(Layer(config, irreps, index))
+            irreps = layers[-1].irreps
+        self.layers = nn.ModuleList(layers)
+        for name, value in (("scale", 1.0), ("shift", 0.0), ("e0", 0.0)):
+            self.register_buffer(name, torch.full((num_species,), value, dtype=torch.float64))
+
+    def forward(
+        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
+    ) -> Tensor:
+        """Return the energies of the local nodes.
+
+        Args:
+            species: (num_nodes,) int64, 0-based; local nodes first, then ghosts.
+            edge_index: (2, E) int64, center and neighbor, sorted by center.
+            edge_vectors: (E, 3) r_neighbor - r_center [A].
+            num_local: number of local nodes N.
+
+        Returns:
+            (N,) float64 [eV].
+        """
+        return self.energies_and_features(species, edge_index, edge_vectors, num_local)[0]
+
+    def energies_and_features(
+        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `forward` does and the scalars (N, C) that the last readout sees."""
+        edges = self.edges(edge_index, edge_vectors, num_local)
+        local_species = species[:num_local]
+        element_scalars = self.node_embedding.t() * self.node_embedding.size(1) ** -0.5
+        # before the first layer features depend on the species alone
+        features = [element_scalars.unsqueeze(1)]  # (S, 1, C)
+        own = [element_scalars.index_select(0, local_species).unsqueeze(1)]  # (N, 1, C)
+        source = species.index_select(0, edges.neighbor)
+        energies = torch.zeros(num_local, dtype=torch.float64, device=species.device)
+        for layer in self.layers:
+            own = layer(own, features, source, local_species, edges, species.size(0))
+            features, source = own, edges.neighbor
+            energies = energies + layer.readout(own[0]).view(num_local).to(torch.float64)
+        scale = self.scale.index_select(0, local_species)
+        energies = scale * energies + self.shift.index_select(0, local_species)
+        if self.zbl is not None:
+            energies = energies + self.zbl(species, edge_index, edge_vectors, num_local)
+        return energies, own[0].squeeze(1)
+
+    def edges(self, edge_index: Tensor, edge_vectors: Tensor, num_local: int) -> Edges:
+        """Return what the layers see of the edges; arguments as in `forward`."""
+        neighbor, offsets = edge_index[1], kernels.row_offsets(edge_index[0], num_local)
+        if self.tabulated and self.fused and torch.ops.ictp.serves(edge_vectors):
+            empty = edge_vectors.new_empty(0)
+            return Edges(neighbor, offsets, edge_vectors, empty, empty, None, None)
+        vectors = edge_vectors.to(self.node_embedding.dtype)
+        if vectors.is_cuda or not self.fused:
+            neighbor, vectors, offsets = kernels.pad_edges(neighbor, vectors, offsets, self.r_cut)
+        lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
+        harmonics = self.harmonics(vectors / lengths.unsqueeze(1))
+        if not torch.jit.is_scripting() and self.training and self.interpolation is not None:
+            knots, weights = self.interpolation(lengths)
+            embedding = self.interpolation.embedding.to(lengths.dtype)
+            return Edges(neighbor, offsets, edge_vectors, harmonics, embedding, knots, weights)
+        embedding = self.radial_embedding(lengths)
+        return Edges(neighbor, offsets, edge_vectors, harmonics, embedding, None, None)
+
+    def interpolate_radial(self, r_min: float, num_intervals: int) -> None:
+        """Let training (`model.train()`) interpolate radial functions from r_min [A] on."""
+        self.interpolation = RadialInterpolation(
+            self.radial_embedding, r_min, self.r_cut, num_intervals
+        )
+
+    def use_operators(self, fused: bool) -> Self:
+        """Choose between compiled operators (the default where they are) and plain torch."""
+        for module in self.modules():
+            if hasattr(module, "fused"):
+                module.fused = fused
+        return self

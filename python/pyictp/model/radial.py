@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""Radial functions: Bessel embedding of an edge length, polynomial cutoff, multilayer perceptron.
+
+Source: arXiv:2405.14253, section 4; the cutoff is that of Gasteiger et al., arXiv:2003.03123.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import pi
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from pyictp.model import kernels
+from pyictp.model.exact import ExactModule
+
+# 1 / sqrt(E[SiLU(x)^2]) for normally distributed x: keeps the variance through a layer.
+SILU_GAIN = 1.6765324703310907
+
+
+def polynomial_cutoff(u: Tensor, power: int) -> Tensor:
+    """Return f(u): 1 at 0, 0 from 1 on, with two continuous derivatives.
+
+    f(u) = 1 - (p+1)(p+2)/2 u^p + p(p+2) u^(p+1) - p(p+1)/2 u^(p+2).
+
+    Args:
+        u: r / r_cut, any shape, dimensionless.
+        power: p >= 2.
+    """
+    p = float(power)
+    bracket = (p + 1.0) * (p + 2.0) / 2.0 - p * (p + 2.0) * u + p * (p + 1.0) / 2.0 * u * u
+    return torch.where(u < 1.0, 1.0 - u**power * bracket, torch.zeros_like(u))
+
+
+class RadialEmbedding(ExactModule):
+    """Bessel functions times the cutoff: b_n(r) = s sqrt(2/r_cut) sin(n pi r/r_cut)/r f(r/r_cut).
+
+    The scale s is 1 as published.
+    """
+
+    frequencies: Tensor
+
+    def __init__(
+        self, r_cut: float, num_radial: int, cutoff_power: int, scale: float = 1.0
+    ) -> None:
+        """Store the cutoff radius [A], the frequencies n pi / r_cut [1/A] and the scale."""
+        super().__init__()
+        self.r_cut = r_cut
+        self.cutoff_power = cutoff_power
+        self.prefactor = scale * (2.0 / r_cut) ** 0.5
+        self.register_buffer(
+            "frequencies", pi / r_cut * torch.arange(1, num_radial + 1).double(), persistent=False
+        )
+
+    def forward(self, edge_lengths: Tensor) -> Tensor:
+        """Return (..., num_radial) embeddings [A^-3/2] of edge lengths (...,) [A]."""
+        r = edge_lengths.unsqueeze(-1)
+        cutoff = polynomial_cutoff(r / self.r_cut, self.cutoff_power)
+        return self.prefactor * torch.sin(self.frequencies.to(r.dtype) * r) / r * cutoff
+
+
+class EdgeLengths(nn.Module):
+    """Stands for the embedding in a model whose radial functions are tabulated: the length."""
+
+    def forward(self, edge_lengths: Tensor) -> Tensor:
+        """Return (..., 1) of edge lengths (...,) [A]."""
+        return edge_lengths.unsqueeze(-1)
+
+
+class RadialTable(nn.Module):
+    """Radial functions between knots at equal distances, by cubic Hermite interpolation."""
+
+    knots: Tensor
+
+    def __init__(self, values: Tensor, slopes: Tensor, r_cut: float, num_channels: int) -> None:
+        """Tabulate P functions of C channels each.
+
+        Args:
+            values: (knots, P*C) at 0, ..., r_cut.
+            slopes: (knots, P*C) derivatives [1/A].
+            r_cut: cutoff radius [A].
+            num_channels: C; stored with zeros to a multiple of 16, which the operators want.
+        """
+        super().__init__()
+        self.r_cut = r_cut
+        self.num_channels = num_channels
+        self.num_intervals = values.shape[0] - 1
+        self.spacing = r_cut / self.num_intervals
+        pair = torch.stack([values, slopes * self.spacing], dim=1)  # (knots, 2, P*C)
+        pair = pair.unflatten(2, (-1, num_channels)).transpose(1, 2)  # (knots, P, 2, C)
+        padded = nn.functional.pad(pair, (0, -num_channels % 16)).contiguous()
+        self.register_buffer("knots", padded)
+
+    def forward(self, edge_lengths: Tensor) -> Tensor:
+        """Return (E, P*C) of edge lengths (E, 1) [A]; zero from r_cut on."""
+        scaled = edge_lengths.flatten().div(self.spacing)
+        index = scaled.detach().floor().long().clamp(0, self.num_intervals - 1)
+        t = (scaled - index).clamp(0.0, 1.0).unsqueeze(1)
+        s = 1.0 - t
+        weights = torch.cat(
+            [(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t), -t * t * s], dim=1
+        )  # (E, 4)
+        rows = torch.cat([self.knots[index], self.knots[index + 1]], dim=2)  # (E, P, 4, C)
+        mixed = torch.matmul(weights.view(-1, 1, 1, 4), rows[..., : self.num_channels])
+        return mixed.flatten(1)
+
+
+class MLP(nn.Module):
+    """Multilayer perceptron without biases: x -> W x / sqrt(fan_in), scaled SiLU between layers."""
+
+    fused: Final[bool]
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        """Draw normal weights for layers sizes[0] -> sizes[1] -> ...."""
+        super().__init__()
+        self.fused = kernels.operators_available()
+        self.gain = SILU_GAIN  # an attribute: TorchScript sees no module constants
+        self.layers = nn.ModuleList(ScaledLinear(a, b) for a, b in pairwise(sizes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (..., sizes[-1]) of x (..., sizes[0])."""
+        for i, layer in enumerate(self.layers):
+            if i > 0:
+                if self.fused and not x.is_cuda:
+                    x = torch.ops.ictp.scaled_silu(x, self.gain)
+                else:
+                    x = self.gain * torch.nn.functional.silu(x)
+            x = layer(x)
+        return x
+
+
+class ScaledLinear(nn.Module):
+    """Linear map of the last axis with unit-variance weights: x -> W x / sqrt(fan_in)."""
+
+    def __init__(self, num_in: int, num_out: int, factor: float = 1.0) -> None:
+        """Draw normal weights (num_out, num_in); results are multiplied by `factor`."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_out, num_in))
+        self.scale = factor * num_in**-0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (..., num_out) of x (..., num_in)."""
+        return torch.matmul(x, self.weight.t() * self.scale)

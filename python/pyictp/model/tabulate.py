@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""Radial networks to tables: what they yield depends on an edge's length alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pyictp.errors import UserError
+from pyictp.model.ictp import ICTPModel
+from pyictp.model.radial import EdgeLengths, RadialTable
+
+VALUE_TOLERANCE = 1e-6  # largest error of a value, relative to the largest value
+# the same of slopes: 0.01 meV/A of the forces of a trained molecule; 1e-5 would need a table three
+# times as large, which caches do not hold
+SLOPE_TOLERANCE = 1e-4
+INTERVALS = tuple(64 << k for k in range(8))
+# Where between two knots cubic Hermite interpolation is worst: values at 1/2, slopes at the others.
+WORST = (0.5 - 12**-0.5, 0.5, 0.5 + 12**-0.5)
+NEAR_ZERO = 1e-5  # [A] where the values at zero are taken: there sin(k r)/r is 0/0
+
+
+class Tabulated(NamedTuple):
+    """A table and how far it is from the network."""
+
+    table: RadialTable
+    value_error: float  # relative to the largest value
+    slope_error: float  # relative to the largest slope
+
+
+def tabulate_radial(
+    model: ICTPModel, exact: ICTPModel, shortest_edge: float = 0.0
+) -> list[Tabulated]:
+    """Put tables in the place of the radial networks of a model.
+
+    Args:
+        model: changed; tables get its dtype.
+        exact: the same model in float64, which the tables are made from.
+        shortest_edge: of the training data [A], where tolerances begin; 0 if it is not known.
+            Below it a trained network is what nobody asked for, and often so wild that it alone
+            would decide the size of the table.
+
+    Returns:
+        Per layer, the table and its errors.
+
+    Raises:
+        UserError: no table reaches the tolerances.
+    """
+    found = []
+    for layer, exact_layer in zip(model.layers, exact.layers, strict=True):
+        network = nn.Sequential(exact.radial_embedding, exact_layer.interaction.radial)
+        config = model.config
+        found.append(fit_table(network, config.r_cut, config.num_channels, shortest_edge))
+        layer.interaction.tabulate(found[-1].table.to(model.node_embedding.dtype))
+    model.radial_embedding = EdgeLengths()
+    model.tabulated = True
+    return found
+
+
+def fit_table(
+    radial: Callable[[Tensor], Tensor], r_cut: float, num_channels: int, r_min: float = 0.0
+) -> Tabulated:
+    """Return a small table of a float64 function (n,) -> (n, P*C) within the tolerances.
+
+    Tolerances hold from r_min [A] on and are relative to the largest values there. Intervals are
+    64, 128, 256, ... until they are met, then 5, 6 or 7 eighths of that if they still are.
+    """
+    for intervals in INTERVALS:
+        found = _tabulated(radial, r_cut, num_channels, r_min, intervals)
+        if _is_close(found):
+            smaller = (
+                _tabulated(radial, r_cut, num_channels, r_min, intervals // 8 * eighths)
+                for eighths in (5, 6, 7)
+            )
+            return next(filter(_is_close, smaller), found)
+    raise UserError(
+        f"a table of {INTERVALS[-1]} intervals misses the radial functions by "
+        f"{found.value_error:.1e} (slopes {found.slope_error:.1e}) of their largest value, allowed "
+        f"are {VALUE_TOLERANCE:.0e} ({SLOPE_TOLERANCE:.0e}): export with --radial network"
+    )
+
+
+def _is_close(found: Tabulated) -> bool:
+    return found.value_error <= VALUE_TOLERANCE and found.slope_error <= SLOPE_TOLERANCE
+
+
+def _tabulated(
+    radial: Callable[[Tensor], Tensor],
+    r_cut: float,
+    num_channels: int,
+    r_min: float,
+    intervals: int,
+) -> Tabulated:
+    """Return a table with its errors between the knots from r_min on."""
+    values, slopes = _sample(radial, torch.linspace(0.0, r_cut, intervals + 1, dtype=torch.float64))
+    slopes[0] = 0.0  # Bessel functions are even, and the cutoff begins with r^p
+    table = RadialTable(values, slopes, r_cut, num_channels)
+    knots = torch.arange(intervals, dtype=torch.float64).unsqueeze(1)
+    between = (knots + torch.tensor(WORST, dtype=torch.float64)).flatten() * table.spacing
+    between = between[between >= r_min]
+    ours, theirs = _sample(lambda r: table(r.unsqueeze(1)), between), _sample(radial, between)
+    value_error, slope_error = (
+        ((a - b).abs().max() / b.abs().max().clamp_min(1e-300)).item()
+        for a, b in zip(ours, theirs, strict=True)
+    )
+    return Tabulated(table, value_error, slope_error)
+
+
+def _sample(function: Callable[[Tensor], Tensor], r: Tensor) -> tuple[Tensor, Tensor]:
+    """Return values and derivatives, (n, P*C), at distances r (n,) [A]."""
+    r = r.clamp_min(NEAR_ZERO)
+    with torch.enable_grad():
+        r.requires_grad_(True)
+        # forward-mode differentiation by two reverse ones: d/dr of every output at once
+        values = function(r)
+        dummy = torch.ones_like(values, requires_grad=True)
+        (row_sums,) = torch.autograd.grad(values, r, dummy, create_graph=True)
+        (slopes,) = torch.autograd.grad(row_sums.sum(), dummy)
+    return values.detach(), slopes.detach()

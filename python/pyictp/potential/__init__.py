@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""A trained model: loaded, exported, evaluated on structures."""

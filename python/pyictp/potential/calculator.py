@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""A trained model as an ASE calculator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+from torch import Tensor, nn
+
+from pyictp.data.samples import species_of
+from pyictp.errors import UserError
+from pyictp.graph.derivatives import Prediction, assemble, evaluate_graph
+from pyictp.graph.graph import Graph, build_graph
+from pyictp.graph.neighbors import FloatArray, SkinList
+from pyictp.model.kernels import operators_available
+from pyictp.potential.batch import structure_stress
+from pyictp.potential.distances import KEY, Watch, known_distances
+from pyictp.potential.exported import read_metadata
+from pyictp.potential.load import as_potential, potential_properties, resolve_device
+from pyictp.potential.uncertainty import evaluate_uncertain, has_grade, num_models
+
+UNCERTAINTIES = {"force_deviation": "force_deviations", "grade": "grades"}  # property, field
+
+
+class ICTPCalculator(Calculator):
+    """Energy, energies per atom, forces and, for cells with pbc, stress of a model.
+
+    Units and signs are ASE's: eV, eV/A, eV/A^3, tension positive. With an exported file of several
+    models there is also `force_deviation` (N,) [eV/A], with a training that ended, or a file with a
+    grade, `grade` (N,); they are computed when asked for, as in
+    `calculator.get_property("grade", atoms)`. Not so with `native`, which has the mean alone.
+    """
+
+    implemented_properties: list[str] = [  # noqa: RUF012 (ASE's; an instance may have more)
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+    ]
+
+    def __init__(
+        self,
+        model: str | Path | Any,
+        device: str = "cpu",
+        dtype: torch.dtype | str | None = None,
+        skin: float = 0.5,
+        native: bool = False,
+        closest: str = "warn",
+        **kwargs: Any,
+    ) -> None:
+        """Load a model.
+
+        Args:
+            model: training folder, checkpoint, exported file, or a model in memory.
+            device: cpu, cuda, cuda:1 or auto.
+            dtype: float32 or float64; None keeps the model's own.
+            skin: margin of the neighbor list in A; atoms may move skin/2 before it is built anew.
+            native: run an exported file through the C++ code that LAMMPS runs, without
+                uncertainties.
+            closest: what to do when atoms are closer than in the training data: `warn` (once),
+                raise an `error`, or `ignore`.
+            kwargs: passed on to ASE's Calculator.
+
+        Raises:
+            UserError: the model cannot be loaded, `native` is asked for something else than an
+                exported file, or `closest` is something else.
+        """
+        super().__init__(**kwargs)
+        self.device = resolve_device(device)
+        self._file = Path(model).absolute() if isinstance(model, (str, Path)) else None
+        self._dtype, self._native = dtype, native
+        self.potential = self._load(model)
+        self.elements, self.r_cut = potential_properties(self.potential)
+        self.implemented_properties = [
+            *ICTPCalculator.implemented_properties,
+            *(["force_deviation"] if num_models(self.potential) > 1 else []),
+            *(["grade"] if has_grade(self.potential) else []),
+        ]
+        self.neighbors = SkinList(self.r_cut, skin)
+        self.watch = Watch(self._known_distances(), self.elements, self.r_cut, closest)
+        self._numbers = np.zeros(0, dtype=np.int64)
+        self._species = np.zeros(0, dtype=np.int64)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Fill `results`, all properties at once; uncertainties if one of them is asked for.
+
+        Raises:
+            UserError: an element is not in the model, two atoms are on one spot, pbc without cell,
+                or, with `closest` error, two are closer than in the training data.
+        """
+        super().calculate(atoms, list(properties), list(system_changes))
+        assert self.atoms is not None
+        cell = np.array(self.atoms.cell)
+        graph = build_graph(
+            self.atoms.positions,
+            cell,
+            self.atoms.pbc,
+            self._species_of(self.atoms.numbers),
+            self.r_cut,
+            self.neighbors,
+        )
+        self.watch.tell(self.watch.find(graph))
+        evaluate = self._evaluate_native if self._native else self._evaluate_python
+        if {*properties} & {*UNCERTAINTIES} & {*self.implemented_properties}:
+            evaluate = self._evaluate_uncertain
+        prediction = evaluate(graph.to(self.device))
+        energy = prediction.energies[0].item()
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "energies": prediction.node_energies.cpu().numpy(),
+            "forces": prediction.forces.cpu().numpy(),
+        }
+        stress = structure_stress(prediction.virials.cpu(), self.atoms)
+        if stress is not None:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+        for name, field in UNCERTAINTIES.items():
+            values = getattr(prediction, field, None)
+            if values is not None:
+                self.results[name] = values.cpu().numpy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle holds: a compiled model is left out, its file named.
+
+        Raises:
+            UserError: a compiled model came without its file.
+        """
+        state = self.__dict__.copy()
+        if not isinstance(self.potential, nn.Module):
+            if self._file is None:
+                raise UserError(
+                    "a calculator of a loaded exported file cannot be copied or pickled: "
+                    "make it with the file's path, ICTPCalculator('model.pt')"
+                )
+            state["potential"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what `__getstate__` gave, perhaps in another process; read a compiled model again.
+
+        Raises:
+            UserError: the file is gone.
+        """
+        self.__dict__.update(state)
+        operators_available()  # a model in memory calls them, in a new process they are not loaded
+        if self.potential is None:
+            self.potential = self._load(self._file)
+
+    def _load(self, model: str | Path | Any) -> Any:
+        if self._native:
+            return _load_native(model, str(self.device), self._dtype)
+        return as_potential(model, self.device, self._dtype)
+
+    def _known_distances(self) -> FloatArray:
+        if not self._native:
+            return known_distances(self.potential)
+        size = len(self.elements)  # the file was read by C++, which does not hand them out
+        return np.array(read_metadata(self._file)[KEY]).reshape(size, size)
+
+    def _species_of(self, numbers: np.ndarray) -> np.ndarray:
+        if not np.array_equal(numbers, self._numbers):
+            self._species = species_of(numbers, self.elements)
+            self._numbers = numbers.copy()
+        return self._species
+
+    def _evaluate_python(self, graph: Graph) -> Prediction:
+        return evaluate_graph(self.potential, graph)
+
+    def _evaluate_uncertain(self, graph: Graph) -> Prediction:
+        return evaluate_uncertain(self.potential, graph)
+
+    def _evaluate_native(self, graph: Graph) -> Prediction:
+        cpu = graph.to("cpu")
+        node_energies, edge_gradients = self.potential.evaluate(
+            cpu.species.numpy(), cpu.edge_index.numpy(), cpu.edge_vectors.numpy(), cpu.num_local
+        )
+        return assemble(cpu, _real(node_energies), _real(edge_gradients))
+
+
+def _load_native(model: Any, device: str, dtype: torch.dtype | str | None) -> Any:
+    if not isinstance(model, (str, Path)) or not Path(model).is_file():
+        raise UserError(f"native=True: expected the path of an exported file, got {model!r}")
+    if dtype is not None:
+        raise UserError("native=True: an exported file has its own dtype: leave dtype out")
+    from pyictp import native
+
+    native.load_operators()
+    from pyictp import _native
+
+    try:
+        return _native.Model(str(model), device)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def _real(values: Any) -> Tensor:
+    return torch.as_tensor(values).to(device="cpu", dtype=torch.float64)

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: MIT
+"""Errors of a potential on labelled structures: `ictp evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase.formula import Formula
+from tqdm import tqdm
+
+from pyictp.cli.parser import is_quiet
+from pyictp.common.files import check_writable, write_json
+from pyictp.config.data_files import DataFile, as_data_file
+from pyictp.config.load import DataConfig
+from pyictp.config.run_fields import FIELDS, as_in_run, data_section
+from pyictp.data.frames import LABELS, Frame, missing_labels, read_frames
+from pyictp.data.magnitudes import check_labels
+from pyictp.data.samples import make_sample
+from pyictp.errors import UserError
+from pyictp.potential.batch import evaluate_graphs, structure_stress
+from pyictp.potential.load import as_potential, potential_properties, resolve_device
+from pyictp.potential.uncertainty import UncertainPrediction
+from pyictp.reports.calibration import describe_calibration
+from pyictp.reports.metrics import METRICS, metrics
+from pyictp.reports.parity import IntArray, Parity, Structure, check_plot_path, plot_parity
+
+logger = logging.getLogger("pyictp")
+
+UNCERTAIN = ("energy_deviations", "force_deviations", "grades")  # of Parity and of a prediction
+
+
+def evaluate_frames(
+    potential: Any,
+    frames: Sequence[Frame],
+    batch_size: int = 16,
+    device: str | torch.device = "cpu",
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Return the errors of energy, forces and stress as `metrics.metrics` states them.
+
+    A quantity without a label is None.
+
+    Args:
+        potential: model or loaded file on `device`.
+        frames: structures; one that lacks a label is left out for that quantity only.
+        batch_size: structures per evaluation.
+        device: where the potential is.
+        progress: show a bar on a terminal.
+
+    Raises:
+        UserError: an element is not in the model, two atoms are on one spot.
+    """
+    return metrics(predict(potential, frames, batch_size, device, progress))
+
+
+def predict(
+    potential: Any,
+    frames: Sequence[Frame],
+    batch_size: int = 16,
+    device: str | torch.device = "cpu",
+    progress: bool = False,
+) -> Parity:
+    """Return labels and predictions of all frames; arguments as `evaluate_frames`."""
+    if batch_size < 1:
+        raise UserError(f"batch size: expected 1 or more, got {batch_size}")
+    elements, r_cut = potential_properties(potential)
+    rows: dict[str, list[Any]] = {name: [] for name in (*LABELS, "atoms", *UNCERTAIN)}
+    shown = progress and not is_quiet()
+    bar = tqdm(total=len(frames), unit="frame", disable=None if shown else True)
+    graphs = (make_sample(frame, elements, r_cut).graph for frame in frames)
+    predictions = evaluate_graphs(potential, graphs, None, batch_size, device, uncertainty=True)
+    for frame, prediction in zip(frames, predictions, strict=True):
+        _append(rows, frame, prediction)
+        bar.update()
+    bar.close()
+    with_forces = _labelled(frames, "forces")
+    symbols = [
+        np.array(frames[i].symbols)[a] for i, a in zip(with_forces, rows["atoms"], strict=True)
+    ]
+    return Parity(
+        energies=np.array(rows["energy"], dtype=np.float64).reshape(-1, 2),
+        num_atoms=np.array([len(f.symbols) for f in frames if f.energy is not None], np.float64),
+        energy_structures=_labelled(frames, "energy"),
+        forces=np.concatenate([np.zeros((0, 3, 2)), *rows["forces"]]),
+        force_elements=np.concatenate([np.zeros(0, dtype=np.str_), *symbols]),
+        force_structures=np.repeat(with_forces, [len(atoms) for atoms in rows["atoms"]]),
+        force_atoms=np.concatenate([np.zeros(0, dtype=np.int64), *rows["atoms"]]),
+        stresses=np.array(rows["stress"], dtype=np.float64).reshape(-1, 6, 2),
+        stress_structures=_labelled(frames, "stress"),
+        structures=tuple(_structure(frame) for frame in frames),
+        **{name: np.concatenate(rows[name]) for name in UNCERTAIN if rows[name]},
+    )
+
+
+def _labelled(frames: Sequence[Frame], label: str) -> IntArray:
+    """Return the indices of the frames that carry a label."""
+    indices = [index for index, frame in enumerate(frames) if getattr(frame, label) is not None]
+    return np.array(indices, dtype=np.int64)
+
+
+def _structure(frame: Frame) -> Structure:
+    formula = Formula.from_dict(dict(Counter(frame.symbols)))
+    return Structure(
+        name=frame.name,
+        group=frame.group,
+        formula=formula.format("metal"),
+        composition=formula.reduce()[0].format("metal"),
+        num_atoms=len(frame.atomic_numbers),
+    )
+
+
+def _append(rows: dict[str, list[Any]], frame: Frame, prediction: UncertainPrediction) -> None:
+    """Put labels and predictions of one structure side by side."""
+    if frame.energy is not None:
+        rows["energy"].append((frame.energy, prediction.energies.item()))
+        if prediction.energy_deviations is not None:
+            rows["energy_deviations"].append(prediction.energy_deviations.numpy())
+    if frame.forces is not None:
+        labelled = np.flatnonzero(np.isfinite(frame.forces).all(axis=1))
+        pairs = np.stack([frame.forces, prediction.forces.numpy()], axis=-1)  # (N, 3, 2)
+        rows["forces"].append(pairs[labelled])
+        rows["atoms"].append(labelled)
+        for name in ("force_deviations", "grades"):
+            values = getattr(prediction, name)
+            if values is not None:
+                rows[name].append(values.numpy()[labelled])
+    if frame.stress is not None:
+        stress = structure_stress(prediction.virials, frame)
+        pairs = np.stack([frame.stress, stress], axis=-1)  # (3, 3, 2)
+        rows["stress"].append(pairs[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])  # (6, 2)
+
+
+def report(result: dict[str, Any]) -> str:
+    """Return the metrics as lines for people."""
+    lines = [f"structures {result['num_structures']:>13}"]
+    for key, name, unit in METRICS:
+        if result[key] is not None:
+            lines.append(f"{name:<12}{result[key]:>12.3f} {unit}")
+    for element, values in result["per_element"].items():
+        mae, rmse = values["force_mae_mev_per_a"], values["force_rmse_mev_per_a"]
+        lines.append(f"  {element:<3} force MAE {mae:.3f}, RMSE {rmse:.3f} meV/A")
+    worst = result["worst_frames"]["by_forces"]
+    if result["num_structures"] > 1 and worst:
+        text = f"{worst[0]['force_rmse_mev_per_a']:.3f} meV/A in {worst[0]['frame']}"
+        lines.append(f"largest force RMSE of a frame: {text}")
+    lines += describe_calibration(result["uncertainty"])
+    return "\n".join(lines)
+
+
+def data_config(args: argparse.Namespace) -> DataConfig:
+    """Return the data section that the options of `add_data_options` describe."""
+    return DataConfig(**_given(args))
+
+
+def _given(args: argparse.Namespace) -> dict[str, str]:
+    """Return the names and units of fields that the command line has."""
+    return {name: getattr(args, name) for name in FIELDS if getattr(args, name) is not None}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `ictp evaluate`; returns the exit status."""
+    _check_outputs(args)
+    device = resolve_device(args.device)
+    potential = as_potential(args.model, device, args.dtype)
+    of_run = data_section(getattr(potential, "metadata", {}))
+    files, config, lines = as_in_run(args.data, of_run, _given(args))
+    print("".join(f"{line}\n" for line in lines), end="")
+    frames = labelled_frames(files, config, "--energy-key and --forces-key")
+    parity = predict(potential, frames, args.batch_size, device, progress=True)
+    result = metrics(parity)
+    print(report(result))
+    if args.json:
+        write_json(args.json, result)
+    if args.plot:
+        print(f"parity plots: {plot_parity(parity, _parent(Path(args.plot)))}")
+    if args.report:
+        _write_report(args, parity, result)
+    return 0
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Refuse names of files, pictures and pages before the long work."""
+    if args.json:
+        check_writable(args.json)
+    if args.plot:
+        check_plot_path(Path(args.plot))
+    if args.report:
+        from pyictp.reports.page import check_report_path
+
+        check_report_path(Path(args.report))
+
+
+def _write_report(args: argparse.Namespace, parity: Parity, result: dict[str, Any]) -> None:
+    from pyictp.reports.page import Subject, write_report
+
+    options = [
+        word
+        for name, value in _given(args).items()
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
+    words = ["ictp", "evaluate", args.model, *args.data, *options, "--report", args.report]
+    names = ", ".join(Path(name).name for name in args.data)
+    subject = Subject(
+        Path(args.model), f"frames of {names}", (shlex.join(words),), tuple(args.data)
+    )
+    write_report(_parent(Path(args.report)), subject, parity, result)
+    print(f"report: {args.report}")
+
+
+def labelled_frames(
+    paths: Sequence[str | Path | DataFile], config: DataConfig, keys: str = "the keys"
+) -> list[Frame]:
+    """Return the frames of files but those marked as isolated atoms.
+
+    Args:
+        paths: the files, perhaps with names and units of their own.
+        config: names and units of the fields.
+        keys: what a user sets when no label is found.
+
+    Raises:
+        UserError: as `read_frames`; nothing is left; no frame has energy or forces.
+    """
+    frames = _without_lone_atoms(read_frames(paths, config))
+    if all(frame.energy is None and frame.forces is None for frame in frames):
+        names = ", ".join(as_data_file(path).file for path in paths)
+        raise UserError(
+            f"no frame of {names} has an energy under '{config.energy_key}' or forces "
+            f"under '{config.forces_key}' (keys in frame 0: "
+            f"{', '.join(frames[0].keys) or 'none'}): set {keys}"
+        )
+    for file, text in missing_labels(frames, config):
+        logger.warning("'%s': %s", file, text)
+    check_labels(frames, (), refuse=False)
+    return frames
+
+
+def _without_lone_atoms(frames: Sequence[Frame]) -> list[Frame]:
+    """Leave out frames marked as isolated atoms, as training does; says how many."""
+    kept = [frame for frame in frames if not frame.is_isolated_atom]
+    if len(kept) < len(frames):
+        print(f"left out {len(frames) - len(kept)} frames marked as isolated atoms")
+    if not kept:
+        raise UserError("all frames are isolated atoms, none is left to evaluate")
+    return kept
+
+
+def _parent(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
