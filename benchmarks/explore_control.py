@@ -27,13 +27,13 @@ from typing import Any
 
 import machine
 import report
-from pyictp.demo.alloy import potential_folder
 from pyictp.explore.frames import read_all, to_frames
 from pyictp.explore.loop import MODEL, START, TEST
 from pyictp.explore.measure import measure
 from pyictp.explore.retrain import export_committee, train_member
 from pyictp.explore.settings import ExploreConfig, load_settings, retraining
 from pyictp.explore.state import State
+from pyictp.md.lammps import potential_folder
 
 Source = tuple[Path, list[str]]  # file and overrides
 EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "explore"

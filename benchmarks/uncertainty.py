@@ -42,9 +42,9 @@ from pyictp.potential.checkpoint import build_model, load_checkpoint
 from pyictp.potential.export import export_model
 from pyictp.potential.extrapolation import fit_grade, grade_of
 from pyictp.potential.load import load_model
+from pyictp.reports.comparison import Parity
 from pyictp.reports.evaluate import predict
 from pyictp.reports.metrics import metrics
-from pyictp.reports.parity import Parity
 from pyictp.training.prepare import read_split
 from scipy.stats import spearmanr
 

@@ -7,15 +7,12 @@ they are found through the extension module, not through this file.
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import functools
 import importlib.metadata
 import importlib.util
 from pathlib import Path
-from typing import Any
 
-from pyictp.cli.parser import examples
 from pyictp.errors import UserError
 
 
@@ -120,15 +117,3 @@ def _existing(name: str) -> Path:
     if not path.is_file():
         raise UserError(f"'{path}' is missing: install pyictp again with `pip install .`")
     return path
-
-
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `ictp plugin-path`; returns its parser."""
-    parser = subparsers.add_parser(
-        "plugin-path",
-        description="Print the folder of the LAMMPS plugin. In LAMMPS_PLUGIN_PATH it makes every "
-        "lmp that starts know pair_style ictp.",
-    )
-    examples(parser, "export LAMMPS_PLUGIN_PATH=$(ictp plugin-path)")
-    parser.set_defaults(run=lambda _: print(_existing("ictpplugin.so").parent))
-    return parser

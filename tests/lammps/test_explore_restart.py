@@ -19,7 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
 from explore_toys import write_loop
-from pyictp.demo.alloy import potential_folder
+from pyictp.md.lammps import potential_folder
 from pyictp.potential.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.lammps

@@ -9,7 +9,7 @@ import pytest
 from pyictp import train
 from pyictp.config.load import TrainConfig
 from pyictp.errors import UserError
-from pyictp.training.batches import pack
+from pyictp.graph.packing import pack
 from pyictp.training.parallel import shares
 from train_toys import assert_same_run, changed, make_config, rows
 

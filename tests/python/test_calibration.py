@@ -26,7 +26,7 @@ from pyictp.potential.export import export_model
 from pyictp.potential.extrapolation import add_grade, fit_grade
 from pyictp.potential.uncertainty import evaluate_uncertain
 from pyictp.reports.calibration import calibration, describe_calibration, medians, spreads
-from pyictp.reports.parity import Parity, Structure
+from pyictp.reports.comparison import Parity, Structure
 
 FRAMES = 40
 ATOMS = 25

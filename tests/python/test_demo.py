@@ -13,7 +13,8 @@ from pyictp.cli.main import main
 from pyictp.demo import figures, report, run, runs
 from pyictp.demo.alloy import ELEMENTS, teacher_commands
 from pyictp.demo.label import Job, Sampling, plan, random_cell, write_dataset
-from pyictp.demo.run import Dynamics, prepare_folder
+from pyictp.demo.run import prepare_folder
+from pyictp.demo.runs import Dynamics
 from pyictp.errors import UserError
 from pyictp.md.averages import Average, energy_drift
 from pyictp.md.lammps import read_frames, read_thermo, seconds_per_step

@@ -433,7 +433,7 @@ class TestCommand:
         assert main(words) == 0
         assert "boundary m m m" in capsys.readouterr().out
         found = sorted(path.name for path in (tmp_path / "new" / "run").iterdir())
-        assert found == ["in.lammps", "model.pt", "structure.data"]
+        assert found == [".lock", "in.lammps", "model.pt", "structure.data"]
         text = (tmp_path / "new" / "run" / "in.lammps").read_text()
         assert "pair_coeff      * * ${model} H O\n" in text
         assert str(tmp_path) not in text

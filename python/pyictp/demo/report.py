@@ -27,7 +27,7 @@ from pyictp.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from pyictp.demo.label import Sampling
-    from pyictp.demo.run import Dynamics
+    from pyictp.demo.runs import Dynamics
 
 NAMES = ("teacher", "ictp")
 FORCE_GOAL = 60.0  # meV/A

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,31 +16,10 @@ from typing import Any
 from pyictp.common.progress import Counter, Stages
 from pyictp.config.load import load_config
 from pyictp.demo.alloy import ELEMENTS, teacher_commands
+from pyictp.demo.runs import Dynamics
 from pyictp.errors import UserError
 
 NUM_STAGES = 6
-
-
-@dataclass(frozen=True)
-class Dynamics:
-    """Sizes of the LAMMPS runs, the same for the teacher and for ictp."""
-
-    nve_repeat: int = 4  # 4 * 4^3 = 256 atoms
-    nve_temperature: float = 300.0  # K
-    nve_equilibrate: int = 250
-    nve_steps: int = 1000
-    nve_every: int = 20  # steps between kept frames
-    npt_repeat: int = 3  # 108 atoms
-    npt_temperatures: tuple[float, ...] = (300.0, 600.0, 900.0)
-    npt_equilibrate: int = 300
-    npt_steps: int = 800
-    processes: int = 2
-
-    @property
-    def num_steps(self) -> int:
-        """Return the steps of all runs of one potential."""
-        npt = len(self.npt_temperatures) * (self.npt_equilibrate + self.npt_steps)
-        return self.nve_equilibrate + self.nve_steps + npt
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,11 +53,12 @@ def prepare_folder(output: Path, overwrite: bool) -> None:
     (output / "demo.yaml").write_text(text)
 
 
-def run_demo(output: Path, overrides: list[str], dynamics: Dynamics = Dynamics()) -> int:
+def run_demo(output: Path, overrides: list[str], dynamics: Dynamics | None = None) -> int:
     """Run all stages in `output`; returns the exit status."""
     from pyictp.demo.label import Sampling, write_dataset
     from pyictp.demo.report import collect, write_report
 
+    dynamics = dynamics or Dynamics()
     stages, commands, sampling = Stages(NUM_STAGES), Commands(output), Sampling()
     num_cells = sum(count for _, count in sampling.num_cells)
     num_frames = num_cells * sampling.frames_per_cell

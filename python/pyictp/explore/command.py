@@ -14,8 +14,8 @@ from pathlib import Path
 
 import yaml
 
-from pyictp.cli.parser import is_quiet
 from pyictp.common.files import LOCK, atomic_path, locked
+from pyictp.common.progress import is_quiet
 from pyictp.config.load import to_dict
 from pyictp.errors import UserError
 from pyictp.explore.results import table

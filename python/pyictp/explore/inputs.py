@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ase import Atoms
 
-from pyictp.cli.parser import logger
+from pyictp.common.progress import logger
 from pyictp.data.samples import elements_of
 from pyictp.errors import UserError
 from pyictp.explore.frames import (

@@ -12,10 +12,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from pyictp.common.units import unit_factor
-from pyictp.demo.alloy import potential_folder
 from pyictp.errors import UserError
 from pyictp.explore.settings import LabellerConfig
-from pyictp.md.lammps import lammps_command, read_thermo, watch
+from pyictp.md.lammps import lammps_command, potential_folder, read_thermo, watch
 from pyictp.md.structure import place
 
 PRESSURES = "pxx pyy pzz pyz pxz pxy"  # in the order of ASE's stress

@@ -12,8 +12,7 @@ from typing import Any
 
 from ase import Atoms
 
-from pyictp.cli.parser import is_quiet
-from pyictp.common.progress import Counter
+from pyictp.common.progress import Counter, is_quiet
 from pyictp.config.load import to_dict
 from pyictp.errors import UserError
 from pyictp.explore import results

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pyictp.cli.parser import logger
 from pyictp.common.interrupt import StopRequest
+from pyictp.common.progress import logger
 from pyictp.config.load import Config, DataConfig, ModelConfig
 from pyictp.explore.settings import ExploreConfig, retraining
 from pyictp.explore.state import Terminated

@@ -18,10 +18,10 @@ from pyictp.data.frames import Frame, from_atoms
 from pyictp.data.samples import make_sample
 from pyictp.explore.settings import FARTHEST, SelectionConfig
 from pyictp.graph.graph import collate
+from pyictp.graph.packing import pack
 from pyictp.model.ictp import ICTPModel
 from pyictp.potential.distances import Watch, distance_table
 from pyictp.potential.extrapolation import BATCH_EDGES, ExtrapolationGrade
-from pyictp.training.batches import pack
 
 FloatArray = NDArray[np.float64]
 

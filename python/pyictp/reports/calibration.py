@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from pyictp.reports.parity import FloatArray, IntArray, Parity
+from pyictp.reports.comparison import FloatArray, IntArray, Parity
 from pyictp.training.curves import plain_log_ticks
 
 if TYPE_CHECKING:  # matplotlib is slow to import

@@ -16,8 +16,8 @@ import torch
 from ase.formula import Formula
 from tqdm import tqdm
 
-from pyictp.cli.parser import is_quiet
 from pyictp.common.files import check_writable, write_json
+from pyictp.common.progress import is_quiet
 from pyictp.config.data_files import DataFile, as_data_file
 from pyictp.config.load import DataConfig
 from pyictp.config.run_fields import FIELDS, as_in_run, data_section
@@ -29,8 +29,9 @@ from pyictp.potential.batch import evaluate_graphs, structure_stress
 from pyictp.potential.load import as_potential, potential_properties, resolve_device
 from pyictp.potential.uncertainty import UncertainPrediction
 from pyictp.reports.calibration import describe_calibration
+from pyictp.reports.comparison import IntArray, Parity, Structure
 from pyictp.reports.metrics import METRICS, metrics
-from pyictp.reports.parity import IntArray, Parity, Structure, check_plot_path, plot_parity
+from pyictp.reports.parity import check_plot_path, plot_parity
 
 logger = logging.getLogger("pyictp")
 

@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pyictp.reports.calibration import Spread, draw_spread, spreads
-from pyictp.reports.parity import FloatArray, Panel, Parity, draw_panel, parity_panels
+from pyictp.reports.comparison import FloatArray, Parity
+from pyictp.reports.parity import Panel, draw_panel, parity_panels
 from pyictp.training.curves import Curve, Rows, draw_curve, plain_log_ticks, present_curves
 
 SIZE = (4.2, 3.3)  # inches

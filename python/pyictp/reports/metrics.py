@@ -10,7 +10,8 @@ import numpy as np
 from ase.units import GPa
 
 from pyictp.reports.calibration import calibration
-from pyictp.reports.parity import NINE, FloatArray, IntArray, Parity
+from pyictp.reports.comparison import FloatArray, IntArray, Parity
+from pyictp.reports.parity import NINE
 
 METRICS = (  # JSON key, what it is called on the screen, unit
     ("energy_mae_mev", "energy MAE", "meV"),

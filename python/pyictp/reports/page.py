@@ -16,7 +16,7 @@ from pyictp.common.files import atomic_path
 from pyictp.errors import UserError
 from pyictp.potential.describe import describe
 from pyictp.reports import figures as report_figures
-from pyictp.reports.parity import Parity
+from pyictp.reports.comparison import Parity
 from pyictp.reports.tables import (
     breakdown_tables,
     headline_table,

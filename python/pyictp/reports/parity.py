@@ -9,55 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pyictp.errors import UserError
+from pyictp.reports.comparison import FloatArray, Parity
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 IMAGE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
 MAX_VECTOR_POINTS = 20_000  # beyond that, points in a vector file are drawn as one picture
 NINE = [0, 1, 2, 3, 3, 4, 4, 5, 5]  # Voigt components with off-diagonals twice
-
-
-@dataclass(frozen=True)
-class Structure:
-    """What is said of one structure beside its errors."""
-
-    name: str  # file:frame index
-    group: str  # config_type or group of the file, "" where there is none
-    formula: str  # of all atoms, for example H128O64
-    composition: str  # the same ratio in least numbers: H2O
-    num_atoms: int
-
-
-@dataclass(frozen=True)
-class Parity:
-    """Labels and predictions side by side, of the structures that have the label."""
-
-    energies: FloatArray  # (K, 2) label, prediction [eV]
-    num_atoms: FloatArray  # (K,) of the structures with an energy
-    energy_structures: IntArray  # (K,) index into structures
-    forces: FloatArray  # (M, 3, 2) [eV/A]
-    force_elements: NDArray[np.str_]  # (M,) element of each atom with forces
-    force_structures: IntArray  # (M,) index into structures
-    force_atoms: IntArray  # (M,) index of the atom in its structure
-    stresses: FloatArray  # (L, 6, 2) Voigt xx yy zz yz xz xy [eV/A^3]
-    stress_structures: IntArray  # (L,) index into structures
-    structures: tuple[Structure, ...]
-    # what a model file tells of its uncertainty, None if it cannot:
-    energy_deviations: FloatArray | None = None  # (K,) [eV]
-    force_deviations: FloatArray | None = None  # (M,) [eV/A] sqrt(mean over models |F - <F>|^2)
-    grades: FloatArray | None = None  # (M,)
-
-    @property
-    def num_structures(self) -> int:
-        """Return the number of structures, with or without labels."""
-        return len(self.structures)
 
 
 def check_plot_path(path: Path) -> None:

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,9 +13,8 @@ from torch import Tensor
 from pyictp.config.load import TrainConfig
 from pyictp.data.samples import Sample
 from pyictp.graph.graph import Graph, collate
+from pyictp.graph.packing import pack
 from pyictp.training.parallel import SINGLE, Processes, shares
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -73,34 +71,6 @@ def join(batches: Sequence[Batch]) -> Batch:
         if isinstance(value, Tensor)
     }
     return Batch(graph=collate([batch.graph for batch in batches]), **tensors)
-
-
-def pack(
-    items: Iterable[Item],
-    num_edges: Callable[[Item], int],
-    max_structures: int | None,
-    max_edges: int | None,
-) -> Iterator[list[Item]]:
-    """Yield structures cut into batches, in their order: each is as large as the bounds allow.
-
-    Args:
-        items: structures, or what stands for them; taken as they are needed.
-        num_edges: of a structure.
-        max_structures: in one batch; None: any number.
-        max_edges: in one batch; None: any number. A structure with more is a batch of its own.
-    """
-    batch: list[Item] = []
-    edges = 0
-    for item in items:
-        more = num_edges(item)
-        too_large = max_edges is not None and edges + more > max_edges
-        if batch and (too_large or len(batch) == max_structures):
-            yield batch
-            batch, edges = [], 0
-        batch.append(item)
-        edges += more
-    if batch:
-        yield batch
 
 
 class BatchPlan:

@@ -13,9 +13,8 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor, nn
 
-from pyictp.cli.parser import is_quiet
 from pyictp.common.interrupt import StopRequest
-from pyictp.common.progress import Progress
+from pyictp.common.progress import Progress, is_quiet
 from pyictp.config.load import TrainConfig, from_dict
 from pyictp.data.frames import Frame
 from pyictp.errors import UserError
