@@ -16,7 +16,7 @@ def command_pages() -> str:
     """Return a part for every command, as Markdown."""
     parser = build_parser()
     (action,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    links = [f"| [{name}](#ictp-{name}) | {COMMANDS[name].summary} |" for name in COMMANDS]
+    links = [f"| [{name}](#ictp-{name}) | {COMMANDS[name]} |" for name in COMMANDS]
     parts = ["\n".join(["| command | |", "|---|---|", *links])]
     for name, command in action.choices.items():
         parts.append(one_command(f"ictp {name}", command))

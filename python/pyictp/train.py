@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""`ictp train`: configuration and data to a trained model in a run folder."""
+"""Configuration and data to a trained model in a run folder."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import logging
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,7 @@ from typing import Any
 import torch
 
 from pyictp.common.interrupt import StopRequest
-from pyictp.config.load import Config, ModelConfig, load_config, read_tree, to_dict
+from pyictp.config.load import Config, ModelConfig, to_dict
 from pyictp.data.samples import Sample
 from pyictp.errors import UserError
 from pyictp.model.ictp import ICTPModel
@@ -24,7 +21,6 @@ from pyictp.potential.checkpoint import load_checkpoint
 from pyictp.potential.extrapolation import add_grade
 from pyictp.potential.load import resolve_device
 from pyictp.reports.training import write_training_report
-from pyictp.training import parallel
 from pyictp.training.batches import Batch, single
 from pyictp.training.continuation import check_finetune, check_resume, starting_checkpoint
 from pyictp.training.finetune import prepare_finetuning, starting_model
@@ -39,31 +35,6 @@ logger = logging.getLogger("pyictp")
 REPORT_BATCH_SIZE = 16  # where training.batch_size is null
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train as the command line says; return 0, 130 after Ctrl-C or 143 after SIGTERM."""
-    stop = StopRequest()
-    try:
-        with parallel.start() as processes:
-            with processes.together():
-                config = load_config(args.config, args.overrides)
-                given_model = read_tree(args.config, args.overrides).get("model") or {}
-            trainer, outcome = train(
-                config,
-                resume=args.resume,
-                overwrite=args.overwrite,
-                finetune=args.finetune,
-                given_model=given_model,
-                stop=stop,
-                processes=processes,
-            )
-    except KeyboardInterrupt:
-        print("interrupted: nothing was saved since the last checkpoint", file=sys.stderr)
-        return 130
-    again = shlex.join(["ictp", "train", str(args.config), *args.overrides, "--resume"])
-    _report(trainer, outcome, again)
-    return stop.exit_code if outcome is Outcome.SIGNAL else 0
-
-
 def train(
     config: Config,
     *,
@@ -73,6 +44,7 @@ def train(
     given_model: Mapping[str, Any] | None = None,
     stop: StopRequest | None = None,
     processes: Processes = SINGLE,
+    quiet: bool = False,
 ) -> tuple[Trainer, Outcome]:
     """Train a model and return the trainer with the reason why it ended.
 
@@ -84,6 +56,7 @@ def train(
         given_model: model keys that must agree with the model to fine-tune.
         stop: tells afterwards which signal stopped the training.
         processes: which train together, all calling this with the same arguments.
+        quiet: show no progress; the log has it.
 
     Raises:
         UserError: configuration, data and run folder do not go together, the loss diverged, or a
@@ -92,7 +65,7 @@ def train(
     with contextlib.ExitStack() as held:  # of the run folder, to the end
         with processes.together():
             trainer, data, notes = _prepare(
-                config, resume, overwrite, finetune, given_model or {}, processes, held
+                config, resume, overwrite, finetune, given_model or {}, processes, held, quiet
             )
         for model in (trainer.model, trainer.average_model):
             processes.copy_first(model)
@@ -115,7 +88,9 @@ def _conclude(trainer: Trainer, data: TrainingData) -> None:
         add_grade(trainer.folder.best, (sample.graph for sample in data.train))
     if trainer.config.report:
         size = trainer.config.batch_size or REPORT_BATCH_SIZE
-        write_training_report(trainer.folder, data.valid.frames, trainer.device, size)
+        write_training_report(
+            trainer.folder, data.valid.frames, trainer.device, size, trainer.quiet
+        )
 
 
 def _prepare(
@@ -126,6 +101,7 @@ def _prepare(
     given_model: Mapping[str, Any],
     processes: Processes,
     held: contextlib.ExitStack,
+    quiet: bool,
 ) -> tuple[Trainer, TrainingData, list[str]]:
     """Return all there is before the first step; nothing is changed but that the folder is made.
 
@@ -155,11 +131,11 @@ def _prepare(
         torch.set_num_threads(settings.num_threads)
     data = prepare_data(
         dataclasses.replace(config, model=architecture),
-        progress=processes.is_first,
+        progress=processes.is_first and not quiet,
         known=known,
         extend=bool(finetune),
     )
-    trainer = _make_trainer(config, folder, data, start, device, processes)
+    trainer = _make_trainer(config, folder, data, start, device, processes, quiet)
     provenance = describe_training(data, config)
     if finetune:
         provenance = inherit(provenance, start, Path(finetune))
@@ -187,6 +163,7 @@ def _make_trainer(
     start: Mapping[str, Any] | None,
     device: torch.device,
     processes: Processes = SINGLE,
+    quiet: bool = False,
 ) -> Trainer:
     if len(data.valid) == 0:
         raise UserError(
@@ -204,7 +181,9 @@ def _make_trainer(
     if knots is not None and r_min < data.train.r_cut:
         model.interpolate_radial(r_min, knots)
     model.to(device, dtype)
-    trainer = Trainer(model, train_batches, valid_batches, config.training, folder, processes)
+    trainer = Trainer(
+        model, train_batches, valid_batches, config.training, folder, processes, quiet
+    )
     trainer.frames = data.train.frames
     return trainer
 
@@ -267,17 +246,3 @@ def _announce(trainer: Trainer, data: TrainingData, verb: str) -> None:
     if trainer.processes.size > 1:
         text += f", {trainer.processes.size} processes"
     trainer.say(text)
-
-
-def _report(trainer: Trainer, outcome: Outcome, again: str) -> None:
-    position, folder = trainer.position, trainer.folder
-    best = f"best validation loss {position.best_loss:.4g} in epoch {position.best_epoch}"
-    if outcome is Outcome.FINISHED:
-        text = f"finished after {position.epoch} epochs and {position.seconds / 60:.1f} min; "
-        text += f"{best}: '{folder.best}'"
-        if position.step == trainer.first_step:
-            text += "; nothing was left to do: raise training.max_epochs or training.max_minutes"
-    else:
-        text = f"{outcome.value} in epoch {position.epoch + 1}; saved '{folder.last}'; "
-        text += f"continue with: {again}"
-    trainer.say(text, sys.stdout if outcome is Outcome.FINISHED else sys.stderr)

@@ -254,7 +254,7 @@ sys.exit(main(["train", "c.yaml"]))
 """
 
 
-@pytest.mark.parametrize("module", ["argparse", "pyictp.cli.models", "numpy", "pyictp.train"])
+@pytest.mark.parametrize("module", ["argparse", "pyictp.cli.train", "numpy", "pyictp.train"])
 def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path, module):
     done = subprocess.run(
         [sys.executable, "-c", EARLY, module],
@@ -278,5 +278,5 @@ def test_the_handler_for_imports_is_only_there_while_they_last():
 def test_parser_knows_its_options():
     args = build_parser(["train"]).parse_args(["train", "c.yaml", "a.b=1", "--finetune", "old"])
     assert (args.config, args.overrides, args.finetune) == ("c.yaml", ["a.b=1"], "old")
-    assert args.run.args == ("pyictp.train", "run")
+    assert args.needs == "pyictp.train"
     assert (args.resume, args.overwrite) == (False, False)

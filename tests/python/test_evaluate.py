@@ -124,7 +124,7 @@ def test_unknown_elements_are_refused():
 
 def run_command(monkeypatch, *arguments: str) -> int:
     """Run `ictp evaluate` on the toy potential, whatever the model is called."""
-    monkeypatch.setattr(evaluate, "as_potential", lambda *_: ToyPotential())
+    monkeypatch.setattr("pyictp.potential.load.as_potential", lambda *_: ToyPotential())
     args = build_parser(["evaluate"]).parse_args(
         ["evaluate", "model.pt", "--device", "cpu", *arguments]
     )

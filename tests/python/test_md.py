@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -20,26 +19,9 @@ from pyictp.errors import UserError
 from pyictp.md import analysis, lammps
 from pyictp.md.averages import block_average, energy_drift
 from pyictp.md.deck import render
-from pyictp.md.settings import resolve, with_samples
+from pyictp.md.settings import Request, resolve, with_samples
 from pyictp.md.structure import fixed_atoms, place, read_structure
 from pyictp.potential.export import export_model
-
-CHOICES = {
-    "ensemble": "nvt",
-    "temperature": 300.0,
-    "to_temperature": None,
-    "pressure": None,
-    "coupling": None,
-    "time": None,
-    "steps": None,
-    "timestep": None,
-    "repeat": (1, 1, 1),
-    "seed": 1,
-    "thermo": None,
-    "every": None,
-    "closest": "warn",
-}
-
 
 HOSTILE = (
     "a\nshell touch payload\n#.xyz",
@@ -52,7 +34,7 @@ HOSTILE = (
 
 
 def settings(atoms: Atoms, **choices: object):
-    return resolve(Namespace(**(CHOICES | choices)), atoms)
+    return resolve(Request(**choices), atoms)
 
 
 class TestDistributions:
@@ -335,8 +317,8 @@ class TestSettings:
 
     def test_the_log_has_every_sample(self):
         def sampled(known=("grade",), **choices):
-            args = Namespace(**(CHOICES | {"uncertainty": None, "model": "m.pt"} | choices))
-            return with_samples(resolve(args, molecule("H2O")), args, known)
+            request = Request(**choices)
+            return with_samples(resolve(request, molecule("H2O")), request, known, "m.pt")
 
         for choices, expected in (
             ({"steps": 1000}, (2, 100)),

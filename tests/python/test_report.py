@@ -420,7 +420,7 @@ def test_no_report_without_a_model_or_where_it_is_switched_off(tmp_path):
     trainer, _ = train.train(changed(make_config(tmp_path), max_epochs=1))
     assert not (tmp_path / "run" / "report.html").exists()
     trainer.folder.best.unlink()
-    training_report.write_training_report(trainer.folder, [], trainer.device, 1)
+    training_report.write_training_report(trainer.folder, [], trainer.device, 1, quiet=True)
     assert not (tmp_path / "run" / "report.html").exists()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The `ictp` command: finds the module of a subcommand, turns errors into one line."""
+"""The `ictp` command: finds the file of a subcommand, turns errors into one line."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pyictp.common.interrupt import leaving_at_once
 
 with leaving_at_once():
     import argparse
-    import functools
     import importlib
+    import keyword
     import logging
     import os
     import platform
@@ -16,7 +16,7 @@ with leaving_at_once():
     import traceback
     from collections.abc import Sequence
     from pathlib import Path
-    from typing import Any, NamedTuple
+    from typing import Any
 
     from pyictp import __version__
     from pyictp.cli.parser import CommandParser, did_you_mean, examples
@@ -24,65 +24,33 @@ with leaving_at_once():
     from pyictp.errors import UserError
 
 
-class Command(NamedTuple):
-    """Where a command stands in `ictp --help`, and what adds its parser."""
-
-    group: str
-    summary: str
-    module: str
-    function: str = "add_parser"
-
-
-# Only the parser of the command asked for is made; what it runs is imported when it runs.
-COMMANDS = {
-    "stats": Command(
-        "data", "what a data set holds, what looks wrong", "pyictp.cli.data", "add_stats"
-    ),
-    "split": Command("data", "write train, valid and test files", "pyictp.cli.data", "add_split"),
-    "train": Command(
-        "models", "train a model as a YAML file says", "pyictp.cli.models", "add_train"
-    ),
-    "report": Command("models", "a training on one HTML page", "pyictp.cli.models", "add_report"),
-    "evaluate": Command(
-        "models", "errors on labelled structures", "pyictp.cli.models", "add_evaluate"
-    ),
-    "info": Command("models", "what is inside a model file", "pyictp.cli.models", "add_info"),
-    "init": Command("models", "an untrained model", "pyictp.cli.models", "add_init"),
-    "import": Command(
-        "models",
-        "a checkpoint of the reference implementation",
-        "pyictp.cli.models",
-        "add_import",
-    ),
-    "export": Command(
-        "dynamics",
-        "write the file that pair_style ictp reads",
-        "pyictp.cli.dynamics",
-        "add_export",
-    ),
-    "md": Command(
-        "dynamics", "run a structure in LAMMPS, with pictures", "pyictp.cli.dynamics", "add_md"
-    ),
-    "explore": Command(
-        "dynamics",
-        "active learning: run, label, train, repeat",
-        "pyictp.cli.exploration",
-        "add_explore",
-    ),
-    "plugin-path": Command(
-        "dynamics", "print the folder for LAMMPS_PLUGIN_PATH", "pyictp.cli.plugin_path"
-    ),
-    "doctor": Command("this installation", "what works, what to mend", "pyictp.cli.doctor"),
-    "demo": Command(
-        "this installation",
-        "an alloy from labels to LAMMPS in minutes",
-        "pyictp.cli.dynamics",
-        "add_demo",
-    ),
-    "completion": Command(
-        "this installation", "commands and options at the Tab key", "pyictp.cli.completion"
-    ),
+# {group: {command: what it does}}; `ictp --help` has them in this order.
+GROUPS = {
+    "data": {
+        "stats": "what a data set holds, what looks wrong",
+        "split": "write train, valid and test files",
+    },
+    "models": {
+        "train": "train a model as a YAML file says",
+        "report": "a training on one HTML page",
+        "evaluate": "errors on labelled structures",
+        "info": "what is inside a model file",
+        "init": "an untrained model",
+        "import": "a checkpoint of the reference implementation",
+    },
+    "dynamics": {
+        "export": "write the file that pair_style ictp reads",
+        "md": "run a structure in LAMMPS, with pictures",
+        "explore": "active learning: run, label, train, repeat",
+        "plugin-path": "print the folder for LAMMPS_PLUGIN_PATH",
+    },
+    "this installation": {
+        "doctor": "what works, what to mend",
+        "demo": "an alloy from labels to LAMMPS in minutes",
+        "completion": "commands and options at the Tab key",
+    },
 }
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
 DESCRIPTION = "Irreducible Cartesian tensor potentials: train, export, run in LAMMPS."
 MORE_HELP = "ictp COMMAND --help has the options of a command."
 EXIT_STATUS = """exit status:
@@ -98,7 +66,7 @@ class CommandsAction(argparse._SubParsersAction):
     def add_parser(self, name: str, **options: Any) -> CommandParser:
         """Return a new parser; its description is `help` where none is given."""
         options.setdefault("description", options.get("help"))
-        options["help"] = COMMANDS[name].summary
+        options["help"] = COMMANDS[name]
         return super().add_parser(name, **options)
 
 
@@ -109,6 +77,7 @@ def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> CommandParser:
         usage="ictp [-h] [--version] [-q] [-v] COMMAND ...",
         description=f"{DESCRIPTION}\n\n{_overview()}\n\n{MORE_HELP}",
     )
+    parser.set_defaults(quiet=False, verbose=False)  # -q and -v stand before or after the command
     parser.add_argument("--version", action=_Version, nargs=0, help="print versions and exit")
     subparsers = parser.add_subparsers(
         dest="command",
@@ -118,11 +87,16 @@ def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> CommandParser:
         help=argparse.SUPPRESS,  # the description has them all
     )
     for name in commands:
-        command = COMMANDS[name]
-        getattr(importlib.import_module(command.module), command.function)(subparsers)
+        _module(name).add_parser(subparsers)
     examples(parser, "ictp train config.yaml", "ictp export run -o model.pt", "ictp doctor")
     parser.epilog = f"{parser.epilog}\n\n{EXIT_STATUS}"
     return parser
+
+
+def _module(command: str) -> Any:
+    """Return the module of a command; it imports nothing slow before it runs."""
+    name = command.replace("-", "_")
+    return importlib.import_module(f"pyictp.cli.{name}{'_' * keyword.iskeyword(name)}")
 
 
 class _Version(argparse.Action):
@@ -144,12 +118,10 @@ class _Version(argparse.Action):
 
 def _overview() -> str:
     """Return all commands with a line each, in groups."""
-    lines, group = [], ""
-    for name, command in COMMANDS.items():
-        if command.group != group:
-            group = command.group
-            lines.append(f"{group}:")
-        lines.append(f"  {name:<12} {command.summary}")
+    lines = []
+    for group, commands in GROUPS.items():
+        lines.append(f"{group}:")
+        lines += [f"  {name:<12} {text}" for name, text in commands.items()]
     return "\n".join(lines)
 
 
@@ -193,10 +165,10 @@ def _run(arguments: Sequence[str]) -> int:
         args.overrides += rest  # argparse takes no second group of words after an option
     elif rest:
         _subparser(parser, name).refuse(rest)
-    _set_messages(getattr(args, "quiet", False), getattr(args, "verbose", False))
-    if isinstance(args.run, functools.partial):  # of `later`
-        with leaving_at_once():
-            importlib.import_module(args.run.args[0])
+    _set_messages(args.quiet, args.verbose)
+    if hasattr(args, "needs"):
+        with leaving_at_once():  # PyTorch takes seconds
+            importlib.import_module(args.needs)
     return int(args.run(args) or 0)
 
 

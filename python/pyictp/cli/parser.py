@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import functools
-import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -45,15 +43,6 @@ class CommandParser(argparse.ArgumentParser):
 def examples(parser: argparse.ArgumentParser, *lines: str) -> None:
     """Let `--help` end with examples: command lines as a user types them."""
     parser.epilog = "\n".join([f"example{'s' * (len(lines) > 1)}:", *(f"  {x}" for x in lines)])
-
-
-def later(module: str, function: str = "run") -> Callable[[argparse.Namespace], int | None]:
-    """Return what runs a command; its module is imported only then, as PyTorch takes seconds."""
-    return functools.partial(_import_and_run, module, function)
-
-
-def _import_and_run(module: str, function: str, args: argparse.Namespace) -> int | None:
-    return getattr(importlib.import_module(module), function)(args)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`ictp plugin-path`."""
+"""`ictp plugin-path`: the folder for LAMMPS_PLUGIN_PATH."""
 
 from __future__ import annotations
 
@@ -18,5 +18,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "lmp that starts know pair_style ictp.",
     )
     examples(parser, "export LAMMPS_PLUGIN_PATH=$(ictp plugin-path)")
-    parser.set_defaults(run=lambda _: print(plugin_path().parent))
+    parser.set_defaults(run=run)
     return parser
+
+
+def run(_: argparse.Namespace) -> int:
+    """Print the folder."""
+    print(plugin_path().parent)
+    return 0

@@ -10,8 +10,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from tqdm import tqdm
+
+logger = logging.getLogger("pyictp")
 
 LINE_INTERVAL = 10.0  # s, at least, between two lines where there is no terminal
 LINE_SHARE = 0.02  # and at least this share of the time so far: a long log stays short
@@ -57,6 +60,10 @@ class Stages:
         yield
         self.seconds[title] = time.monotonic() - start
         print(f"      done in {self.seconds[title]:.0f} s", flush=True)
+
+    def note(self, text: str) -> None:
+        """Show a line that belongs to the stage under way."""
+        print(f"      {text}", flush=True)
 
 
 class Counter:
@@ -125,9 +132,6 @@ class Progress:
         self._bar.close()
 
 
-logger = logging.getLogger("pyictp")
-
-
-def is_quiet() -> bool:
-    """Return whether the command line asked for no progress (-q)."""
-    return logger.level == logging.WARNING
+def say(text: str, file: TextIO | None = None) -> None:
+    """Show a line at once; a program in a pipe would keep it otherwise."""
+    print(text, file=file, flush=True)

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Data sets in three parts: `ictp split` writes train, valid and test files."""
+"""Data sets in three parts: files to train on, to validate on, to test with."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 import yaml
 from ase import Atoms
 
-from pyictp.common.files import atomic_path, check_writable, write_json
+from pyictp.common.files import atomic_path
 from pyictp.config.load import DataConfig
 from pyictp.curation.loose_virials import read_with_loose_virials
 from pyictp.curation.parts import (
@@ -33,7 +32,6 @@ from pyictp.data.magnitudes import check_labels
 from pyictp.data.readers import NPZ_NAMES, RawFrame, read_raw
 from pyictp.data.samples import elements_of
 from pyictp.errors import UserError
-from pyictp.reports.evaluate import data_config
 from pyictp.training.prepare import check_elements
 
 logger = logging.getLogger("pyictp")
@@ -110,23 +108,47 @@ def to_atoms(item: LabelledFrame, config: DataConfig) -> Atoms:
     return atoms
 
 
-def choose_parts(items: Sequence[LabelledFrame], args: argparse.Namespace) -> Parts:
+def choose_parts(
+    items: Sequence[LabelledFrame],
+    wanted: Mapping[str, str | None],
+    method: str,
+    seed: int,
+    group_key: str | None,
+) -> Parts:
     """Return the indices of the frames of each part; free atoms are training frames.
+
+    Args:
+        items: labelled frames.
+        wanted: by part a number, a fraction or None, as `split_sizes` has them.
+        method: random, group or farthest.
+        seed: of the draws.
+        group_key: of method group, as `LabelledFrame.group` has it.
 
     Raises:
         UserError: the numbers asked for are impossible, or a frame has no group.
     """
     free = [index for index, item in enumerate(items) if is_free_atom(item.frame)]
     others = [index for index, item in enumerate(items) if not is_free_atom(item.frame)]
-    sizes = split_sizes(len(others), {part: getattr(args, part) for part in PARTS})
-    if args.method == "random":
-        parts = split_random(len(others), sizes, args.seed)
-    elif args.method == "farthest":
-        parts = split_farthest([items[i].frame for i in others], sizes, args.seed)
+    sizes = split_sizes(len(others), wanted)
+    if method == "random":
+        parts = split_random(len(others), sizes, seed)
+    elif method == "farthest":
+        parts = split_farthest([items[i].frame for i in others], sizes, seed)
     else:
-        parts = split_groups([items[i].group(args.group_key) for i in others], sizes, args.seed)
+        parts = split_groups([items[i].group(group_key) for i in others], sizes, seed)
     chosen = {part: [others[i] for i in indices] for part, indices in parts.items()}
     return {**chosen, "train": sorted(free + chosen["train"])}
+
+
+def check_parts(items: Sequence[LabelledFrame], parts: Parts) -> None:
+    """Refuse parts with an element that no training frame has.
+
+    Raises:
+        UserError: there is one.
+    """
+    chosen = {part: [items[i].frame for i in indices] for part, indices in parts.items()}
+    trained = elements_of([f for f in chosen.pop("train") if not is_free_atom(f)])
+    check_elements(trained, {f"--{part}": frames for part, frames in chosen.items()})
 
 
 def write_parts(
@@ -207,33 +229,3 @@ def data_section(files: dict[str, Path], config: DataConfig) -> str:
     section |= {k: value for k, value in keys.items() if value != getattr(DataConfig(), k)}
     lines = yaml.safe_dump(section, sort_keys=False, default_flow_style=None, width=10_000)
     return "data:\n" + "".join(f"  {line}\n" for line in lines.splitlines())
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run `ictp split`; returns the exit status."""
-    if args.seed < 0:
-        raise UserError(f"--seed: expected 0 or more, got {args.seed}")
-    if args.json:
-        check_writable(args.json)
-    config = data_config(args)
-    items = read_labelled(args.data, config)
-    parts = choose_parts(items, args)
-    chosen = {part: [items[i].frame for i in indices] for part, indices in parts.items()}
-    trained = elements_of([f for f in chosen.pop("train") if not is_free_atom(f)])
-    check_elements(trained, {f"--{part}": frames for part, frames in chosen.items()})
-    files = write_parts(items, parts, Path(args.output), config, args.overwrite)
-    print(report(items, parts, files, args.group_key))
-    print(f"\nfor the configuration of ictp train:\n{data_section(files, config)}", end="")
-    if args.json:
-        groups = count_groups(items, parts, args.group_key)
-        result = {
-            "data": args.data,
-            "method": args.method,
-            "seed": args.seed,
-            "files": {part: str(path) for part, path in files.items()},
-            "frames": {part: len(indices) for part, indices in parts.items()},
-            "unused": len(items) - sum(map(len, parts.values())),
-            "groups": groups if any(groups) else {},
-        }
-        write_json(args.json, result)
-    return 0

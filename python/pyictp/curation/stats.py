@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What a data set holds, and what looks wrong in it: `ictp stats`."""
+"""What a data set holds, and what looks wrong in it."""
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,21 +13,17 @@ from ase import units
 from ase.data import atomic_masses
 from numpy.typing import NDArray
 
-from pyictp.common.files import check_writable, write_json
+from pyictp.config import DataConfig
 from pyictp.curation import checks as data_checks
 from pyictp.curation import label_checks
 from pyictp.curation.checks import Finding
-from pyictp.curation.figures import plot_data
 from pyictp.curation.label_checks import Check
 from pyictp.curation.loose_virials import LooseVirial, read_with_loose_virials
 from pyictp.curation.parts import is_free_atom
 from pyictp.curation.populations import find_populations
 from pyictp.data.frames import LABELS, Frame, missing_labels
-from pyictp.errors import UserError
 from pyictp.graph.neighbors import neighbor_pairs
 from pyictp.potential.distances import named, shortest_lengths
-from pyictp.reports.evaluate import data_config
-from pyictp.reports.parity import check_plot_path
 
 FloatArray = NDArray[np.float64]
 
@@ -215,35 +209,35 @@ def report_checks(checks: Sequence[Check], findings: Sequence[Finding]) -> str:
     return "\n".join([*lines, *([""] if lines else []), total])
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run `ictp stats`; returns the exit status."""
-    if not 0 < args.cutoff < np.inf:
-        raise UserError(f"--cutoff: expected a length above 0 A, got {args.cutoff}")
-    if args.json:
-        check_writable(args.json)
-    if args.plot:
-        check_plot_path(Path(args.plot))
-    config = data_config(args)
-    frames, loose = read_with_loose_virials(args.data, config)
+@dataclass(frozen=True)
+class Overview:
+    """A data set, looked at."""
+
+    frames: list[Frame]
+    nearest: list[FloatArray]  # by frame, distance of the nearest neighbor of its atoms [A]
+    summary: dict[str, Any]
+    checks: list[Check]
+    findings: list[Finding]
+
+
+def look_at(paths: Sequence[str], config: DataConfig, cutoff: float) -> Overview:
+    """Read files and return what they hold and what looks wrong.
+
+    Args:
+        paths: of labelled structures.
+        config: names and units of their fields.
+        cutoff: of neighbors [A].
+
+    Raises:
+        UserError: as `read_frames`.
+    """
+    frames, loose = read_with_loose_virials(paths, config)
     whole = [_without_partial_forces(frame) for frame in frames]
-    contacts_of = [contacts(frame, args.cutoff) for frame in whole]
-    summary = summarise(whole, contacts_of)
-    print(table(summary, args.cutoff), end="\n\n")
+    contacts_of = [contacts(frame, cutoff) for frame in whole]
     checks, findings = check_all(whole, loose)
     findings += [Finding("labels", *found) for found in missing_labels(frames, config)]
-    print(report_checks(checks, findings))
-    if args.json:
-        result = {
-            **summary,
-            "cutoff_a": args.cutoff,
-            "checks": [asdict(check) for check in checks],
-            "warnings": [asdict(finding) for finding in findings],
-        }
-        write_json(args.json, result)
-    if args.plot:
-        nearest = [item.nearest for item in contacts_of]
-        print(f"distributions: {plot_data(whole, nearest, Path(args.plot))}")
-    return int(args.strict and bool(findings))
+    nearest = [item.nearest for item in contacts_of]
+    return Overview(whole, nearest, summarise(whole, contacts_of), checks, findings)
 
 
 def _without_partial_forces(frame: Frame) -> Frame:

@@ -12,7 +12,6 @@ from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor
 from tqdm import tqdm
 
-from pyictp.common.progress import is_quiet
 from pyictp.config.data_files import NO_WEIGHTING
 from pyictp.data.frames import Frame
 from pyictp.errors import UserError
@@ -91,7 +90,7 @@ class GraphDataset(Sequence[Sample]):
         frames: Sequence[Frame],
         elements: Sequence[str],
         r_cut: float,
-        progress: bool = True,
+        progress: bool = False,
         description: str = "graphs",
     ) -> None:
         """Build all graphs.
@@ -109,9 +108,8 @@ class GraphDataset(Sequence[Sample]):
         self.frames = list(frames)
         self.elements = tuple(elements)
         self.r_cut = r_cut
-        shown = progress and not is_quiet()
         # None: no bar where there is no terminal
-        bar = tqdm(frames, description, unit="frame", disable=None if shown else True)
+        bar = tqdm(frames, description, unit="frame", disable=None if progress else True)
         self.samples = [make_sample(frame, elements, r_cut) for frame in bar]
 
     @property

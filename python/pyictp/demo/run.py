@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""`ictp demo`: label, train, evaluate, export, run in LAMMPS beside the teacher, report."""
+"""The demo: label, train, evaluate, export, run in LAMMPS beside the teacher, report."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -14,22 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pyictp.common.progress import Counter, Stages
-from pyictp.config.load import load_config
 from pyictp.demo.alloy import ELEMENTS, teacher_commands
 from pyictp.demo.runs import Dynamics
 from pyictp.errors import UserError
 
 NUM_STAGES = 6
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run `ictp demo`; returns 0 if every goal of the report is met, else 1."""
-    output = Path(args.output).resolve()
-    overrides = [] if args.minutes is None else [f"training.max_minutes={args.minutes}"]
-    with resources.as_file(resources.files("pyictp.demo") / "demo.yaml") as path:
-        load_config(path, overrides)  # a wrong length shall not show after the labelling
-    prepare_folder(output, args.overwrite)
-    return run_demo(output, overrides)
 
 
 def prepare_folder(output: Path, overwrite: bool) -> None:
@@ -53,13 +41,16 @@ def prepare_folder(output: Path, overwrite: bool) -> None:
     (output / "demo.yaml").write_text(text)
 
 
-def run_demo(output: Path, overrides: list[str], dynamics: Dynamics | None = None) -> int:
-    """Run all stages in `output`; returns the exit status."""
+def run_demo(
+    output: Path, overrides: list[str], dynamics: Dynamics | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """Run all stages in `output`; return its report and what the report says."""
     from pyictp.demo.label import Sampling, write_dataset
     from pyictp.demo.report import collect, write_report
 
     dynamics = dynamics or Dynamics()
-    stages, commands, sampling = Stages(NUM_STAGES), Commands(output), Sampling()
+    stages, sampling = Stages(NUM_STAGES), Sampling()
+    commands = Commands(output, stages)
     num_cells = sum(count for _, count in sampling.num_cells)
     num_frames = num_cells * sampling.frames_per_cell
     with stages.stage(f"label {num_frames} frames of {num_cells} cells with the teacher"):
@@ -80,16 +71,14 @@ def run_demo(output: Path, overrides: list[str], dynamics: Dynamics | None = Non
         results = collect(output, dynamics, sampling, stages.seconds, commands.shown)
         (output / "results.json").write_text(json.dumps(results["numbers"], indent=2) + "\n")
         report = write_report(output, results)
-    print_summary(results)
-    print(f"\nopen {report}")
-    return 0 if all(goal["met"] for goal in results["goals"]) else 1
+    return report, results
 
 
 class Commands:
     """Runs `ictp` commands in the demo's folder and remembers how a user would type them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, stages: Stages) -> None:
+        self.folder, self.stages = folder, stages
         self.shown: list[str] = []
 
     def ictp(self, *words: str) -> None:
@@ -99,9 +88,9 @@ class Commands:
             UserError: it failed.
         """
         self.shown.append(" ".join(["ictp", *words]))
-        print(f"      {self.shown[-1]}", flush=True)
+        self.stages.note(self.shown[-1])
         done = subprocess.run(
-            [sys.executable, "-m", "pyictp.cli.main", *words], cwd=self.folder, check=False
+            [sys.executable, "-m", "pyictp", *words], cwd=self.folder, check=False
         )
         if done.returncode != 0:
             raise UserError(
@@ -155,12 +144,12 @@ def side_by_side(d: Dynamics, potentials: dict[str, list[str]]) -> dict[str, str
     return decks
 
 
-def print_summary(results: dict[str, Any]) -> None:
-    """Print the goals and the numbers behind them."""
-    print(f"\n{'':36} {'goal':>22} {'measured':>22}")
+def summary(results: dict[str, Any]) -> str:
+    """Return the goals and the numbers behind them as lines for people."""
+    lines = ["", f"{'':36} {'goal':>22} {'measured':>22}"]
     for goal in results["goals"]:
         verdict = "met" if goal["met"] else "MISSED"
-        print(f"{goal['title']:<36} {goal['goal']:>22} {goal['measured']:>22}  {verdict}")
-    print()
-    for row in results["table"]:
-        print(f"{row['title']:<36} {row['teacher']:>22} {row['ictp']:>22}")
+        lines.append(f"{goal['title']:<36} {goal['goal']:>22} {goal['measured']:>22}  {verdict}")
+    lines.append("")
+    lines += [f"{r['title']:<36} {r['teacher']:>22} {r['ictp']:>22}" for r in results["table"]]
+    return "\n".join(lines)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ase import Atoms
 
-from pyictp.common.progress import Counter, is_quiet
+from pyictp.common.progress import Counter, say
 from pyictp.config.load import to_dict
 from pyictp.errors import UserError
 from pyictp.explore import results
@@ -45,13 +45,13 @@ MODEL = "ensemble.pt"
 class Exploration:
     """One exploration in its folder."""
 
-    def __init__(self, config: ExploreConfig, folder: Path) -> None:
-        """Take up what the folder holds.
+    def __init__(self, config: ExploreConfig, folder: Path, quiet: bool = False) -> None:
+        """Take up what the folder holds; a quiet one prints no progress.
 
         Raises:
             UserError: it is of another exploration.
         """
-        self.config, self.folder = config, folder
+        self.config, self.folder, self.quiet = config, folder, quiet
         self.state = State(folder, config)
         self.unit = UNITS[config.uncertainty.by]
 
@@ -208,7 +208,7 @@ class Exploration:
         runs = plan_runs(config.dynamics, config.explore.seed, cycle)
         visits = []
         counter = Counter(len(runs) * config.dynamics.steps, "steps")
-        progress = None if is_quiet() else counter.advance
+        progress = None if self.quiet else counter.advance
         for run in runs:
             folder = self.folder / f"cycle_{cycle}" / "runs" / run.name
             wanted = (config.dynamics, config.uncertainty)
@@ -290,7 +290,7 @@ class Exploration:
     def _label(self, structures: Sequence[Atoms], what: str, name: str) -> list[Atoms]:
         folder = self.folder / name
         counter = Counter(len(structures), "labels")
-        progress = None if is_quiet() else counter.advance
+        progress = None if self.quiet else counter.advance
         labelled, failed = label_structures(
             structures, self.config.labeller, folder, progress, self.believed()
         )
@@ -311,8 +311,8 @@ class Exploration:
 
     def say(self, text: str) -> None:
         """Print a line of progress, and note it in explore.log."""
-        if not is_quiet():
-            print(text, flush=True)
+        if not self.quiet:
+            say(text)
         if text.strip():
             with (self.folder / "explore.log").open("a") as log:
                 log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text.strip()}\n")

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,9 @@ from pyictp.common.progress import logger
 from pyictp.config.load import Config, DataConfig, ModelConfig
 from pyictp.explore.settings import ExploreConfig, retraining
 from pyictp.explore.state import Terminated
-from pyictp.potential.checkpoint import build_model, load_checkpoint
-from pyictp.potential.export import export_model
+from pyictp.potential.checkpoint import load_checkpoint
 from pyictp.potential.extrapolation import grade_of
+from pyictp.potential.runs import export_runs
 from pyictp.train import train
 from pyictp.training.position import Outcome
 from pyictp.training.run_folder import RunFolder
@@ -46,14 +44,14 @@ def train_member(
     if not _is_finished(run):
         stop = StopRequest()
         is_resumed = run.last.exists()
-        with _quietly():
-            _, outcome = train(
-                _member_config(config, member, data, folder, start),
-                resume=is_resumed,
-                overwrite=not is_resumed,
-                finetune=None if is_resumed else start,
-                stop=stop,
-            )
+        _, outcome = train(
+            _member_config(config, member, data, folder, start),
+            resume=is_resumed,
+            overwrite=not is_resumed,
+            finetune=None if is_resumed else start,
+            stop=stop,
+            quiet=not logger.isEnabledFor(logging.DEBUG),  # -v asks for messages
+        )
         if outcome is Outcome.SIGNAL:
             raise KeyboardInterrupt if stop.exit_code == 130 else Terminated
     position = load_checkpoint(run.last)["training_state"]["position"]
@@ -92,28 +90,10 @@ def _member_config(
     )
 
 
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Let a training write its log, but print nothing, unless -v asked for messages."""
-    before = logger.level
-    if before > logging.DEBUG:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
 def export_committee(folders: list[Path], path: Path) -> None:
     """Write the models of some run folders as one file; grades are those of the first.
 
     Raises:
         UserError: as `export_model`.
     """
-    payloads = [load_checkpoint(folder / "best.pt") for folder in folders]
-    export_model(
-        [build_model(payload) for payload in payloads],
-        path,
-        provenance=[payload["provenance"] for payload in payloads],
-        grade=grade_of(payloads[0]),
-    )
+    export_runs([load_checkpoint(folder / "best.pt") for folder in folders], path)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a run is: the choices of the command line with every default filled in."""
+"""What a run is: what was asked for, with every default filled in."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +22,26 @@ SAMPLED = {  # of `compute models all pair ictp`
     "force_deviation_eV_per_A": "c_models[1]",
     "grade": "c_models[4]",
 }
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for, as the options of `ictp md`; None: as the structure needs it."""
+
+    ensemble: str = "nvt"
+    temperature: float = 300.0  # K
+    to_temperature: float | None = None  # K
+    pressure: float | None = None  # bar
+    coupling: str | None = None
+    time: float | None = None  # ps
+    steps: int | None = None
+    timestep: float | None = None  # fs
+    repeat: Sequence[int] = (1, 1, 1)
+    seed: int = 1
+    thermo: int | None = None  # steps
+    every: int | None = None  # steps
+    uncertainty: int | None = None  # steps
+    closest: str = "warn"
 
 
 @dataclass(frozen=True)
@@ -78,103 +97,108 @@ class Settings:
         return words + sampling
 
 
-def resolve(args: argparse.Namespace, atoms: Atoms) -> Settings:
-    """Return the settings of a command line for a structure.
+def resolve(request: Request, atoms: Atoms) -> Settings:
+    """Return the settings of a request for a structure.
 
     Raises:
         UserError: options that contradict each other or the structure.
     """
-    _check(args, atoms)
-    repeat = tuple(args.repeat)
-    minimizes = args.ensemble == "minimize"
+    _check(request, atoms)
+    repeat = tuple(request.repeat)
+    minimizes = request.ensemble == "minimize"
     light = "H" in atoms.get_chemical_symbols()
-    timestep = (args.timestep or (0.5 if light else 1.0)) / 1000
-    steps = args.steps
+    timestep = (request.timestep or (0.5 if light else 1.0)) / 1000
+    steps = request.steps
     if steps is None and minimizes:
         steps = DEFAULT_ITERATIONS
     elif steps is None:
-        steps = max(1, round((args.time or DEFAULT_TIME) / timestep))
+        steps = max(1, round((request.time or DEFAULT_TIME) / timestep))
     rows = 1 if minimizes else max(1, steps // NUM_ROWS)
     num_atoms = len(atoms) * int(np.prod(repeat))
     frames = max(1, min(NUM_ROWS, MOST_POSITIONS // num_atoms))
-    pressure = 0.0 if args.ensemble == "npt" and args.pressure is None else args.pressure
-    to_temperature = args.to_temperature if args.ensemble == "anneal" else args.temperature
+    pressure = 0.0 if request.ensemble == "npt" and request.pressure is None else request.pressure
+    to_temperature = request.to_temperature if request.ensemble == "anneal" else request.temperature
     return Settings(
-        ensemble=args.ensemble,
+        ensemble=request.ensemble,
         steps=steps,
         timestep=timestep,
-        temperature=args.temperature,
+        temperature=request.temperature,
         to_temperature=to_temperature,
         pressure=pressure,
-        coupling=args.coupling or "iso",
+        coupling=request.coupling or "iso",
         repeat=repeat,
-        thermo=args.thermo or rows,
-        every=args.every or max(1, -(-steps // frames)),
-        seed=args.seed,
-        closest=args.closest,
+        thermo=request.thermo or rows,
+        every=request.every or max(1, -(-steps // frames)),
+        seed=request.seed,
+        closest=request.closest,
     )
 
 
-def with_samples(settings: Settings, args: argparse.Namespace, known: Sequence[str]) -> Settings:
+def with_samples(
+    settings: Settings, request: Request, known: Sequence[str], model: str
+) -> Settings:
     """Return settings that sample how sure the model is, on steps that the log has as well.
 
     Args:
         settings: without.
-        args: the command line.
+        request: what was asked for.
         known: which of SAMPLED the model file has.
+        model: its name, for messages.
 
     Raises:
         UserError: the file has none of what is asked for, or the log would leave samples out.
     """
-    least = args.uncertainty
+    least = request.uncertainty
     if least is None:
         least = 1 if settings.minimizes else LEAST_SAMPLING
         least = -(-least // settings.thermo) * settings.thermo
-    if not known and args.uncertainty:
+    if not known and request.uncertainty:
         raise UserError(
-            f"--uncertainty: model '{args.model}' is one model without grade: export several as an "
+            f"--uncertainty: model '{model}' is one model without grade: export several as an "
             "ensemble, or one with --training-data"
         )
     if not known or not least:
         return settings
-    if args.thermo and least % args.thermo:
+    if request.thermo and least % request.thermo:
         raise UserError(
-            f"--uncertainty {least} --thermo {args.thermo}: expected a multiple of --thermo, so "
+            f"--uncertainty {least} --thermo {request.thermo}: expected a multiple of --thermo, so "
             "that the log has every sample"
         )
     divisors = (rows for rows in range(1, min(settings.thermo, least) + 1) if least % rows == 0)
     return replace(settings, thermo=max(divisors), uncertainty=least, samples=tuple(known))
 
 
-def _check(args: argparse.Namespace, atoms: Atoms) -> None:
-    minimizes = args.ensemble == "minimize"
-    if minimizes and args.time is not None:
+def _check(request: Request, atoms: Atoms) -> None:
+    minimizes = request.ensemble == "minimize"
+    if minimizes and request.time is not None:
         raise UserError("--time with --ensemble minimize: a minimization has --steps, no time")
-    if args.ensemble == "anneal" and args.to_temperature is None:
+    if request.ensemble == "anneal" and request.to_temperature is None:
         raise UserError("--ensemble anneal: say where the temperature ends with --to-temperature")
-    if args.ensemble != "anneal" and args.to_temperature is not None:
-        raise UserError(f"--to-temperature is for --ensemble anneal, not {args.ensemble}")
-    if args.pressure is not None and args.ensemble not in ("npt", "anneal"):
+    if request.ensemble != "anneal" and request.to_temperature is not None:
+        raise UserError(f"--to-temperature is for --ensemble anneal, not {request.ensemble}")
+    if request.pressure is not None and request.ensemble not in ("npt", "anneal"):
         hint = "lammps_inputs/minimize.in relaxes cells" if minimizes else "choose npt"
-        raise UserError(f"--pressure is for --ensemble npt or anneal, not {args.ensemble}: {hint}")
-    constant = args.ensemble == "npt" or args.pressure is not None
-    if args.coupling is not None and not constant:
+        raise UserError(
+            f"--pressure is for --ensemble npt or anneal, not {request.ensemble}: {hint}"
+        )
+    constant = request.ensemble == "npt" or request.pressure is not None
+    if request.coupling is not None and not constant:
         raise UserError("--coupling is for runs with a pressure: choose npt")
     if constant and not atoms.pbc.all():
         raise UserError(
             "constant pressure needs a structure that is periodic in all directions, this one has "
             f"pbc {' '.join('T' if p else 'F' for p in atoms.pbc)}: choose nvt or nve"
         )
-    if any(count > 1 and not p for count, p in zip(args.repeat, atoms.pbc, strict=True)):
+    if any(count > 1 and not p for count, p in zip(request.repeat, atoms.pbc, strict=True)):
         raise UserError("--repeat: expected 1 along directions in which nothing is periodic")
-    _check_mobile(args, atoms, constant)
+    _check_mobile(request, atoms, constant)
 
 
-def _check_mobile(args: argparse.Namespace, atoms: Atoms, constant: bool) -> None:
+def _check_mobile(request: Request, atoms: Atoms, constant: bool) -> None:
     """Refuse what LAMMPS cannot do with atoms that are fixed, or with a single one."""
     check_fixed(atoms, constant)
-    single = len(atoms) * int(np.prod(args.repeat)) == 1
-    if single and args.ensemble != "minimize":
+    single = len(atoms) * int(np.prod(request.repeat)) == 1
+    if single and request.ensemble != "minimize":
         counts = " ".join("3" if periodic else "1" for periodic in atoms.pbc)
         hint = f"copy the cell with --repeat {counts}" if atoms.pbc.any() else "add atoms"
         raise UserError(f"dynamics need at least two atoms that move, there is one: {hint}")

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""`ictp info`: what is inside an exported file, a checkpoint or a training folder."""
+"""What is inside an exported file, a checkpoint or a training folder."""
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,22 +11,6 @@ import numpy as np
 
 from pyictp.potential.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
 from pyictp.potential.distances import KEY, named
-
-
-def run(args: argparse.Namespace) -> int:
-    """Print the description of a model."""
-    described = describe(args.model)
-    if args.json:
-        print(json.dumps(described, indent=1))
-        return 0
-    if isinstance(described.get(KEY), list):  # of an exported file
-        shortest = np.array(described[KEY]).reshape(2 * [len(described["elements"])])
-        known = bool(shortest.any())
-        described[KEY] = named(shortest, described["elements"]) if known else "not known"
-    for number, other in enumerate(described.pop("other_models", []), start=2):
-        described[f"model {number} differs in"] = _difference(other, described) or "nothing"
-    print("\n".join(_lines(described)))
-    return 0
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -59,32 +41,11 @@ def describe(path: str | Path) -> dict[str, Any]:
     }
 
 
-def _difference(values: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is not as in another description."""
-    found = {}
-    for key, value in values.items():
-        known = first.get(key)
-        both = isinstance(value, Mapping) and isinstance(known, Mapping)
-        if value != known:
-            found[key] = _difference(value, known) if both else value
-    return found
-
-
-def _lines(values: Mapping[str, Any], indent: str = "") -> list[str]:
-    lines = []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
-        elif isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
-            for number, part in enumerate(value, start=1):
-                text = ", ".join(f"{name} {_short(entry)}" for name, entry in part.items())
-                lines.append(f"{indent}{f'{key} {number}':<22} {text}")
-        elif isinstance(value, list):
-            lines.append(f"{indent}{key:<22} {' '.join(map(str, value))}")
-        else:
-            lines.append(f"{indent}{key:<22} {value}")
-    return lines
-
-
-def _short(value: Any) -> str:
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+def for_people(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a description in which the shortest distances of an exported file have names."""
+    shown = dict(described)
+    if isinstance(shown.get(KEY), list):
+        shortest = np.array(shown[KEY]).reshape(2 * [len(shown["elements"])])
+        known = bool(shortest.any())
+        shown[KEY] = named(shortest, shown["elements"]) if known else "not known"
+    return shown

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Errors of a potential on labelled structures: `ictp evaluate`."""
+"""Errors of a potential on labelled structures."""
 
 from __future__ import annotations
 
-import argparse
 import logging
-import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +14,18 @@ import torch
 from ase.formula import Formula
 from tqdm import tqdm
 
-from pyictp.common.files import check_writable, write_json
-from pyictp.common.progress import is_quiet
 from pyictp.config.data_files import DataFile, as_data_file
 from pyictp.config.load import DataConfig
-from pyictp.config.run_fields import FIELDS, as_in_run, data_section
 from pyictp.data.frames import LABELS, Frame, missing_labels, read_frames
 from pyictp.data.magnitudes import check_labels
 from pyictp.data.samples import make_sample
 from pyictp.errors import UserError
 from pyictp.potential.batch import evaluate_graphs, structure_stress
-from pyictp.potential.load import as_potential, potential_properties, resolve_device
+from pyictp.potential.load import potential_properties
 from pyictp.potential.uncertainty import UncertainPrediction
 from pyictp.reports.calibration import describe_calibration
 from pyictp.reports.comparison import IntArray, Parity, Structure
 from pyictp.reports.metrics import METRICS, metrics
-from pyictp.reports.parity import check_plot_path, plot_parity
 
 logger = logging.getLogger("pyictp")
 
@@ -74,8 +68,7 @@ def predict(
         raise UserError(f"batch size: expected 1 or more, got {batch_size}")
     elements, r_cut = potential_properties(potential)
     rows: dict[str, list[Any]] = {name: [] for name in (*LABELS, "atoms", *UNCERTAIN)}
-    shown = progress and not is_quiet()
-    bar = tqdm(total=len(frames), unit="frame", disable=None if shown else True)
+    bar = tqdm(total=len(frames), unit="frame", disable=None if progress else True)
     graphs = (make_sample(frame, elements, r_cut).graph for frame in frames)
     predictions = evaluate_graphs(potential, graphs, None, batch_size, device, uncertainty=True)
     for frame, prediction in zip(frames, predictions, strict=True):
@@ -156,68 +149,11 @@ def report(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def data_config(args: argparse.Namespace) -> DataConfig:
-    """Return the data section that the options of `add_data_options` describe."""
-    return DataConfig(**_given(args))
-
-
-def _given(args: argparse.Namespace) -> dict[str, str]:
-    """Return the names and units of fields that the command line has."""
-    return {name: getattr(args, name) for name in FIELDS if getattr(args, name) is not None}
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run `ictp evaluate`; returns the exit status."""
-    _check_outputs(args)
-    device = resolve_device(args.device)
-    potential = as_potential(args.model, device, args.dtype)
-    of_run = data_section(getattr(potential, "metadata", {}))
-    files, config, lines = as_in_run(args.data, of_run, _given(args))
-    print("".join(f"{line}\n" for line in lines), end="")
-    frames = labelled_frames(files, config, "--energy-key and --forces-key")
-    parity = predict(potential, frames, args.batch_size, device, progress=True)
-    result = metrics(parity)
-    print(report(result))
-    if args.json:
-        write_json(args.json, result)
-    if args.plot:
-        print(f"parity plots: {plot_parity(parity, _parent(Path(args.plot)))}")
-    if args.report:
-        _write_report(args, parity, result)
-    return 0
-
-
-def _check_outputs(args: argparse.Namespace) -> None:
-    """Refuse names of files, pictures and pages before the long work."""
-    if args.json:
-        check_writable(args.json)
-    if args.plot:
-        check_plot_path(Path(args.plot))
-    if args.report:
-        from pyictp.reports.page import check_report_path
-
-        check_report_path(Path(args.report))
-
-
-def _write_report(args: argparse.Namespace, parity: Parity, result: dict[str, Any]) -> None:
-    from pyictp.reports.page import Subject, write_report
-
-    options = [
-        word
-        for name, value in _given(args).items()
-        for word in (f"--{name.replace('_', '-')}", str(value))
-    ]
-    words = ["ictp", "evaluate", args.model, *args.data, *options, "--report", args.report]
-    names = ", ".join(Path(name).name for name in args.data)
-    subject = Subject(
-        Path(args.model), f"frames of {names}", (shlex.join(words),), tuple(args.data)
-    )
-    write_report(_parent(Path(args.report)), subject, parity, result)
-    print(f"report: {args.report}")
-
-
 def labelled_frames(
-    paths: Sequence[str | Path | DataFile], config: DataConfig, keys: str = "the keys"
+    paths: Sequence[str | Path | DataFile],
+    config: DataConfig,
+    keys: str,
+    say: Callable[[str], None],
 ) -> list[Frame]:
     """Return the frames of files but those marked as isolated atoms.
 
@@ -225,11 +161,12 @@ def labelled_frames(
         paths: the files, perhaps with names and units of their own.
         config: names and units of the fields.
         keys: what a user sets when no label is found.
+        say: takes a line on frames that are left out.
 
     Raises:
         UserError: as `read_frames`; nothing is left; no frame has energy or forces.
     """
-    frames = _without_lone_atoms(read_frames(paths, config))
+    frames = _without_lone_atoms(read_frames(paths, config), say)
     if all(frame.energy is None and frame.forces is None for frame in frames):
         names = ", ".join(as_data_file(path).file for path in paths)
         raise UserError(
@@ -243,16 +180,11 @@ def labelled_frames(
     return frames
 
 
-def _without_lone_atoms(frames: Sequence[Frame]) -> list[Frame]:
+def _without_lone_atoms(frames: Sequence[Frame], say: Callable[[str], None]) -> list[Frame]:
     """Leave out frames marked as isolated atoms, as training does; says how many."""
     kept = [frame for frame in frames if not frame.is_isolated_atom]
     if len(kept) < len(frames):
-        print(f"left out {len(frames) - len(kept)} frames marked as isolated atoms")
+        say(f"left out {len(frames) - len(kept)} frames marked as isolated atoms")
     if not kept:
         raise UserError("all frames are isolated atoms, none is left to evaluate")
     return kept
-
-
-def _parent(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path

@@ -3,23 +3,23 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from pyictp.common.files import atomic_path
+from pyictp.common.progress import say as show
 from pyictp.config.data_files import as_data_file
 from pyictp.config.load import Config, load_config
 from pyictp.config.run_fields import as_in_run
 from pyictp.data.frames import Frame
 from pyictp.errors import UserError
 from pyictp.potential.checkpoint import load_checkpoint
-from pyictp.potential.load import load_model, resolve_device
+from pyictp.potential.load import load_model
 from pyictp.reports.evaluate import labelled_frames, predict
 from pyictp.reports.metrics import metrics
 from pyictp.training.prepare import read_split
@@ -28,12 +28,36 @@ from pyictp.training.run_folder import RunFolder
 logger = logging.getLogger("pyictp")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run `ictp report`; returns the exit status."""
+def report_run(
+    run: str | Path,
+    data: Sequence[str],
+    output: Path | None,
+    command: str,
+    device: torch.device,
+    batch_size: int,
+    say: Callable[[str], None],
+    quiet: bool = False,
+) -> Path:
+    """Write the report of a training; return where.
+
+    Args:
+        run: training folder.
+        data: files of labelled structures; none: those the training has validated on.
+        output: HTML file; None: report.html of the run.
+        command: makes the report again.
+        device: where to compute.
+        batch_size: structures per evaluation.
+        say: takes lines on how files are read.
+        quiet: show no progress.
+
+    Raises:
+        UserError: as `labelled_frames`, `validation_frames` and `make_report`; the folder holds no
+            training that has validated once.
+    """
     from pyictp.reports.page import check_report_path
 
-    folder, device = RunFolder(args.run_folder), resolve_device(args.device)
-    output = Path(args.output) if args.output else folder.path / "report.html"
+    folder = RunFolder(run)
+    output = output or folder.path / "report.html"
     check_report_path(output)
     for name in ("config.yaml", "best.pt"):
         if not (folder.path / name).is_file():
@@ -42,20 +66,18 @@ def run(args: argparse.Namespace) -> int:
                 "once"
             )
     config = load_config(folder.path / "config.yaml")
-    words = ["ictp", "report", args.run_folder, *args.data]
-    words += ["-o", args.output] if args.output else []
-    if args.data:
-        files, section, lines = as_in_run(args.data, config.data, {})
-        print("".join(f"{line}\n" for line in lines), end="")
-        frames = labelled_frames(files, section, f"data.*_key in '{folder.path}'")
-        names = ", ".join(Path(name).name for name in args.data)
-        about = (f"frames of {names}", tuple(args.data))
+    if data:
+        files, section, lines = as_in_run(data, config.data, {})
+        for line in lines:
+            say(line)
+        frames = labelled_frames(files, section, f"data.*_key in '{folder.path}'", say)
+        names = ", ".join(Path(name).name for name in data)
+        about = (f"frames of {names}", tuple(data))
     else:
         frames, about = validation_frames(folder, config), ("validation frames", ())
     output.parent.mkdir(parents=True, exist_ok=True)
-    make_report(folder, output, frames, about, shlex.join(words), device, args.batch_size)
-    print(f"report: {output}")
-    return 0
+    make_report(folder, output, frames, about, command, device, batch_size, quiet)
+    return output
 
 
 def validation_frames(folder: RunFolder, config: Config) -> list[Frame]:
@@ -92,6 +114,7 @@ def make_report(
     command: str,
     device: torch.device,
     batch_size: int,
+    quiet: bool = False,
 ) -> None:
     """Write a report of best.pt on some frames: HTML, and JSON beside it.
 
@@ -103,13 +126,14 @@ def make_report(
         command: makes the report again.
         device: where to compute.
         batch_size: structures per evaluation.
+        quiet: show no progress.
 
     Raises:
         UserError: as `predict`; a file cannot be written.
     """
     from pyictp.reports.page import Subject, report_numbers, write_report
 
-    parity = predict(load_model(folder.best, device), frames, batch_size, device, progress=True)
+    parity = predict(load_model(folder.best, device), frames, batch_size, device, not quiet)
     result = metrics(parity)
     again = ["ictp", "train", str(folder.path / "config.yaml"), "training.output=again"]
     start = load_checkpoint(folder.best).get("provenance", {}).get("finetuned_from")
@@ -121,7 +145,7 @@ def make_report(
 
 
 def write_training_report(
-    folder: RunFolder, frames: Sequence[Frame], device: torch.device, batch_size: int
+    folder: RunFolder, frames: Sequence[Frame], device: torch.device, batch_size: int, quiet: bool
 ) -> None:
     """Write RUN/report.html and RUN/report.json; a warning if that fails, never an error.
 
@@ -130,17 +154,19 @@ def write_training_report(
         frames: the validation frames.
         device: where to compute.
         batch_size: structures per evaluation.
+        quiet: show no progress.
     """
     if not (folder.is_writer and folder.best.is_file()):
         return
     output = folder.path / "report.html"
     command = shlex.join(["ictp", "report", str(folder.path)])
     try:
-        make_report(folder, output, frames, ("validation frames", ()), command, device, batch_size)
+        about = ("validation frames", ())
+        make_report(folder, output, frames, about, command, device, batch_size, quiet)
     except (Exception, KeyboardInterrupt) as error:  # the training is done and saved
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         reason = str(error) if isinstance(error, UserError) else reason
         logger.warning("no report: %s; the training is saved; try again: %s", reason, command)
         return
     folder.note(f"report: '{output}'")
-    print(f"report: '{output}'", flush=True)
+    show(f"report: '{output}'")

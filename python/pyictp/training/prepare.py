@@ -33,7 +33,7 @@ class TrainingData:
 
 
 def prepare_data(
-    config: Config, progress: bool = True, known: Sequence[str] = (), extend: bool = False
+    config: Config, progress: bool = False, known: Sequence[str] = (), extend: bool = False
 ) -> TrainingData:
     """Return the samples of a training and their statistics.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pyictp.common.interrupt import StopRequest
-from pyictp.common.progress import Progress, is_quiet
+from pyictp.common.progress import Progress, say
 from pyictp.config.load import TrainConfig, from_dict
 from pyictp.data.frames import Frame
 from pyictp.errors import UserError
@@ -48,8 +48,13 @@ class Trainer:
         config: TrainConfig,
         folder: RunFolder,
         processes: Processes = SINGLE,
+        quiet: bool = False,
     ) -> None:
-        """Take batches of one structure each, on the model's device, the same on each process."""
+        """Take batches of one structure each, on the model's device, the same on each process.
+
+        A quiet one shows no progress.
+        """
+        self.quiet = quiet
         self.model, self.config, self.folder, self.processes = model, config, folder, processes
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
@@ -87,7 +92,7 @@ class Trainer:
         """
         self.first_step = self.position.step
         self.clock.start()
-        hidden = is_quiet() or not self.processes.is_first
+        hidden = self.quiet or not self.processes.is_first
         bar = Progress(self.clock.total, self._done(), self.clock.in_seconds, hidden)
         try:
             outcome = None
@@ -289,8 +294,8 @@ class Trainer:
     def say(self, text: str, file: TextIO | None = None) -> None:
         """Note a line in ictp.log and print it, once for all processes."""
         self.folder.note(text)
-        if self.processes.is_first and (file is sys.stderr or not is_quiet()):
-            print(text, file=file, flush=True)
+        if self.processes.is_first and (file is sys.stderr or not self.quiet):
+            say(text, file)
 
     def draw(self) -> None:
         """Draw the learning curve of log.csv."""

@@ -1,71 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""Parsers of export, md and demo."""
+"""`ictp md`: a structure in LAMMPS."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import signal
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pyictp.cli.parser import examples, later
+from pyictp.cli.parser import examples
 
 ENSEMBLES = ("nve", "nvt", "npt", "minimize", "anneal")
 COUPLINGS = ("iso", "aniso", "tri")
 CLOSEST = ("warn", "error", "ignore")
 
 
-def add_export(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `ictp export`; returns its parser."""
-    parser = subparsers.add_parser(
-        "export",
-        description="Write the one file that pair_style ictp, the ASE calculator and the other "
-        "commands read. It is read again and compared with the trained model before this says that "
-        "it is done.",
-    )
-    parser.add_argument(
-        "models",
-        metavar="RUN",
-        nargs="+",
-        help="training folder or checkpoint; several become an ensemble, which tells how far its "
-        "models deviate from each other",
-    )
-    parser.add_argument(
-        "-o", "--output", default="model.pt", help="file to write (default: model.pt)"
-    )
-    parser.add_argument(
-        "--dtype", choices=("float32", "float64"), default="float32", help="default: float32"
-    )
-    parser.add_argument(
-        "--portable", action="store_true", help="use plain PyTorch instead of compiled operators"
-    )
-    parser.add_argument(
-        "--radial",
-        choices=("auto", "table", "network"),
-        default="auto",
-        help="radial functions as a table (fast, within 1e-6) or as the network (default: table in "
-        "float32, network in float64)",
-    )
-    parser.add_argument(
-        "--training-data",
-        metavar="FILE",
-        nargs="+",
-        help="structures the first model was trained on, for the extrapolation grade; default: "
-        "the training left it in the checkpoint",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    examples(
-        parser,
-        "ictp export run -o model.pt",
-        "ictp export run1 run2 run3 -o ensemble.pt",
-        "ictp export run -o precise.pt --dtype float64",
-    )
-    parser.set_defaults(run=later("pyictp.cli.export"))
-    return parser
-
-
-def add_md(subparsers: Any) -> argparse.ArgumentParser:
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp md`; returns its parser."""
     parser = subparsers.add_parser(
         "md",
@@ -115,34 +68,7 @@ def add_md(subparsers: Any) -> argparse.ArgumentParser:
     add("--overwrite", action="store_true", help="replace a run that is in the folder")
     add("--no-run", action="store_true", help="write the deck and what it reads, run nothing")
     add("--lmp", metavar="PROGRAM", help="LAMMPS to run (default: the installed lmp)")
-    parser.set_defaults(run=later("pyictp.md.command"))
-    return parser
-
-
-def add_demo(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `ictp demo`; returns its parser."""
-    parser = subparsers.add_parser(
-        "demo",
-        description="Teach a small model an alloy potential, run both in LAMMPS, and write a "
-        "report that compares them: label, train, evaluate, export, dynamics, about 10 minutes.",
-    )
-    parser.add_argument(
-        "--output",
-        metavar="DIR",
-        default="demo_output",
-        help="new folder for all files; default: demo_output",
-    )
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        metavar="M",
-        help="length of the training; default: as in the packaged demo.yaml",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the files of an earlier demo in DIR"
-    )
-    examples(parser, "ictp demo", "ictp demo --output quick --minutes 2")
-    parser.set_defaults(run=later("pyictp.demo.run"))
+    parser.set_defaults(run=run, needs="pyictp.md.run")
     return parser
 
 
@@ -159,3 +85,28 @@ def number(kind: type, least: float = -math.inf, above: bool = False) -> Callabl
 
     parse.__name__ = {int: "whole number", float: "number"}[kind]
     return parse
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run; return 0, 130 after Ctrl-C or 143 after SIGTERM."""
+    signal.signal(signal.SIGTERM, _terminate)
+    from pyictp.md.run import run_md
+    from pyictp.md.settings import Request
+
+    request = Request(**{field.name: getattr(args, field.name) for field in fields(Request)})
+    return run_md(
+        args.structure,
+        args.model,
+        request,
+        args.output,
+        overwrite=args.overwrite,
+        processes=args.processes,
+        lmp=args.lmp,
+        only_write=args.no_run,
+        say=lambda line: print(line, flush=True),
+        quiet=args.quiet,
+    )
+
+
+def _terminate(number: int, _: object) -> None:
+    raise SystemExit(128 + number)  # through LAMMPS, which ends too

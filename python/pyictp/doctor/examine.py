@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""`ictp doctor`: one line per check, and what to do about it."""
+"""All checks of an installation, one line each, and what to do about it."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from pyictp import __version__
@@ -31,26 +27,6 @@ LAMMPS_CHECKS: dict[str, Check] = {
     "MPI": lammps_checks.check_mpi,
     "float64": lammps_checks.check_linear_algebra,
 }
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run all checks; returns 1 if there is a problem."""
-    if not 0 < args.time_limit < math.inf:
-        raise UserError(f"--time-limit: expected seconds above 0, got {args.time_limit}")
-    plugin = None if args.plugin is None else Path(args.plugin)
-    subject = Subject(args.lmp, plugin, args.time_limit)
-    results = []
-    for result in examine(subject):
-        results.append(result)
-        if not args.json:
-            print(line(result), flush=True)
-    counts = Counter(result.status for result in results)
-    if args.json:
-        print(json.dumps(as_dict(results), indent=1))
-    else:
-        warnings, problems = counts[Status.WARNING], counts[Status.PROBLEM]
-        print(f"\n{len(results)} checks, warnings: {warnings}, problems: {problems}")
-    return int(counts[Status.PROBLEM] > 0)
 
 
 def examine(subject: Subject) -> Iterator[Result]:

@@ -1,75 +1,48 @@
 # SPDX-License-Identifier: MIT
-"""`ictp explore`: from a configuration to models that know more than their first data."""
+"""The beginning of an exploration, and what it would do."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import shlex
 import shutil
-import signal
-import sys
 from pathlib import Path
 
 import yaml
 
-from pyictp.common.files import LOCK, atomic_path, locked
-from pyictp.common.progress import is_quiet
+from pyictp.common.files import LOCK, atomic_path
 from pyictp.config.load import to_dict
 from pyictp.errors import UserError
-from pyictp.explore.results import table
-from pyictp.explore.settings import UNITS, ExploreConfig, load_settings
-from pyictp.explore.state import FILE, Terminated
+from pyictp.explore.inputs import check_inputs, count_labels, read_inputs
+from pyictp.explore.label_pool import start_labeller
+from pyictp.explore.loop import Exploration
+from pyictp.explore.settings import UNITS, ExploreConfig
+from pyictp.explore.state import FILE
 
 
-def run(args: argparse.Namespace) -> int:
-    """Explore as the command line says; return 0, 130 after Ctrl-C or 143 after SIGTERM."""
-    config = load_settings(args.config, args.overrides)
-    folder = Path(config.explore.output)
-    if args.dry_run:
-        if args.json:
-            raise UserError("--json writes results, --dry-run has none: leave out one of them")
-        print("\n".join(plan(config)))
-        return 0
+def start(config: ExploreConfig, folder: Path, overwrite: bool, quiet: bool) -> Exploration:
+    """Return the exploration in a folder, its configuration written there; it has not run.
 
-    def end(*_: object) -> None:
-        raise Terminated
+    Args:
+        config: everything there is to set.
+        folder: new, or of the same exploration.
+        overwrite: begin anew.
+        quiet: print no progress.
 
-    signal.signal(signal.SIGTERM, end)
-    again = shlex.join(["ictp", "explore", str(args.config), *args.overrides])
-    try:
-        with locked(folder, "another ictp explore"):
-            return _explore(config, folder, args)
-    except (KeyboardInterrupt, Terminated) as stop:
-        print(f"interrupted: what is done is kept; go on with: {again}", file=sys.stderr)
-        return 130 if isinstance(stop, KeyboardInterrupt) else 143
-
-
-def _explore(config: ExploreConfig, folder: Path, args: argparse.Namespace) -> int:
-    from pyictp.explore.loop import Exploration
-
-    if args.overwrite:
+    Raises:
+        UserError: the folder holds something else, or another exploration.
+    """
+    if overwrite:
         _clear(folder)
     elif not (folder / FILE).exists() and _foreign(folder):
         raise UserError(
             f"'{folder}' is not empty and holds no exploration: give another explore.output"
         )
-    exploration = Exploration(config, folder)
+    exploration = Exploration(config, folder, quiet)
     with atomic_path(folder / "config.yaml") as temporary:
         text = "# complete configuration of this exploration, as last run\n"
         text += yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=None)
         temporary.write_text(text)
-    results = exploration.run()
-    last = len(results["cycles"]) - 1
-    print("\n".join(["", *table(results)]))
-    print(f"\n{results['ended']}; newest models: '{folder / f'cycle_{last}' / 'ensemble.pt'}'")
-    if not is_quiet():
-        print(f"wrote '{folder / 'results.json'}', results.png")
-    if args.json:
-        with atomic_path(args.json) as temporary:
-            temporary.write_text(json.dumps(results, indent=1) + "\n")
-    return 0
+    return exploration
 
 
 def _foreign(folder: Path) -> list[str]:
@@ -99,9 +72,6 @@ def plan(config: ExploreConfig) -> list[str]:
     Raises:
         UserError: a file is missing or wrong, or what `check_inputs` and `start_labeller` refuse.
     """
-    from pyictp.explore.inputs import check_inputs, count_labels, read_inputs
-    from pyictp.explore.label_pool import start_labeller
-
     loop, wanted, dynamics = config.explore, config.uncertainty, config.dynamics
     inputs = read_inputs(config)
     check_inputs(inputs, config)

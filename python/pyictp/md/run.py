@@ -1,76 +1,109 @@
 # SPDX-License-Identifier: MIT
-"""`ictp md`: the options, and the way from a structure and a model to a folder of results."""
+"""From a structure and a model to a folder of results of LAMMPS."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
 import shutil
-import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pyictp.common.files import atomic_path, locked, writing
-from pyictp.common.progress import is_quiet, logger
+from pyictp.common.progress import logger
 from pyictp.errors import UserError
-from pyictp.md.settings import SAMPLED, Settings, resolve, with_samples
+from pyictp.md.settings import SAMPLED, Request, Settings, resolve, with_samples
+
+if TYPE_CHECKING:
+    from pyictp.md.structure import Placed
 
 DECK, DATA, MODEL = "in.lammps", "structure.data", "model.pt"
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run as the command line says; return 0, 130 after Ctrl-C or 143 after SIGTERM."""
-    signal.signal(signal.SIGTERM, _terminate)
+def run_md(
+    structure: str,
+    model: str,
+    request: Request,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    processes: int = 1,
+    lmp: str | None = None,
+    only_write: bool = False,
+    say: Callable[[str], None],
+    quiet: bool = False,
+) -> int:
+    """Run a structure in LAMMPS with a model; return 0, 130 after Ctrl-C or 143 after SIGTERM.
+
+    Args:
+        structure: file that ASE reads, or FILE@INDEX.
+        model: exported file, training folder or checkpoint.
+        request: the run.
+        output: folder of all that comes of it.
+        overwrite: replace a run that is there.
+        processes: of MPI.
+        lmp: LAMMPS to run; None: the installed one.
+        only_write: write deck, structure and model, run nothing.
+        say: takes lines for people.
+        quiet: say results, and no progress.
+
+    Raises:
+        UserError: request, structure and model do not go together, or LAMMPS ends with an error.
+    """
     from pyictp.md.lammps import lammps_command
     from pyictp.md.structure import check_elements, place, read_structure
 
-    atoms = read_structure(args.structure)
-    settings = resolve(args, atoms)
-    placed = place(atoms, args.structure)
-    command = [] if args.no_run else lammps_command(args.lmp, args.processes)
-    described = _describe_model(args.model)
-    settings = with_samples(settings, args, described["samples"])
-    elements = check_elements(atoms, described["elements"], args.model)
-    with locked(args.output, "another ictp md"):
-        _prepare(args.output, args.overwrite)
-        _write_inputs(args, settings, placed, elements, described["provenances"])
-        if args.no_run:
-            print(f"wrote '{args.output / DECK}', which says how to run it")
+    atoms = read_structure(structure)
+    settings = resolve(request, atoms)
+    placed = place(atoms, structure)
+    command = [] if only_write else lammps_command(lmp, processes)
+    described = _describe_model(model)
+    settings = with_samples(settings, request, described["samples"], model)
+    elements = check_elements(atoms, described["elements"], model)
+    with locked(output, "another ictp md"):
+        _prepare(output, overwrite)
+        with writing(output):
+            placed.write_data(output / DATA, elements)
+        lines = [
+            f"structure  {structure}: {_describe(placed)}",
+            f"model      {_place_model(model, output / MODEL)}",
+            f"run        {settings.describe()}",
+        ]
+        if not quiet:
+            say("\n".join(lines))
+        if settings.pressure is not None:
+            warn_of_unlearned_stress(described["provenances"])
+        if placed.ignored:
+            logger.warning("constraints %s are ignored: only FixAtoms is known", placed.ignored)
+        _write_deck(output / DECK, settings, elements, placed, Path(structure).name)
+        if only_write:
+            say(f"wrote '{output / DECK}', which says how to run it")
             return 0
-        status = _run_lammps(command, args.output, settings)
-        return _conclude(args, settings, placed, status)
+        if not quiet:
+            say(f"LAMMPS     {' '.join([*(Path(w).name for w in command), '-in', DECK])}")
+        status = _run_lammps(command, output, settings, quiet)
+        if status:
+            say("interrupted: LAMMPS is ended, looking at what is there")
+        asked = {"structure": structure, "model": model}
+        result = _conclude(output, asked, settings, placed, status != 0, processes)
+        say("\n".join(_lines(result)))
+        made = sorted(path.name for path in output.glob("*.png"))
+        say(f"wrote '{output}': summary.json, {', '.join([*made, 'final.extxyz'])}")
+        return status
 
 
-def _write_inputs(
-    args: argparse.Namespace,
-    settings: Settings,
-    placed: Any,
-    elements: Sequence[str],
-    provenances: Sequence[Mapping[str, Any]],
+def _write_deck(
+    path: Path, settings: Settings, elements: Sequence[str], placed: Placed, name: str
 ) -> None:
-    """Write structure, model and deck; say what they are."""
     from pyictp.md.deck import render
 
-    with writing(args.output):
-        placed.write_data(args.output / DATA, elements)
-    held = f", {placed.fixed.sum()} of them fixed" if placed.fixed.any() else ""
-    atoms_and_cell = f"{_describe(placed.original)}, boundary {placed.boundary}{held}"
-    _say(f"structure  {args.structure}: {atoms_and_cell}")
-    _say(f"model      {_place_model(args.model, args.output / MODEL)}")
-    _say(f"run        {settings.describe()}")
-    if settings.pressure is not None:
-        warn_of_unlearned_stress(provenances)
-    if placed.ignored:
-        logger.warning("constraints %s are ignored: only FixAtoms is known", placed.ignored)
-    name = Path(args.structure).name
     text = render(settings, elements, placed.boundary, name, np.flatnonzero(placed.fixed))
-    with atomic_path(args.output / DECK) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_text(text)
 
 
@@ -90,15 +123,6 @@ def warn_of_unlearned_stress(provenances: Sequence[Mapping[str, Any]]) -> None:
                 " and ".join(labels),
             )
             return
-
-
-def _terminate(number: int, _: object) -> None:
-    raise SystemExit(128 + number)  # through LAMMPS, which ends too
-
-
-def _say(line: str) -> None:
-    if not is_quiet():
-        print(line, flush=True)
 
 
 def _describe_model(model: str) -> dict[str, Any]:
@@ -124,15 +148,12 @@ def _describe_model(model: str) -> dict[str, Any]:
 
 def _place_model(model: str, target: Path) -> str:
     """Put the exported file into the folder; return where it came from."""
-    from pyictp.potential.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
-    from pyictp.potential.export import export_model
-    from pyictp.potential.extrapolation import grade_of
+    from pyictp.potential.checkpoint import is_exported, load_checkpoint, resolve_path
+    from pyictp.potential.runs import export_runs
 
     source = resolve_path(model)
     if not is_exported(source):
-        payload = load_checkpoint(source)
-        provenance, grade = payload.get("provenance"), grade_of(payload)
-        export_model(build_model(payload), target, provenance=provenance, grade=grade)
+        export_runs([load_checkpoint(source)], target)
         return f"{source}, exported to '{target}' (float32)"
     if not (target.exists() and target.samefile(source)):
         with atomic_path(target) as temporary:
@@ -140,10 +161,14 @@ def _place_model(model: str, target: Path) -> str:
     return f"{source}, copied to '{target}'"
 
 
-def _describe(atoms: Any) -> str:
+def _describe(placed: Placed) -> str:
+    atoms = placed.original
     lengths = " x ".join(f"{length:.2f}" for length in atoms.cell.lengths())
     cell = f", cell {lengths} A" if atoms.pbc.any() else ""
-    return f"{len(atoms)} atoms {atoms.get_chemical_formula()}{cell}"
+    held = f", {placed.fixed.sum()} of them fixed" if placed.fixed.any() else ""
+    return (
+        f"{len(atoms)} atoms {atoms.get_chemical_formula()}{cell}, boundary {placed.boundary}{held}"
+    )
 
 
 def _prepare(folder: Path, overwrite: bool) -> None:
@@ -160,7 +185,7 @@ def _prepare(folder: Path, overwrite: bool) -> None:
             path.unlink()
 
 
-def _run_lammps(command: list[str], folder: Path, settings: Settings) -> int:
+def _run_lammps(command: list[str], folder: Path, settings: Settings, quiet: bool) -> int:
     """Run the deck with a progress bar; return 0, 130 if Ctrl-C ended it, 143 if SIGTERM did."""
     from pyictp.common.progress import Counter
     from pyictp.md.lammps import watch
@@ -169,9 +194,8 @@ def _run_lammps(command: list[str], folder: Path, settings: Settings) -> int:
     words = [*command, "-in", DECK, "-nocite"]
     if "LAMMPS_PLUGIN_PATH" not in os.environ:
         words += ["-var", "plugin", str(plugin_path())]
-    _say(f"LAMMPS     {' '.join([*(Path(w).name for w in command), '-in', DECK])}")
     bar = Counter(settings.steps, "iterations" if settings.minimizes else "steps")
-    progress = None if is_quiet() else bar.advance
+    progress = None if quiet else bar.advance
     try:
         watch(words, folder, "LAMMPS", len(settings.columns.split()), progress)
     except KeyboardInterrupt:
@@ -183,27 +207,30 @@ def _run_lammps(command: list[str], folder: Path, settings: Settings) -> int:
     return 0
 
 
-def _conclude(args: argparse.Namespace, settings: Settings, placed: Any, status: int) -> int:
-    """Write summary.json and pictures, print the numbers; return the exit status."""
+def _conclude(
+    folder: Path,
+    asked: Mapping[str, str],
+    settings: Settings,
+    placed: Placed,
+    interrupted: bool,
+    processes: int,
+) -> dict[str, Any]:
+    """Write summary.json and pictures; return the numbers."""
     from pyictp import __version__
     from pyictp.md.lammps import closest_atoms, warnings
     from pyictp.md.results import analyse
 
-    log = args.output / "log.lammps"
+    log = folder / "log.lammps"
     for text in warnings(log):
         logger.warning("LAMMPS: %s", text)
-    interrupted = status != 0
-    if interrupted:
-        print("interrupted: LAMMPS is ended, looking at what is there", flush=True)
     try:
-        numbers = analyse(args.output, settings, placed)
+        numbers = analyse(folder, settings, placed)
     except UserError as error:
         if interrupted:
-            raise UserError(f"no step was done (deck and log in '{args.output}')") from error
+            raise UserError(f"no step was done (deck and log in '{folder}')") from error
         raise
     result = {
-        "structure": args.structure,
-        "model": args.model,
+        **asked,
         "ensemble": settings.ensemble,
         "temperature_target_K": None if settings.minimizes else settings.temperature,
         "pressure_target_bar": settings.pressure,
@@ -212,18 +239,15 @@ def _conclude(args: argparse.Namespace, settings: Settings, placed: Any, status:
         "uncertainty_every": settings.uncertainty or None,
         "fixed_atoms": int(placed.fixed.sum()) * math.prod(settings.repeat),
         "interrupted": interrupted,
-        "processes": args.processes,
+        "processes": processes,
         **numbers,
         "closer_than_training_data": closest_atoms(log),
         "pyictp": __version__,
         "date": time.strftime("%Y-%m-%d"),
     }
-    with atomic_path(args.output / "summary.json") as temporary:
+    with atomic_path(folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")
-    print("\n".join(_lines(result)))
-    made = sorted(path.name for path in args.output.glob("*.png"))
-    print(f"wrote '{args.output}': summary.json, {', '.join([*made, 'final.extxyz'])}")
-    return status
+    return result
 
 
 def _lines(result: dict[str, Any]) -> list[str]:
