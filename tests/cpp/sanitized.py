@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 SUPPRESSIONS = Path(__file__).with_name("sanitizers.supp")
 KINDS = {"address": "address,undefined", "thread": "thread"}
+UNSET = "malloc_fill_byte=255:max_malloc_fill_size=1000000000"
 # An editable install puts its finder before PYTHONPATH; run at the start of every Python, this does
 # away with it.
 WITHOUT_EDITABLE = """import sys
@@ -58,14 +59,21 @@ def build(kind: str) -> Path:
     }
     defines = [f"-D{key}={value}" for key, value in settings.items()]
     call([BIN / "cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", *defines])
-    call([BIN / "cmake", "--build", folder])
+    call([BIN / "cmake", "--build", folder, "--parallel", os.cpu_count()])
     site = folder / "site"
     shutil.rmtree(site, ignore_errors=True)
     call([BIN / "cmake", "--install", folder / ".", "--prefix", site])
-    for path in (ROOT / "python" / "pyictp").iterdir():
-        (site / "pyictp" / path.name).symlink_to(path)
     (site / "sitecustomize.py").write_text(WITHOUT_EDITABLE)
     return site
+
+
+def link_package(site: Path) -> None:
+    """Link the package's sources as they are now: some may have come or gone since the build."""
+    for path in (site / "pyictp").iterdir():
+        if path.is_symlink():
+            path.unlink()
+    for path in (ROOT / "python" / "pyictp").iterdir():
+        (site / "pyictp" / path.name).symlink_to(path)
 
 
 def environment(kind: str, site: Path, log: Path) -> dict[str, str]:
@@ -76,8 +84,9 @@ def environment(kind: str, site: Path, log: Path) -> dict[str, str]:
     return os.environ | {
         "PYTHONPATH": str(site),
         "LD_PRELOAD": ":".join(preload),
-        # Python and PyTorch end without freeing; tests ask for more memory than there is
-        "ASAN_OPTIONS": f"{common}:detect_leaks=0:allocator_may_return_null=1",
+        # Python and PyTorch end without freeing; tests ask for more memory than there is; memory
+        # that nobody has set holds NaN
+        "ASAN_OPTIONS": f"{common}:detect_leaks=0:allocator_may_return_null=1:{UNSET}",
         "UBSAN_OPTIONS": f"{common}:print_stacktrace=1",
         "TSAN_OPTIONS": f"{common}:ignore_noninstrumented_modules=1",
     }
@@ -85,6 +94,7 @@ def environment(kind: str, site: Path, log: Path) -> dict[str, str]:
 
 def run_tests(kind: str, arguments: Sequence[object], site: Path, **more: str) -> Outcome:
     """Run pytest in the environment of `kind`, with more variables."""
+    link_package(site)
     # the memory map of GCC's ThreadSanitizer does not bear addresses as random as newer kernels'
     start = ["setarch", "-R"] if kind == "thread" else []
     command = [*start, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
