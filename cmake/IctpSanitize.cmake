@@ -15,6 +15,10 @@ if(ICTP_SANITIZE)
   message(STATUS "Sanitizers: ${ICTP_SANITIZE}")
 endif()
 if(ICTP_SANITIZE MATCHES "undefined")
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # as a shared library it takes the log_path of its reports for ASan's, and its own go to a stderr that nobody reads
+    add_link_options(-static-libubsan -Wl,--exclude-libs,libubsan.a)
+  endif()
   # before each access to memory: three times as long to compile the kernels' templates, for what `address` sees too
   set(ICTP_KERNEL_SANITIZE -fno-sanitize=null,alignment,pointer-overflow)
 endif()

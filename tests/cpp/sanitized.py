@@ -6,6 +6,7 @@ By hand: .venv/bin/python tests/cpp/sanitized.py address tests/python/test_opera
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -36,14 +37,17 @@ class Outcome:
     reports: str
 
 
-def call(command: Sequence[object]) -> str:
+def call(command: Sequence[object], folder: Path = ROOT) -> str:
     """Run a program of the build; return what it printed, an error if it fails."""
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*map(str, command)], cwd=folder, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{command}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return done.stdout
 
 
+@functools.cache
 def build(kind: str) -> Path:
     """Compile for `kind`; return a folder for PYTHONPATH with the package and these libraries."""
     folder = ROOT / "build" / "sanitize" / kind
@@ -69,11 +73,13 @@ def build(kind: str) -> Path:
 
 def link_package(site: Path) -> None:
     """Link the package's sources as they are now: some may have come or gone since the build."""
-    for path in (site / "pyictp").iterdir():
-        if path.is_symlink():
-            path.unlink()
-    for path in (ROOT / "python" / "pyictp").iterdir():
-        (site / "pyictp" / path.name).symlink_to(path)
+    sources, links = ROOT / "python" / "pyictp", site / "pyictp"
+    for link in links.iterdir():
+        if link.is_symlink() and not link.exists():
+            link.unlink()
+    for path in sources.iterdir():
+        if not (links / path.name).is_symlink():
+            (links / path.name).symlink_to(path)
 
 
 def environment(kind: str, site: Path, log: Path) -> dict[str, str]:
