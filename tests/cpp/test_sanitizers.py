@@ -55,7 +55,7 @@ def assert_clean(kind: str, tests: list[str], site: Path, **more: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "call"), [("address", b"__asan_load"), ("thread", b"__tsan_read")]
+    ("kind", "call"), [("address", b"__asan_report_load"), ("thread", b"__tsan_read")]
 )
 def test_libraries_are_instrumented(kind, call, request):
     site = request.getfixturevalue(kind)
