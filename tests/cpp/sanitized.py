@@ -105,16 +105,18 @@ def run_tests(kind: str, arguments: Sequence[object], site: Path, **more: str) -
     start = ["setarch", "-R"] if kind == "thread" else []
     command = [*start, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "reports" / "of"
+        log.parent.mkdir()
         done = subprocess.run(
-            [*map(str, command)],
+            [*map(str, command), f"--basetemp={folder}/tests"],
             cwd=ROOT,
-            env=environment(kind, site, Path(folder) / "report") | more,
+            env=environment(kind, site, log) | more,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
         )
-        reports = [path.read_text(errors="replace") for path in sorted(Path(folder).iterdir())]
+        reports = [path.read_text(errors="replace") for path in sorted(log.parent.iterdir())]
     return Outcome(done.returncode, done.stdout, "\n".join(reports))
 
 
