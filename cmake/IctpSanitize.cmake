@@ -6,9 +6,19 @@ set(ICTP_SANITIZE "" CACHE STRING "sanitizers, as -fsanitize takes them: address
 if(ICTP_SANITIZE)
   add_compile_options(-fsanitize=${ICTP_SANITIZE} -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=${ICTP_SANITIZE})
+  # what nobody set is a number out of all range, so that a test of the result fails: GCC sees no use of it
+  include(CheckCXXCompilerFlag)
+  check_cxx_compiler_flag(-ftrivial-auto-var-init=pattern ICTP_HAS_PATTERN)
+  if(ICTP_HAS_PATTERN)
+    add_compile_options(-ftrivial-auto-var-init=pattern)
+  endif()
   message(STATUS "Sanitizers: ${ICTP_SANITIZE}")
 endif()
 if(ICTP_SANITIZE MATCHES "undefined")
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # as a shared library it takes the log_path of its reports for ASan's, and its own go to a stderr that nobody reads
+    add_link_options(-static-libubsan -Wl,--exclude-libs,libubsan.a)
+  endif()
   # before each access to memory: three times as long to compile the kernels' templates, for what `address` sees too
   set(ICTP_KERNEL_SANITIZE -fno-sanitize=null,alignment,pointer-overflow)
 endif()

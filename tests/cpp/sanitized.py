@@ -6,6 +6,7 @@ By hand: .venv/bin/python tests/cpp/sanitized.py address tests/python/test_opera
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 SUPPRESSIONS = Path(__file__).with_name("sanitizers.supp")
 KINDS = {"address": "address,undefined", "thread": "thread"}
+UNSET = "malloc_fill_byte=255:max_malloc_fill_size=1000000000"
 # An editable install puts its finder before PYTHONPATH; run at the start of every Python, this does
 # away with it.
 WITHOUT_EDITABLE = """import sys
@@ -35,14 +37,17 @@ class Outcome:
     reports: str
 
 
-def call(command: Sequence[object]) -> str:
+def call(command: Sequence[object], folder: Path = ROOT) -> str:
     """Run a program of the build; return what it printed, an error if it fails."""
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*map(str, command)], cwd=folder, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{command}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return done.stdout
 
 
+@functools.cache
 def build(kind: str) -> Path:
     """Compile for `kind`; return a folder for PYTHONPATH with the package and these libraries."""
     folder = ROOT / "build" / "sanitize" / kind
@@ -58,14 +63,23 @@ def build(kind: str) -> Path:
     }
     defines = [f"-D{key}={value}" for key, value in settings.items()]
     call([BIN / "cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", *defines])
-    call([BIN / "cmake", "--build", folder])
+    call([BIN / "cmake", "--build", folder, "--parallel", os.cpu_count()])
     site = folder / "site"
     shutil.rmtree(site, ignore_errors=True)
     call([BIN / "cmake", "--install", folder / ".", "--prefix", site])
-    for path in (ROOT / "python" / "pyictp").iterdir():
-        (site / "pyictp" / path.name).symlink_to(path)
     (site / "sitecustomize.py").write_text(WITHOUT_EDITABLE)
     return site
+
+
+def link_package(site: Path) -> None:
+    """Link the package's sources as they are now: some may have come or gone since the build."""
+    sources, links = ROOT / "python" / "pyictp", site / "pyictp"
+    for link in links.iterdir():
+        if link.is_symlink() and not link.exists():
+            link.unlink()
+    for path in sources.iterdir():
+        if not (links / path.name).is_symlink():
+            (links / path.name).symlink_to(path)
 
 
 def environment(kind: str, site: Path, log: Path) -> dict[str, str]:
@@ -76,8 +90,9 @@ def environment(kind: str, site: Path, log: Path) -> dict[str, str]:
     return os.environ | {
         "PYTHONPATH": str(site),
         "LD_PRELOAD": ":".join(preload),
-        # Python and PyTorch end without freeing; tests ask for more memory than there is
-        "ASAN_OPTIONS": f"{common}:detect_leaks=0:allocator_may_return_null=1",
+        # Python and PyTorch end without freeing; tests ask for more memory than there is; memory
+        # that nobody has set holds NaN
+        "ASAN_OPTIONS": f"{common}:detect_leaks=0:allocator_may_return_null=1:{UNSET}",
         "UBSAN_OPTIONS": f"{common}:print_stacktrace=1",
         "TSAN_OPTIONS": f"{common}:ignore_noninstrumented_modules=1",
     }
@@ -85,20 +100,23 @@ def environment(kind: str, site: Path, log: Path) -> dict[str, str]:
 
 def run_tests(kind: str, arguments: Sequence[object], site: Path, **more: str) -> Outcome:
     """Run pytest in the environment of `kind`, with more variables."""
+    link_package(site)
     # the memory map of GCC's ThreadSanitizer does not bear addresses as random as newer kernels'
     start = ["setarch", "-R"] if kind == "thread" else []
     command = [*start, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "reports" / "of"
+        log.parent.mkdir()
         done = subprocess.run(
-            [*map(str, command)],
+            [*map(str, command), f"--basetemp={folder}/tests"],
             cwd=ROOT,
-            env=environment(kind, site, Path(folder) / "report") | more,
+            env=environment(kind, site, log) | more,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
         )
-        reports = [path.read_text(errors="replace") for path in sorted(Path(folder).iterdir())]
+        reports = [path.read_text(errors="replace") for path in sorted(log.parent.iterdir())]
     return Outcome(done.returncode, done.stdout, "\n".join(reports))
 
 
