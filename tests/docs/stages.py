@@ -80,21 +80,6 @@ def stage_alloy(folder: Path, _: pytest.FixtureRequest) -> None:
     (folder / "my.in").write_text(DECK)
 
 
-def stage_readme(folder: Path, request: pytest.FixtureRequest) -> None:
-    """The same, data to go on with, and if asked for a checkpoint of the published code."""
-    stage_alloy(folder, request)
-    if request.node.get_closest_marker("data"):
-        shared = request.getfixturevalue("shared_dir")
-        case = shared / "fixtures" / "upstream" / "organic_symmetric_l2"
-        shutil.copytree(next(case.glob("ckpt_*")), folder / "ckpt_100")
-    for number in (1, 2, 3):
-        words = [str(folder / "config.yaml"), f"training.seed={number}"]
-        assert main(["-q", "init", *words, "-o", str(folder / f"run{number}")]) == 0
-    frames(folder / "new.xyz", molecule("CH3COCH3"), 12)
-    new = {"data": {"train": "new.xyz"}, "training": {"max_epochs": 1, "output": "new"}}
-    (folder / "new.yaml").write_text(yaml.safe_dump(new))
-
-
 def stage_training(folder: Path, request: pytest.FixtureRequest) -> None:
     """An alloy to train on, and molecules for a model that comes with the project."""
     stage_alloy(folder, request)
@@ -142,7 +127,7 @@ def stage_nothing(_folder: Path, _: pytest.FixtureRequest) -> None:
 
 
 STAGES: dict[str, Callable[[Path, pytest.FixtureRequest], None]] = {
-    "README.md": stage_readme,
+    "README.md": stage_alloy,
     "docs/data.md": stage_data,
     "docs/install.md": stage_nothing,
     "docs/interop.md": stage_interop,

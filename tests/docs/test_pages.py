@@ -184,11 +184,7 @@ def test_import(shared_dir: Path, tmp_path: Path) -> None:
 
 
 SINGLE = mine(lambda page: not page.startswith(SCRIPTS))
-RUNNABLE = [
-    pytest.param(block, marks=pytest.mark.data if "ckpt_" in block.text else ())
-    for block in SINGLE
-    if block.language != "yaml"
-]
+RUNNABLE = [block for block in SINGLE if block.language != "yaml"]
 
 
 @pytest.mark.slow
