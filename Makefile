@@ -27,7 +27,7 @@ test: setup
 	OMP_NUM_THREADS=1 $(PYTEST) $(ARGS)
 
 test-long: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m long $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "long and not sanitize" $(ARGS)
 
 test-sanitizers: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m sanitize $(ARGS)

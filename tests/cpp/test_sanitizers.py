@@ -23,7 +23,6 @@ FILES = [
     "tests/cpp/test_graph_builder.py",
     "tests/cpp/test_hostile_files.py",
     "tests/cpp/test_native_model.py",
-    "tests/lammps/test_ictp_model.py",
     "tests/lammps/test_model_files.py",
 ]
 DECKS = [
@@ -39,6 +38,7 @@ MORE_DECKS = [
     "tests/lammps/test_failures.py",
     "tests/lammps/test_heat_flux.py",
     "tests/lammps/test_hybrid.py",
+    "tests/lammps/test_ictp_model.py",
     "tests/lammps/test_open_systems.py",
     "tests/lammps/test_partitions.py",
     "tests/lammps/test_processes.py",

@@ -121,8 +121,11 @@ def lammps_of(folder: Path, arguments: list[str]) -> Iterator[Any]:
         lmp.close()
 
 
-def run_deck(deck: dict[str, Any]) -> None:
-    """Run one deck; leave PROCESS.pickle in its folder: records and the error, if any."""
+def run_deck(deck: dict[str, Any]) -> Any:
+    """Run one deck; leave PROCESS.pickle in its folder: records and the error, if any.
+
+    Returns the LAMMPS it ran in, closed.
+    """
     folder = Path(deck["folder"])
     error = ""
     with lammps_of(folder, deck["arguments"]) as lmp:
@@ -136,6 +139,7 @@ def run_deck(deck: dict[str, Any]) -> None:
             error = str(problem)
     answer = {"records": recorder.records, "error": error, "replica": replica}
     (folder / f"{process:03d}.pickle").write_bytes(pickle.dumps(answer))
+    return lmp
 
 
 def main() -> None:
@@ -145,7 +149,9 @@ def main() -> None:
             ctypes.CDLL(str(distribution.locate()), mode=ctypes.RTLD_GLOBAL)
     for deck in json.loads(Path(sys.argv[1]).read_text()):
         print(deck["name"], flush=True)
-        run_deck(deck)
+        lmp = run_deck(deck)
+    # as MPI asks of a program; LAMMPS leaves it to whoever began it
+    lmp.lib.lammps_mpi_finalize()
 
 
 if __name__ == "__main__":
