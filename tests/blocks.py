@@ -22,6 +22,7 @@ INSTALLS = ("make setup", "make demo", "make bench", "pip ", "PIP_", "docker ")
 # page, first words of the block, and the test that runs it, or why none does
 ELSEWHERE = (
     ("README.md", "pair_style ictp", "tests/lammps/test_documentation.py"),
+    ("docs/developing.md", "", "tests/docs/test_developing.py"),
     ("docs/install.md", "cmake -S", "tests/cpp/test_source_tree.py"),
     ("docs/pair_style.md", "", "tests/lammps/test_documentation.py"),
     ("docs/scaling.md", "comm_style tiled", "tests/lammps/test_documentation.py"),

@@ -35,16 +35,18 @@ BATCH_EDGES = 20_000  # on a CPU more is not faster, only larger; a GPU may want
 
 @dataclass(frozen=True)
 class Result:
-    """What a model says of one structure; constraints of the structure are not applied."""
+    """What a model says of one structure; constraints of the structure are not applied.
 
-    energy: float  # eV
-    energies: FloatArray  # (N,) eV, per atom
-    forces: FloatArray | None  # (N, 3) eV/A; None if not asked for
-    stress: FloatArray | None  # (3, 3) eV/A^3, ASE's sign; None without a cell or if not asked for
-    # None if not asked for, or the model cannot tell:
-    energy_deviation: float | None = None  # eV, standard deviation over the models of an ensemble
-    force_deviation: FloatArray | None = None  # (N,) eV/A, sqrt(mean over models |F - <F>|^2)
-    grade: FloatArray | None = None  # (N,), 1 is the farthest training atom
+    The last three are None if not asked for, or if the model cannot tell.
+    """
+
+    energy: float  #: eV
+    energies: FloatArray  #: (N,) eV, per atom
+    forces: FloatArray | None  #: (N, 3) eV/A; None if not asked for
+    stress: FloatArray | None  #: (3, 3) eV/A^3, ASE's sign; None without a cell or if not asked for
+    energy_deviation: float | None = None  #: eV, standard deviation over the models of an ensemble
+    force_deviation: FloatArray | None = None  #: (N,) eV/A, ``sqrt(mean |F - <F>|^2)``
+    grade: FloatArray | None = None  #: (N,), 1 is the farthest training atom
 
 
 def evaluate_batch(
