@@ -6,13 +6,11 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
 # MPICH waits in a busy loop: with more processes than cores that takes them from those at work.
 os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE", "1")
 

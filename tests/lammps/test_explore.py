@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from ase.geometry import find_mic
 from ase.io import read
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
 from explore_toys import write_loop
 from pyictp.cli.main import main
 from pyictp.explore.settings import load_settings

@@ -5,16 +5,12 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
+import explore_control
 import pytest
 from ase.io import read
-
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests" / "python")]
-import explore_control  # noqa: E402
-from explore_toys import write_loop  # noqa: E402
-from pyictp.potential.checkpoint import load_checkpoint  # noqa: E402
+from explore_toys import write_loop
+from pyictp.potential.checkpoint import load_checkpoint
 
 pytestmark = [pytest.mark.lammps, pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
 from explore_toys import write_loop
 from pyictp.md.lammps import potential_folder
 from pyictp.potential.checkpoint import load_checkpoint

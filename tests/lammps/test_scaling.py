@@ -3,18 +3,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-import pytest
-from ase.build import bulk
-from toys import MessageToy
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import breakdown
 import cost_model
+import pytest
 import scaling
+from ase.build import bulk
 from lammps_run import LammpsRun
+from toys import MessageToy
 
 pytestmark = pytest.mark.lammps
 

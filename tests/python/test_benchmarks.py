@@ -8,17 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ablations
 import pytest
 import torch
+import training_step
 from pyictp import train
 from pyictp.config.load import ModelConfig, load_config
 from pyictp.model.ictp import ICTPModel
 from train_toys import changed, make_config, rows, write_yaml
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import ablations  # noqa: E402
-import training_step  # noqa: E402
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import publish
 import pytest
 from pyictp.config.load import Config, load_config, to_dict
 from pyictp.data.frames import read_frames
@@ -17,8 +17,6 @@ from pyictp.reports.evaluate import evaluate_frames
 from pyictp.training.prepare import read_split
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import publish  # noqa: E402
 
 PATHS = ("train", "valid", "isolated_atoms", "output")
 NESTED = {
