@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadscope
 CPP := $(wildcard pair_ictp/*.cpp pair_ictp/*.h pair_ictp/ops/*.cpp pair_ictp/ops/*.h pair_ictp/ops/cuda/*)
 BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 
-.PHONY: setup demo test test-long test-sanitizers lint format bench docs check
+.PHONY: setup demo test coverage test-long test-sanitizers lint format bench docs check
 setup: $(STAMP)
 
 .venv/bin/python:
@@ -25,6 +25,9 @@ demo: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(PYTEST) $(ARGS)
+
+coverage: setup
+	OMP_NUM_THREADS=1 $(PYTEST) --cov=pyictp --cov-report=term:skip-covered $(ARGS)
 
 test-long: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "long and not sanitize" $(ARGS)
