@@ -109,26 +109,26 @@ struct ScatterPath {
 /// D1 components of the features and D3 of the result.
 template <typename Wants, int D1, int D3, typename T, typename Radial>
 inline void scatter(Wants, Number<D1>, Number<D3>, const Radial &radial, int64_t e, int64_t p,
-                    const ScatterPath<T> &at)
+                    const ScatterPath<T> &piece)
 {
   Vector<T> products[D1][D3] = {};
   Vector<T> grad_length = {};
-  for (int64_t k = 0; k < at.num_channels; k += BLOCK<T>) {
+  for (int64_t k = 0; k < piece.num_channels; k += BLOCK<T>) {
     const auto [weight, slope] = radial.value_and_slope(e, p, k);
     Vector<T> g[D3], grad_weight = {};
-    for (int m = 0; m < D3; ++m) g[m] = load(at.grad_out + m * at.stride + k);
+    for (int m = 0; m < D3; ++m) g[m] = load(piece.grad_out + m * piece.stride + k);
     for (int m1 = 0; m1 < D1; ++m1) {
-      const Vector<T> x = load(at.features + m1 * at.num_channels + k);
+      const Vector<T> x = load(piece.features + m1 * piece.num_channels + k);
       if constexpr (Wants::matrix) {
         const Vector<T> weighted = x * weight;
         for (int m = 0; m < D3; ++m) products[m1][m] += g[m] * weighted;
       }
       if constexpr (Wants::features || Wants::radial) {
-        Vector<T> back = at.matrix[m1 * at.matrix_stride] * g[0];
-        for (int m = 1; m < D3; ++m) back += at.matrix[m1 * at.matrix_stride + m] * g[m];
+        Vector<T> back = piece.matrix[m1 * piece.matrix_stride] * g[0];
+        for (int m = 1; m < D3; ++m) back += piece.matrix[m1 * piece.matrix_stride + m] * g[m];
         grad_weight += back * x;
         if constexpr (Wants::features) {
-          T *to = at.grad_features + m1 * at.num_channels + k;
+          T *to = piece.grad_features + m1 * piece.num_channels + k;
           store(to, load(to) + back * weight);
         }
       }
@@ -137,15 +137,15 @@ inline void scatter(Wants, Number<D1>, Number<D3>, const Radial &radial, int64_t
       if constexpr (Radial::HAS_SLOPE)
         grad_length += grad_weight * slope;
       else
-        store(at.grad_radial + k, load(at.grad_radial + k) + grad_weight);
+        store(piece.grad_radial + k, load(piece.grad_radial + k) + grad_weight);
     }
   }
   if constexpr (Wants::radial && Radial::HAS_SLOPE)
-    *at.grad_length += grad_length;
+    *piece.grad_length += grad_length;
   if constexpr (Wants::matrix)
     for (int m1 = 0; m1 < D1; ++m1)
       for (int m = 0; m < D3; ++m)
-        store(at.grad_matrix + (m1 * at.matrix_stride + m) * BLOCK<T>, products[m1][m]);
+        store(piece.grad_matrix + (m1 * piece.matrix_stride + m) * BLOCK<T>, products[m1][m]);
 }
 
 /// Gradients of one edge: of features in memory, of matrix elements as vectors still to be summed,
@@ -176,17 +176,17 @@ void scatter_edge(Wants wanted, const Tile<T> &tile, const Radial &radial, int64
       each_piece<9>(path.d3, [&](int64_t m3, auto of_result) {
         const int64_t row = (path.in + m1) * num_channels;
         const int64_t slot = path.matrix + m1 * path.d3 + m3;
-        const ScatterPath<T> at = {features + row,
-                                   matrix + slot,
-                                   grad_out + m3 * stride,
-                                   num_channels,
-                                   path.d3,
-                                   stride,
-                                   grad_features ? grad_features + row : nullptr,
-                                   grad_radial,
-                                   grad_matrices + slot * BLOCK<T>,
-                                   &grad_length};
-        scatter(wanted, of_features, of_result, radial, e, p, at);
+        const ScatterPath<T> piece = {features + row,
+                                      matrix + slot,
+                                      grad_out + m3 * stride,
+                                      num_channels,
+                                      path.d3,
+                                      stride,
+                                      grad_features ? grad_features + row : nullptr,
+                                      grad_radial,
+                                      grad_matrices + slot * BLOCK<T>,
+                                      &grad_length};
+        scatter(wanted, of_features, of_result, radial, e, p, piece);
       });
     });
   }

@@ -22,12 +22,12 @@ struct EdgeIndices {
 
 /// Refuses, in the name of an operator, neighbors that are no rows of the features, and offsets
 /// that are not those of the edges.
-inline void check_indices(const char *name, const EdgeIndices &at_, int64_t num_rows)
+inline void check_indices(const char *name, const EdgeIndices &edges, int64_t num_rows)
 {
-  const int64_t num_edges = at_.neighbors.size(0);
-  TORCH_CHECK(are_below(at_.neighbors, num_rows), name, ": expected neighbors (int64) below the ",
+  const int64_t num_edges = edges.neighbors.size(0);
+  TORCH_CHECK(are_below(edges.neighbors, num_rows), name, ": expected neighbors (int64) below the ",
               num_rows, " rows of the features");
-  TORCH_CHECK(are_offsets(at_.offsets, num_edges), name,
+  TORCH_CHECK(are_offsets(edges.offsets, num_edges), name,
               ": expected offsets (centers+1) that rise from 0 and end with ", num_edges);
 }
 
@@ -50,12 +50,12 @@ class EdgeProblem {
  public:
   EdgeData<T> data;
 
-  EdgeProblem(const EdgeIndices &at_, int64_t num_leaves, int64_t in_size, int64_t num_channels)
-      : table(at_.paths, in_size)
+  EdgeProblem(const EdgeIndices &edges, int64_t num_leaves, int64_t in_size, int64_t num_channels)
+      : table(edges.paths, in_size)
   {
     shape.matrix_size = table.matrix_size;
-    values = read_program<T>(num_leaves, shape.matrix_size, at_.rows, at_.terms, at_.values);
-    shape.num_rows = num_leaves + at_.rows.size(0) - 1;
+    values = read_program<T>(num_leaves, shape.matrix_size, edges.rows, edges.terms, edges.values);
+    shape.num_rows = num_leaves + edges.rows.size(0) - 1;
     adjoint = values.adjoint(num_leaves, shape.num_rows - shape.matrix_size, [&](int64_t leaf) {
       return leaf + 1 < num_leaves;
     });
@@ -67,9 +67,9 @@ class EdgeProblem {
     shape.num_leaves = num_leaves;
     shape.num_channels = num_channels;
     shape.in_size = in_size;
-    data.neighbors = at_.neighbors.const_data_ptr<int64_t>();
-    data.offsets = at_.offsets.const_data_ptr<int64_t>();
-    num_centers = at_.offsets.size(0) - 1;
+    data.neighbors = edges.neighbors.const_data_ptr<int64_t>();
+    data.offsets = edges.offsets.const_data_ptr<int64_t>();
+    num_centers = edges.offsets.size(0) - 1;
   }
 
   EdgeProblem(const EdgeProblem &) = delete;
