@@ -88,8 +88,9 @@ void save(AutogradContext *context, const variable_list &g, const Operands &x,
           const EdgeIndices &edges)
 {
   variable_list tensors(x.begin(), x.end());
+  const auto &[neighbors, offsets, paths, polynomial] = edges;
   for (const Tensor &tensor :
-       {edges.neighbors, edges.offsets, edges.paths, edges.rows, edges.terms, edges.values})
+       {neighbors, offsets, paths, polynomial.offsets, polynomial.terms, polynomial.values})
     tensors.push_back(tensor);
   tensors.insert(tensors.end(), g.begin(), g.end());
   context->save_for_backward(tensors);
@@ -105,7 +106,7 @@ struct Saved {
   {
     const variable_list s = context->get_saved_variables();
     x = {s[0], s[1], s[2]};
-    edges = {s[3], s[4], s[5], s[6], s[7], s[8]};
+    edges = {s[3], s[4], s[5], {s[6], s[7], s[8]}};
     g.assign(s.begin() + 9, s.end());
   }
 };
@@ -213,10 +214,11 @@ void check(const Tensor &features, const Tensor &harmonics, const Tensor &radial
 
 variable_list edge_convolution(const Tensor &features, const Tensor &harmonics,
                                const Tensor &radial, const Tensor &neighbors, const Tensor &offsets,
-                               const Tensor &paths, const Tensor &rows, const Tensor &terms,
-                               const Tensor &values)
+                               const Tensor &paths, const Tensor &polynomial_offsets,
+                               const Tensor &terms, const Tensor &values)
 {
-  const EdgeIndices edges{neighbors.contiguous(), offsets.contiguous(), paths, rows, terms, values};
+  const EdgeIndices edges{
+      neighbors.contiguous(), offsets.contiguous(), paths, {polynomial_offsets, terms, values}};
   check(features, harmonics, radial, edges);
   const int64_t num_channels = features.size(2);
   const int64_t missing = missing_channels(features, num_channels);

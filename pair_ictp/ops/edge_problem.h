@@ -13,13 +13,6 @@
 
 namespace ictp {
 
-/// What does not take part in derivatives.
-struct EdgeIndices {
-  at::Tensor neighbors, offsets;     ///< (E), (N+1)
-  at::Tensor paths;                  ///< (P, 6): the fields of EdgePath
-  at::Tensor rows, terms, values;    ///< the polynomial: offsets (targets+1), (n, 2), (n)
-};
-
 /// Refuses, in the name of an operator, neighbors that are no rows of the features, and offsets
 /// that are not those of the edges.
 inline void check_indices(const char *name, const EdgeIndices &edges, int64_t num_rows)
@@ -54,8 +47,8 @@ class EdgeProblem {
       : table(edges.paths, in_size)
   {
     shape.matrix_size = table.matrix_size;
-    values = read_program<T>(num_leaves, shape.matrix_size, edges.rows, edges.terms, edges.values);
-    shape.num_rows = num_leaves + edges.rows.size(0) - 1;
+    values = read_program<T>(num_leaves, shape.matrix_size, edges.polynomial);
+    shape.num_rows = num_leaves + edges.polynomial.offsets.size(0) - 1;
     adjoint = values.adjoint(num_leaves, shape.num_rows - shape.matrix_size, [&](int64_t leaf) {
       return leaf + 1 < num_leaves;
     });

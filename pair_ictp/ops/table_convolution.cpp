@@ -31,24 +31,18 @@ void set_operands(EdgeProblem<T> &problem, const Tensor &features, const Tensor 
                         r_cut / static_cast<double>(num_intervals)};
 }
 
-TableOperands on_gpu(const Tensor &features, const Tensor &vectors, const Tensor &table,
-                     const EdgeIndices &edges, double r_cut)
-{
-  return {features,      vectors,     table,      r_cut,       edges.neighbors,
-          edges.offsets, edges.paths, edges.rows, edges.terms, edges.values};
-}
-
 struct TableConvolution : public torch::autograd::Function<TableConvolution> {
   static variable_list forward(AutogradContext *context, const Tensor &features,
                                const Tensor &vectors, const Tensor &table, const EdgeIndices &edges,
                                double r_cut)
   {
     context->save_for_backward({features, vectors, table, edges.neighbors, edges.offsets,
-                                edges.paths, edges.rows, edges.terms, edges.values});
+                                edges.paths, edges.polynomial.offsets, edges.polynomial.terms,
+                                edges.polynomial.values});
     context->saved_data["r_cut"] = r_cut;
     if constexpr (HAS_CUDA)
       if (features.is_cuda())
-        return cuda_table_forward(on_gpu(features, vectors, table, edges, r_cut));
+        return cuda_table_forward({features, vectors, table, r_cut, edges});
     variable_list results;
     with_type_of(features, [&](auto zero) {
       EdgeProblem<decltype(zero)> problem(edges, NUM_LEAVES, features.size(1), features.size(2));
@@ -65,7 +59,7 @@ struct TableConvolution : public torch::autograd::Function<TableConvolution> {
                 "(a training folder or checkpoint) instead of the exported one");
     const variable_list s = context->get_saved_variables();
     const Tensor &features = s[0], &vectors = s[1], &table = s[2];
-    const EdgeIndices edges = {s[3], s[4], s[5], s[6], s[7], s[8]};
+    const EdgeIndices edges = {s[3], s[4], s[5], {s[6], s[7], s[8]}};
     const double r_cut = context->saved_data["r_cut"].toDouble();
     for (Tensor &grad : grads) grad = grad.contiguous();
     const Tensor grad_features = context->needs_input_grad(0) ? at::empty_like(features) : Tensor();
@@ -74,7 +68,7 @@ struct TableConvolution : public torch::autograd::Function<TableConvolution> {
       if (features.is_cuda()) {
         if (grad_features.defined())
           grad_features.zero_();
-        cuda_table_backward(grads, on_gpu(features, vectors, table, edges, r_cut), grad_features,
+        cuda_table_backward(grads, {features, vectors, table, r_cut, edges}, grad_features,
                             grad_vectors);
         return {grad_features, grad_vectors, Tensor(), Tensor(), Tensor()};
       }
@@ -91,10 +85,11 @@ struct TableConvolution : public torch::autograd::Function<TableConvolution> {
 
 variable_list table_convolution(const Tensor &features, const Tensor &vectors, const Tensor &table,
                                 double r_cut, const Tensor &neighbors, const Tensor &offsets,
-                                const Tensor &paths, const Tensor &rows, const Tensor &terms,
-                                const Tensor &values)
+                                const Tensor &paths, const Tensor &polynomial_offsets,
+                                const Tensor &terms, const Tensor &values)
 {
-  const EdgeIndices edges{neighbors.contiguous(), offsets.contiguous(), paths, rows, terms, values};
+  const EdgeIndices edges{
+      neighbors.contiguous(), offsets.contiguous(), paths, {polynomial_offsets, terms, values}};
   const int64_t num_edges = neighbors.size(0), num_channels = features.size(2);
   TORCH_CHECK(features.dim() == 3 && vectors.dim() == 2 && table.dim() == 4,
               "ictp::table_convolution: expected features (nodes, D, C), vectors (E, 3) and table "
