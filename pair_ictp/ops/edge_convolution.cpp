@@ -23,7 +23,7 @@ using Operands = std::array<Tensor, 3>;
 using Wanted = std::array<bool, 3>;
 
 template <typename T>
-void set_operands(EdgeProblem<T> &problem, const Operands &x)
+void set_operands(EdgeProblem<GivenEdges<T>> &problem, const Operands &x)
 {
   problem.data.features = x[0].const_data_ptr<T>();
   problem.data.harmonics = x[1].const_data_ptr<T>();
@@ -46,7 +46,8 @@ variable_list forward_kernel(const Operands &operands, const EdgeIndices &edges)
   const Operands x = contiguous(operands);
   variable_list results;
   with_type_of(x[0], [&](auto zero) {
-    EdgeProblem<decltype(zero)> problem(edges, x[1].size(1) + 1, x[0].size(1), x[0].size(2));
+    EdgeProblem<GivenEdges<decltype(zero)>> problem(edges, x[1].size(1) + 1, x[0].size(1),
+                                                    x[0].size(2));
     set_operands(problem, x);
     results = problem.forward(x[0].options());
   });
@@ -64,7 +65,7 @@ variable_list backward_kernel(const variable_list &grads, const Operands &operan
       found[k] = at::empty_like(x[k]);
   with_type_of(x[0], [&](auto zero) {
     using T = decltype(zero);
-    EdgeProblem<T> problem(edges, x[1].size(1) + 1, x[0].size(1), x[0].size(2));
+    EdgeProblem<GivenEdges<T>> problem(edges, x[1].size(1) + 1, x[0].size(1), x[0].size(2));
     set_operands(problem, x);
     if (wanted[1])
       problem.data.grad_harmonics = found[1].data_ptr<T>();

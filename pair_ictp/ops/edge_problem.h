@@ -24,11 +24,11 @@ inline void check_indices(const char *name, const EdgeIndices &edges, int64_t nu
               ": expected offsets (centers+1) that rise from 0 and end with ", num_edges);
 }
 
-template <typename T>
-const EdgeKernels<T> &edge_kernels()
+template <typename Edges>
+const EdgeKernels<Edges> &edge_kernels()
 {
-  static const EdgeKernelSet &set = ICTP_BEST_OF(edge_kernels);
-  return of_type<T>(set);
+  static const EdgeKernels<Edges> &kernels = ICTP_BEST_OF(edge_kernels);
+  return kernels;
 }
 
 /// (N, d, paths*C) of (N, d, paths*(C+missing)).
@@ -38,10 +38,12 @@ inline at::Tensor without_missing(const at::Tensor &result, int64_t num_channels
 }
 
 /// One convolution: tables with their memory, and the kernels over threads.
-template <typename T>
+template <typename Edges>
 class EdgeProblem {
+  using T = typename Edges::Scalar;
+
  public:
-  EdgeData<T> data;
+  Edges data;
 
   EdgeProblem(const EdgeIndices &edges, int64_t num_leaves, int64_t in_size, int64_t num_channels)
       : table(edges.paths, in_size)
@@ -79,7 +81,7 @@ class EdgeProblem {
     }
     data.out = out.data();
     at::parallel_for(0, num_centers, GRAIN, [&](int64_t begin, int64_t end) {
-      edge_kernels<T>().forward(shape, data, begin, end);
+      edge_kernels<Edges>().forward(shape, data, begin, end);
     });
     return results;
   }
@@ -91,9 +93,9 @@ class EdgeProblem {
     data.grad_out = grad_out.data();
     const ThreadSums<T> sums(grad_features);    // several centers have one neighbor
     at::parallel_for(0, num_centers, GRAIN, [&](int64_t begin, int64_t end) {
-      EdgeData<T> part = data;
+      Edges part = data;
       part.grad_features = sums.of_this_thread();
-      edge_kernels<T>().backward(shape, part, begin, end);
+      edge_kernels<Edges>().backward(shape, part, begin, end);
     });
     sums.join();
   }

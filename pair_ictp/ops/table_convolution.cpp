@@ -21,8 +21,8 @@ using torch::autograd::variable_list;
 constexpr int64_t NUM_LEAVES = 4;    // direction and 1
 
 template <typename T>
-void set_operands(EdgeProblem<T> &problem, const Tensor &features, const Tensor &vectors,
-                  const Tensor &table, double r_cut)
+void set_operands(EdgeProblem<TabulatedEdges<T>> &problem, const Tensor &features,
+                  const Tensor &vectors, const Tensor &table, double r_cut)
 {
   problem.data.features = features.const_data_ptr<T>();
   problem.data.vectors = vectors.const_data_ptr<double>();
@@ -45,7 +45,8 @@ struct TableConvolution : public torch::autograd::Function<TableConvolution> {
         return cuda_table_forward({features, vectors, table, r_cut, edges});
     variable_list results;
     with_type_of(features, [&](auto zero) {
-      EdgeProblem<decltype(zero)> problem(edges, NUM_LEAVES, features.size(1), features.size(2));
+      EdgeProblem<TabulatedEdges<decltype(zero)>> problem(edges, NUM_LEAVES, features.size(1),
+                                                          features.size(2));
       set_operands(problem, features, vectors, table, r_cut);
       results = problem.forward(features.options());
     });
@@ -74,7 +75,7 @@ struct TableConvolution : public torch::autograd::Function<TableConvolution> {
       }
     with_type_of(features, [&](auto zero) {
       using T = decltype(zero);
-      EdgeProblem<T> problem(edges, NUM_LEAVES, features.size(1), features.size(2));
+      EdgeProblem<TabulatedEdges<T>> problem(edges, NUM_LEAVES, features.size(1), features.size(2));
       set_operands(problem, features, vectors, table, r_cut);
       problem.data.grad_vectors = grad_vectors.data_ptr<double>();
       problem.backward(grads, grad_features);
