@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ictp_messages.h"
 
+#include "ictp_timer.h"
+
 #include <ATen/ATen.h>
 
 namespace ictp {
@@ -82,25 +84,23 @@ void MessageHandler::finish_after_failure()
 
 void MessageHandler::send(const at::Tensor &rows)
 {
-  const double start = now();
+  const ScopedTimer timer(seconds);
   in_transfer = true;
   halo->forward(bytes(rows), row_bytes(rows));
   in_transfer = false;
   ++num_forward;
   pending.push_back({rows.size(1), rows.scalar_type()});
-  seconds += now() - start;
 }
 
 void MessageHandler::bring_home(const at::Tensor &rows)
 {
-  const double start = now();
+  const ScopedTimer timer(seconds);
   const bool is_double = rows.scalar_type() == at::kDouble;
   in_transfer = true;
   halo->reverse(bytes(rows), row_bytes(rows),
                 is_double ? Halo::Scalar::FLOAT64 : Halo::Scalar::FLOAT32);
   in_transfer = false;
   pending.pop_back();
-  seconds += now() - start;
 }
 
 }    // namespace ictp

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ictp_model_impl.h"
+#include "ictp_timer.h"
 
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -7,16 +8,9 @@
 #include <torch/cuda.h>
 
 #include <algorithm>
-#include <chrono>
 #include <stdexcept>
 
 namespace ictp {
-
-double now()
-{
-  using namespace std::chrono;
-  return duration<double>(steady_clock::now().time_since_epoch()).count();
-}
 
 // PyTorch appends stack traces, its interpreter puts them in front
 std::string reason(const std::exception &error)
@@ -62,16 +56,16 @@ void Model::Impl::evaluate(const at::Tensor &species, const at::Tensor &edge_ind
   // Edge counts change with every step: an executor that specialises on shapes recompiles for ever.
   torch::jit::GraphOptimizerEnabledGuard no_specialisation(false);
   ExchangeScope scope(handler);
-  const double before = timings.exchange;
-  const double start = now();
-  const at::Tensor vectors = edge_vectors.to(device).requires_grad_(true);
-  const at::Tensor energies = this->energies(
-      member, graded, {species.to(device), edge_index.to(device), vectors, num_local});
-  TORCH_CHECK(energies.dim() == 1 && energies.size(0) == num_local, "expected node energies (",
-              num_local, "), got ", energies.sizes());
-  const double middle = now();
-  const double between = timings.exchange;
-
+  at::Tensor vectors, energies;
+  {
+    const ScopedTimer timer(timings.forward, &timings.exchange);
+    vectors = edge_vectors.to(device).requires_grad_(true);
+    energies = this->energies(member, graded,
+                              {species.to(device), edge_index.to(device), vectors, num_local});
+    TORCH_CHECK(energies.dim() == 1 && energies.size(0) == num_local, "expected node energies (",
+                num_local, "), got ", energies.sizes());
+  }
+  const ScopedTimer timer(timings.backward, &timings.exchange);
   at::Tensor gradients;
   if (energies.requires_grad())
     gradients = torch::autograd::grad({energies.sum()}, {vectors}, {}, false, false, true)[0];
@@ -81,8 +75,6 @@ void Model::Impl::evaluate(const at::Tensor &species, const at::Tensor &edge_ind
     messages->finish_backward();
   node_energies = energies.detach().to(at::kCPU, at::kDouble).contiguous();
   edge_gradients = gradients.to(at::kCPU, at::kDouble).contiguous();
-  timings.forward += middle - start - (between - before);
-  timings.backward += now() - middle - (timings.exchange - between);
 }
 
 Model::~Model() = default;

@@ -37,9 +37,6 @@ struct Evaluation {
   const double *grades = nullptr;            ///< (num_local) extrapolation grades, if asked for
 };
 
-/// Wall clock of all timings [s].
-double now();
-
 /// Seconds spent since the counters were last set to zero.
 struct ModelTimings {
   double forward = 0.0;     ///< without communication

@@ -3,6 +3,7 @@
 
 #include "ictp_processes.h"
 #include "ictp_tally.h"
+#include "ictp_timer.h"
 #include "pair_ictp_impl.h"
 
 #include "atom.h"
@@ -34,9 +35,7 @@ void PairICTP::compute(int eflag, int vflag)
   ++impl->num_evaluations;
   const bool sampling = uncertainty_due();
   evaluate(build_graph(), impl->driver(), sampling);
-  const double start = ictp::now();
   tally();
-  impl->scatter_seconds += ictp::now() - start;
   if (sampling)
     sample_uncertainty();
 }
@@ -52,19 +51,19 @@ void PairICTP::evaluate(std::string failure, int member, bool graded)
     failure = run_model(member, graded);
   else
     sit_out(member);
-  const double evaluated = ictp::now();
-  if (failure.empty())
+  if (failure.empty()) {
+    const ictp::ScopedTimer timer(impl->scatter_seconds);
     failure = ictp::describe_non_finite(impl->builder->graph(), impl->result, impl->tags.data());
-  const double checked = ictp::now();
+  }
   impl->texts[Impl::FAILURE] = failure;
+  // it waits for the slowest process
+  const ictp::ScopedTimer timer(impl->model->timings().exchange);
   share_and_tell();
-  impl->scatter_seconds += checked - evaluated;
-  impl->model->timings().exchange += ictp::now() - checked;    // it waits for the slowest process
 }
 
 std::string PairICTP::build_graph()
 {
-  const double start = ictp::now();
+  const ictp::ScopedTimer timer(impl->graph_seconds);
   const int num_atoms = atom->nlocal + atom->nghost;
   const bool same_list = neighbor->ago != 0 && impl->list_builds == neighbor->ncalls &&
                          impl->list_step == neighbor->lastcall;
@@ -106,7 +105,6 @@ std::string PairICTP::build_graph()
   } catch (const std::exception &problem) {
     return problem.what();
   }
-  impl->graph_seconds += ictp::now() - start;
   return "";
 }
 
@@ -198,6 +196,7 @@ void PairICTP::sit_out(int member)
 
 void PairICTP::tally()
 {
+  const ictp::ScopedTimer timer(impl->scatter_seconds);
   const ictp::Graph &graph = impl->builder->graph();
   const double unit = impl->energy_unit;
   ictp::add_forces(graph, impl->result, unit, atom->f);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "pair_ictp.h"
 
+#include "ictp_timer.h"
 #include "pair_ictp_impl.h"
 
 #include "atom.h"
@@ -70,7 +71,7 @@ void PairICTP::warn_of_missing_samples()
 
 void PairICTP::sample_uncertainty()
 {
-  const double start = ictp::now();
+  const ictp::ScopedTimer timer(impl->uncertainty_seconds);
   const ictp::ModelTimings timings = impl->model->timings();
   const double scatter_seconds = impl->scatter_seconds;
   const ictp::Graph &graph = impl->builder->graph();
@@ -86,7 +87,6 @@ void PairICTP::sample_uncertainty()
   impl->sampled_step = update->ntimestep;
   impl->model->timings() = timings;
   impl->scatter_seconds = scatter_seconds;
-  impl->uncertainty_seconds += ictp::now() - start;
 }
 
 /// Per atom to arrays in LAMMPS' order, over all atoms to the vector of compute pair.

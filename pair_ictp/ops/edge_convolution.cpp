@@ -23,7 +23,7 @@ using Operands = std::array<Tensor, 3>;
 using Wanted = std::array<bool, 3>;
 
 template <typename T>
-void set_operands(EdgeProblem<T> &problem, const Operands &x)
+void set_operands(EdgeProblem<GivenEdges<T>> &problem, const Operands &x)
 {
   problem.data.features = x[0].const_data_ptr<T>();
   problem.data.harmonics = x[1].const_data_ptr<T>();
@@ -41,12 +41,13 @@ variable_list contiguous(variable_list tensors)
   return tensors;
 }
 
-variable_list forward_kernel(const Operands &operands, const EdgeIndices &at_)
+variable_list forward_kernel(const Operands &operands, const EdgeIndices &edges)
 {
   const Operands x = contiguous(operands);
   variable_list results;
   with_type_of(x[0], [&](auto zero) {
-    EdgeProblem<decltype(zero)> problem(at_, x[1].size(1) + 1, x[0].size(1), x[0].size(2));
+    EdgeProblem<GivenEdges<decltype(zero)>> problem(edges, x[1].size(1) + 1, x[0].size(1),
+                                                    x[0].size(2));
     set_operands(problem, x);
     results = problem.forward(x[0].options());
   });
@@ -54,7 +55,7 @@ variable_list forward_kernel(const Operands &operands, const EdgeIndices &at_)
 }
 
 variable_list backward_kernel(const variable_list &grads, const Operands &operands,
-                              const EdgeIndices &at_, const Wanted &wanted)
+                              const EdgeIndices &edges, const Wanted &wanted)
 {
   const Operands x = contiguous(operands);
   const variable_list g = contiguous(grads);
@@ -64,7 +65,7 @@ variable_list backward_kernel(const variable_list &grads, const Operands &operan
       found[k] = at::empty_like(x[k]);
   with_type_of(x[0], [&](auto zero) {
     using T = decltype(zero);
-    EdgeProblem<T> problem(at_, x[1].size(1) + 1, x[0].size(1), x[0].size(2));
+    EdgeProblem<GivenEdges<T>> problem(edges, x[1].size(1) + 1, x[0].size(1), x[0].size(2));
     set_operands(problem, x);
     if (wanted[1])
       problem.data.grad_harmonics = found[1].data_ptr<T>();
@@ -75,8 +76,8 @@ variable_list backward_kernel(const variable_list &grads, const Operands &operan
   return found;
 }
 
-variable_list convolve(const Operands &x, const EdgeIndices &at_);
-variable_list convolve_backward(const variable_list &g, const Operands &x, const EdgeIndices &at_,
+variable_list convolve(const Operands &x, const EdgeIndices &edges);
+variable_list convolve_backward(const variable_list &g, const Operands &x, const EdgeIndices &edges,
                                 const Wanted &wanted);
 
 void add_to(Tensor &sum, const Tensor &term)
@@ -85,11 +86,12 @@ void add_to(Tensor &sum, const Tensor &term)
 }
 
 void save(AutogradContext *context, const variable_list &g, const Operands &x,
-          const EdgeIndices &at_)
+          const EdgeIndices &edges)
 {
   variable_list tensors(x.begin(), x.end());
+  const auto &[neighbors, offsets, paths, polynomial] = edges;
   for (const Tensor &tensor :
-       {at_.neighbors, at_.offsets, at_.paths, at_.rows, at_.terms, at_.values})
+       {neighbors, offsets, paths, polynomial.offsets, polynomial.terms, polynomial.values})
     tensors.push_back(tensor);
   tensors.insert(tensors.end(), g.begin(), g.end());
   context->save_for_backward(tensors);
@@ -98,24 +100,24 @@ void save(AutogradContext *context, const variable_list &g, const Operands &x,
 /// What `save` saved.
 struct Saved {
   Operands x;
-  EdgeIndices at_;
+  EdgeIndices edges;
   variable_list g;
 
   explicit Saved(AutogradContext *context)
   {
     const variable_list s = context->get_saved_variables();
     x = {s[0], s[1], s[2]};
-    at_ = {s[3], s[4], s[5], s[6], s[7], s[8]};
+    edges = {s[3], s[4], s[5], {s[6], s[7], s[8]}};
     g.assign(s.begin() + 9, s.end());
   }
 };
 
 struct Convolution : public torch::autograd::Function<Convolution> {
   static variable_list forward(AutogradContext *context, const Tensor &h, const Tensor &y,
-                               const Tensor &r, const EdgeIndices &at_)
+                               const Tensor &r, const EdgeIndices &edges)
   {
-    save(context, {}, {h, y, r}, at_);
-    return forward_kernel({h, y, r}, at_);
+    save(context, {}, {h, y, r}, edges);
+    return forward_kernel({h, y, r}, edges);
   }
 
   static variable_list backward(AutogradContext *context, const variable_list &grads)
@@ -123,7 +125,7 @@ struct Convolution : public torch::autograd::Function<Convolution> {
     const Saved saved(context);
     const Wanted wanted = {context->needs_input_grad(0), context->needs_input_grad(1),
                            context->needs_input_grad(2)};
-    variable_list found = convolve_backward(grads, saved.x, saved.at_, wanted);
+    variable_list found = convolve_backward(grads, saved.x, saved.edges, wanted);
     found.resize(4);
     return found;
   }
@@ -131,12 +133,12 @@ struct Convolution : public torch::autograd::Function<Convolution> {
 
 struct ConvolutionBackward : public torch::autograd::Function<ConvolutionBackward> {
   static variable_list forward(AutogradContext *context, at::TensorList g, const Tensor &h,
-                               const Tensor &y, const Tensor &r, const EdgeIndices &at_,
+                               const Tensor &y, const Tensor &r, const EdgeIndices &edges,
                                const Wanted &wanted)
   {
-    save(context, g.vec(), {h, y, r}, at_);
+    save(context, g.vec(), {h, y, r}, edges);
     context->set_materialize_grads(false);
-    variable_list found = backward_kernel(g.vec(), {h, y, r}, at_, wanted);
+    variable_list found = backward_kernel(g.vec(), {h, y, r}, edges, wanted);
     for (Tensor &grad : found)
       if (!grad.defined())
         grad = at::empty({0}, h.options());    // stands for a gradient nobody wanted
@@ -160,12 +162,12 @@ struct ConvolutionBackward : public torch::autograd::Function<ConvolutionBackwar
       Wanted wanted;
       for (size_t k = 0; k < 3; ++k) wanted[k] = k != moved && context->needs_input_grad(num_g + k);
       if (want_g) {
-        const variable_list part = convolve(x, saved.at_);
+        const variable_list part = convolve(x, saved.edges);
         for (size_t k = 0; k < num_g; ++k) add_to(found[k], part[k]);
       }
       if (!wanted[0] && !wanted[1] && !wanted[2])
         continue;
-      const variable_list part = convolve_backward(saved.g, x, saved.at_, wanted);
+      const variable_list part = convolve_backward(saved.g, x, saved.edges, wanted);
       for (size_t k = 0; k < 3; ++k)
         if (wanted[k])
           add_to(found[num_g + k], part[k]);
@@ -174,16 +176,16 @@ struct ConvolutionBackward : public torch::autograd::Function<ConvolutionBackwar
   }
 };
 
-variable_list convolve(const Operands &x, const EdgeIndices &at_)
+variable_list convolve(const Operands &x, const EdgeIndices &edges)
 {
-  return Convolution::apply(x[0], x[1], x[2], at_);
+  return Convolution::apply(x[0], x[1], x[2], edges);
 }
 
-variable_list convolve_backward(const variable_list &g, const Operands &x, const EdgeIndices &at_,
+variable_list convolve_backward(const variable_list &g, const Operands &x, const EdgeIndices &edges,
                                 const Wanted &wanted)
 {
   variable_list grads =
-      ConvolutionBackward::apply(at::TensorList(g), x[0], x[1], x[2], at_, wanted);
+      ConvolutionBackward::apply(at::TensorList(g), x[0], x[1], x[2], edges, wanted);
   for (size_t k = 0; k < 3; ++k)
     if (!wanted[k])
       grads[k] = Tensor();
@@ -191,41 +193,42 @@ variable_list convolve_backward(const variable_list &g, const Operands &x, const
 }
 
 void check(const Tensor &features, const Tensor &harmonics, const Tensor &radial,
-           const EdgeIndices &at_)
+           const EdgeIndices &edges)
 {
   TORCH_CHECK(features.dim() == 3 && harmonics.dim() == 2 && radial.dim() == 2,
               "ictp::edge_convolution: expected features (nodes, D, C), harmonics (E, K) and "
               "radial weights (E, P*C), got ",
               features.sizes(), ", ", harmonics.sizes(), ", ", radial.sizes());
-  const int64_t num_edges = at_.neighbors.size(0);
+  const int64_t num_edges = edges.neighbors.size(0);
   TORCH_CHECK(harmonics.size(0) == num_edges && radial.size(0) == num_edges &&
-                  radial.size(1) == at_.paths.size(0) * features.size(2),
+                  radial.size(1) == edges.paths.size(0) * features.size(2),
               "ictp::edge_convolution: ", num_edges, " edges, but harmonics ", harmonics.sizes(),
               " and radial weights ", radial.sizes());
   TORCH_CHECK(features.scalar_type() == harmonics.scalar_type() &&
                   features.scalar_type() == radial.scalar_type() &&
                   (features.scalar_type() == at::kFloat || features.scalar_type() == at::kDouble),
               "ictp::edge_convolution: expected one floating type, float32 or float64");
-  for (const Tensor &tensor : {features, harmonics, radial, at_.neighbors, at_.offsets})
+  for (const Tensor &tensor : {features, harmonics, radial, edges.neighbors, edges.offsets})
     TORCH_CHECK(tensor.is_cpu(), "ictp::edge_convolution: expected CPU, got ", tensor.device());
-  check_indices("ictp::edge_convolution", at_, features.size(0));
+  check_indices("ictp::edge_convolution", edges, features.size(0));
 }
 
 variable_list edge_convolution(const Tensor &features, const Tensor &harmonics,
                                const Tensor &radial, const Tensor &neighbors, const Tensor &offsets,
-                               const Tensor &paths, const Tensor &rows, const Tensor &terms,
-                               const Tensor &values)
+                               const Tensor &paths, const Tensor &polynomial_offsets,
+                               const Tensor &terms, const Tensor &values)
 {
-  const EdgeIndices at_{neighbors.contiguous(), offsets.contiguous(), paths, rows, terms, values};
-  check(features, harmonics, radial, at_);
+  const EdgeIndices edges{
+      neighbors.contiguous(), offsets.contiguous(), paths, {polynomial_offsets, terms, values}};
+  check(features, harmonics, radial, edges);
   const int64_t num_channels = features.size(2);
   const int64_t missing = missing_channels(features, num_channels);
   if (missing == 0)
-    return convolve({features, harmonics, radial}, at_);
+    return convolve({features, harmonics, radial}, edges);
   const Tensor wider = radial.view({radial.size(0), paths.size(0), num_channels});
   variable_list results = convolve({at::constant_pad_nd(features, {0, missing}), harmonics,
                                     at::constant_pad_nd(wider, {0, missing}).flatten(1)},
-                                   at_);
+                                   edges);
   for (Tensor &result : results) result = without_missing(result, num_channels, missing);
   return results;
 }

@@ -23,9 +23,9 @@ inline __attribute__((always_inline)) void each_piece(int64_t dim, Body body)
 }
 
 /// out[m3] (+)= sum over edges and m1 of matrix[m1, m3] h[m1] R, N vectors of channels from c on.
-template <int D3, int N, typename T, typename Radial>
-void gather(Number<D3>, Number<N>, const Tile<T> &tile, const Radial &radial, int64_t p, int64_t m3,
-            int64_t c, bool add, T *out, int64_t stride)
+template <int D3, int N, typename Edges, typename T>
+void gather(Number<D3>, Number<N>, const Tile<Edges> &tile, int64_t p, int64_t m3, int64_t c,
+            bool add, T *out, int64_t stride)
 {
   const EdgePath &path = tile.shape.paths[p];
   const int64_t num_channels = tile.shape.num_channels;
@@ -36,7 +36,7 @@ void gather(Number<D3>, Number<N>, const Tile<T> &tile, const Radial &radial, in
   const T *matrices = tile.matrix_row(path.matrix + m3);
   for (int64_t e = 0; e < tile.count; ++e) {
     Vector<T> weight[N];
-    for (int n = 0; n < N; ++n) weight[n] = radial.value(e, p, c + n * BLOCK<T>);
+    for (int n = 0; n < N; ++n) weight[n] = tile.radial.value(e, p, c + n * BLOCK<T>);
     const T *x = tile.features(e) + path.in * num_channels + c;
     const T *matrix = matrices + e;
     for (int64_t m1 = 0; m1 < path.d1; ++m1, x += num_channels, matrix += path.d3 * TILE) {
@@ -50,9 +50,10 @@ void gather(Number<D3>, Number<N>, const Tile<T> &tile, const Radial &radial, in
     for (int n = 0; n < N; ++n) store(out + m * stride + n * BLOCK<T>, sum[m][n]);
 }
 
-template <typename T, typename Radial>
-void gather_tile(const Tile<T> &tile, const Radial &radial, int64_t center, bool add)
+template <typename Edges>
+void gather_tile(const Tile<Edges> &tile, int64_t center, bool add)
 {
+  using T = typename Edges::Scalar;
   const EdgeShape<T> &shape = tile.shape;
   for (int64_t p = 0; p < shape.num_paths; ++p) {
     const EdgePath &path = shape.paths[p];
@@ -62,16 +63,17 @@ void gather_tile(const Tile<T> &tile, const Radial &radial, int64_t center, bool
       // as many vectors as leave registers for the operands
       constexpr int MOST = components.value <= 5 ? 4 : 2;
       each_run<T, MOST>(shape.num_channels, [&](int64_t c, auto number) {
-        gather(components, number, tile, radial, p, m3, c, add, out + m3 * stride + c, stride);
+        gather(components, number, tile, p, m3, c, add, out + m3 * stride + c, stride);
       });
     });
   }
 }
 
-template <typename T>
-void forward(const EdgeShape<T> &shape, const EdgeData<T> &data, int64_t begin, int64_t end)
+template <typename Edges>
+void forward(const EdgeShape<typename Edges::Scalar> &shape, const Edges &data, int64_t begin,
+             int64_t end)
 {
-  Tile<T> tile(shape, data);
+  Tile<Edges> tile(shape, data);
   for (int64_t center = begin; center < end; ++center) {
     int64_t edge = data.offsets[center];
     const int64_t last = data.offsets[center + 1];
@@ -81,10 +83,7 @@ void forward(const EdgeShape<T> &shape, const EdgeData<T> &data, int64_t begin, 
         tile.take(edge, last - edge < TILE ? last - edge : TILE);
       else
         tile.count = 0;
-      if (data.radial)
-        gather_tile(tile, tile.given, center, add);
-      else
-        gather_tile(tile, tile.tabulated, center, add);
+      gather_tile(tile, center, add);
       add = true;
       edge += TILE;
     } while (edge < last);
@@ -107,55 +106,55 @@ struct ScatterPath {
 };
 
 /// D1 components of the features and D3 of the result.
-template <typename Wants, int D1, int D3, typename T, typename Radial>
-inline void scatter(Wants, Number<D1>, Number<D3>, const Radial &radial, int64_t e, int64_t p,
-                    const ScatterPath<T> &at)
+template <typename Wants, int D1, int D3, typename Edges, typename T>
+inline void scatter(Wants, Number<D1>, Number<D3>, const Radial<Edges> &radial, int64_t e,
+                    int64_t p, const ScatterPath<T> &piece)
 {
   Vector<T> products[D1][D3] = {};
   Vector<T> grad_length = {};
-  for (int64_t k = 0; k < at.num_channels; k += BLOCK<T>) {
+  for (int64_t k = 0; k < piece.num_channels; k += BLOCK<T>) {
     const auto [weight, slope] = radial.value_and_slope(e, p, k);
     Vector<T> g[D3], grad_weight = {};
-    for (int m = 0; m < D3; ++m) g[m] = load(at.grad_out + m * at.stride + k);
+    for (int m = 0; m < D3; ++m) g[m] = load(piece.grad_out + m * piece.stride + k);
     for (int m1 = 0; m1 < D1; ++m1) {
-      const Vector<T> x = load(at.features + m1 * at.num_channels + k);
+      const Vector<T> x = load(piece.features + m1 * piece.num_channels + k);
       if constexpr (Wants::matrix) {
         const Vector<T> weighted = x * weight;
         for (int m = 0; m < D3; ++m) products[m1][m] += g[m] * weighted;
       }
       if constexpr (Wants::features || Wants::radial) {
-        Vector<T> back = at.matrix[m1 * at.matrix_stride] * g[0];
-        for (int m = 1; m < D3; ++m) back += at.matrix[m1 * at.matrix_stride + m] * g[m];
+        Vector<T> back = piece.matrix[m1 * piece.matrix_stride] * g[0];
+        for (int m = 1; m < D3; ++m) back += piece.matrix[m1 * piece.matrix_stride + m] * g[m];
         grad_weight += back * x;
         if constexpr (Wants::features) {
-          T *to = at.grad_features + m1 * at.num_channels + k;
+          T *to = piece.grad_features + m1 * piece.num_channels + k;
           store(to, load(to) + back * weight);
         }
       }
     }
     if constexpr (Wants::radial) {
-      if constexpr (Radial::HAS_SLOPE)
+      if constexpr (Radial<Edges>::HAS_SLOPE)
         grad_length += grad_weight * slope;
       else
-        store(at.grad_radial + k, load(at.grad_radial + k) + grad_weight);
+        store(piece.grad_radial + k, load(piece.grad_radial + k) + grad_weight);
     }
   }
-  if constexpr (Wants::radial && Radial::HAS_SLOPE)
-    *at.grad_length += grad_length;
+  if constexpr (Wants::radial && Radial<Edges>::HAS_SLOPE)
+    *piece.grad_length += grad_length;
   if constexpr (Wants::matrix)
     for (int m1 = 0; m1 < D1; ++m1)
       for (int m = 0; m < D3; ++m)
-        store(at.grad_matrix + (m1 * at.matrix_stride + m) * BLOCK<T>, products[m1][m]);
+        store(piece.grad_matrix + (m1 * piece.matrix_stride + m) * BLOCK<T>, products[m1][m]);
 }
 
 /// Gradients of one edge: of features in memory, of matrix elements as vectors still to be summed,
 /// followed by that of the length.
-template <typename Wants, typename T, typename Radial>
-void scatter_edge(Wants wanted, const Tile<T> &tile, const Radial &radial, int64_t center,
-                  int64_t e, T *grad_matrices)
+template <typename Wants, typename Edges, typename T>
+void scatter_edge(Wants wanted, const Tile<Edges> &tile, int64_t center, int64_t e,
+                  T *grad_matrices)
 {
   const EdgeShape<T> &shape = tile.shape;
-  const EdgeData<T> &data = tile.data;
+  const Edges &data = tile.data;
   const int64_t num_channels = shape.num_channels;
   const T *features = tile.features(e);
   T *grad_features = data.grad_features ? data.grad_features + data.neighbors[tile.first + e] *
@@ -167,26 +166,26 @@ void scatter_edge(Wants wanted, const Tile<T> &tile, const Radial &radial, int64
     const EdgePath &path = shape.paths[p];
     const int64_t stride = shape.num_paths_to[path.z] * num_channels;
     const T *grad_out = data.grad_out[path.z] + center * path.d3 * stride + path.out * num_channels;
-    T *grad_radial = data.grad_radial ? data.grad_radial +
-                                            ((tile.first + e) * shape.num_paths + p) * num_channels
-                                      : nullptr;
-    for (int64_t c = 0; grad_radial && c < num_channels; c += BLOCK<T>)
-      store(grad_radial + c, Vector<T>{});
+    T *grad_radial = nullptr;
+    if constexpr (Wants::radial && !Radial<Edges>::HAS_SLOPE) {
+      grad_radial = data.grad_radial + ((tile.first + e) * shape.num_paths + p) * num_channels;
+      for (int64_t c = 0; c < num_channels; c += BLOCK<T>) store(grad_radial + c, Vector<T>{});
+    }
     each_piece<5>(path.d1, [&](int64_t m1, auto of_features) {
       each_piece<9>(path.d3, [&](int64_t m3, auto of_result) {
         const int64_t row = (path.in + m1) * num_channels;
         const int64_t slot = path.matrix + m1 * path.d3 + m3;
-        const ScatterPath<T> at = {features + row,
-                                   matrix + slot,
-                                   grad_out + m3 * stride,
-                                   num_channels,
-                                   path.d3,
-                                   stride,
-                                   grad_features ? grad_features + row : nullptr,
-                                   grad_radial,
-                                   grad_matrices + slot * BLOCK<T>,
-                                   &grad_length};
-        scatter(wanted, of_features, of_result, radial, e, p, at);
+        const ScatterPath<T> piece = {features + row,
+                                      matrix + slot,
+                                      grad_out + m3 * stride,
+                                      num_channels,
+                                      path.d3,
+                                      stride,
+                                      grad_features ? grad_features + row : nullptr,
+                                      grad_radial,
+                                      grad_matrices + slot * BLOCK<T>,
+                                      &grad_length};
+        scatter(wanted, of_features, of_result, tile.radial, e, p, piece);
       });
     });
   }
@@ -194,16 +193,15 @@ void scatter_edge(Wants wanted, const Tile<T> &tile, const Radial &radial, int64
 }
 
 /// The edges of one center.
-template <typename Wants, typename T, typename Radial>
-void scatter_center(Wants wanted, Tile<T> &tile, const Radial &radial, int64_t center,
-                    T *grad_matrices)
+template <typename Wants, typename Edges, typename T>
+void scatter_center(Wants wanted, Tile<Edges> &tile, int64_t center, T *grad_matrices)
 {
   const int64_t last = tile.data.offsets[center + 1];
   for (int64_t edge = tile.data.offsets[center]; edge < last; edge += TILE) {
     tile.take(edge, last - edge < TILE ? last - edge : TILE);
     tile.sort_by_edge();
     for (int64_t e = 0; e < tile.count; ++e) {
-      scatter_edge(wanted, tile, radial, center, e, grad_matrices);
+      scatter_edge(wanted, tile, center, e, grad_matrices);
       if constexpr (Wants::matrix)
         for (int64_t k = 0; k <= tile.shape.matrix_size; k += BLOCK<T>) {
           Vector<T> block[BLOCK<T>];
@@ -217,18 +215,19 @@ void scatter_center(Wants wanted, Tile<T> &tile, const Radial &radial, int64_t c
   }
 }
 
-template <typename T, typename Radial>
-void backward_of(Tile<T> &tile, const Radial &radial, int64_t begin, int64_t end)
+template <typename Edges>
+void backward(const EdgeShape<typename Edges::Scalar> &shape, const Edges &data, int64_t begin,
+              int64_t end)
 {
-  const EdgeShape<T> &shape = tile.shape;
-  const EdgeData<T> &data = tile.data;
+  using T = typename Edges::Scalar;
+  Tile<Edges> tile(shape, data);
   // whole vectors of rows, so that sums may read beyond the last one
   const Buffer<T> grad_matrices((shape.matrix_size + 1 + BLOCK<T>) *BLOCK<T>);
   const auto run_with = [&](auto wanted) {
     for (int64_t center = begin; center < end; ++center)
-      scatter_center(wanted, tile, radial, center, grad_matrices.data());
+      scatter_center(wanted, tile, center, grad_matrices.data());
   };
-  if constexpr (Radial::HAS_SLOPE) {
+  if constexpr (Radial<Edges>::HAS_SLOPE) {
     if (data.grad_features)
       run_with(Wanted<true, true, true>{});
     else
@@ -251,20 +250,13 @@ void backward_of(Tile<T> &tile, const Radial &radial, int64_t begin, int64_t end
   }
 }
 
-template <typename T>
-void backward(const EdgeShape<T> &shape, const EdgeData<T> &data, int64_t begin, int64_t end)
-{
-  Tile<T> tile(shape, data);
-  if (data.radial)
-    backward_of(tile, tile.given, begin, end);
-  else
-    backward_of(tile, tile.tabulated, begin, end);
-}
-
 }    // namespace
 
 extern const EdgeKernelSet ICTP_ISA;
-const EdgeKernelSet ICTP_ISA = {{forward<float>, backward<float>},
-                                {forward<double>, backward<double>}};
+const EdgeKernelSet ICTP_ISA = {
+    {forward<GivenEdges<float>>, backward<GivenEdges<float>>},
+    {forward<GivenEdges<double>>, backward<GivenEdges<double>>},
+    {forward<TabulatedEdges<float>>, backward<TabulatedEdges<float>>},
+    {forward<TabulatedEdges<double>>, backward<TabulatedEdges<double>>}};
 
 }    // namespace ictp

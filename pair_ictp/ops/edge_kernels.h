@@ -40,34 +40,47 @@ struct RadialTable {
   double spacing = 0.0;    ///< [A]; beyond the last knot all is zero
 };
 
-/// Operands, results and gradients; null where one is not wanted. Either harmonics and radial
-/// weights of each edge are given, or its vector and a table.
+/// Operands, results and gradients of both kinds of edges; null where one is not wanted.
 template <typename T>
 struct EdgeData {
+  using Scalar = T;
   const int64_t *neighbors = nullptr, *offsets = nullptr;
   const T *features = nullptr;
-  const T *harmonics = nullptr;       ///< (E, leaves-1)
-  const T *radial = nullptr;          ///< (E, P*C)
-  const double *vectors = nullptr;    ///< (E, 3) [A]
-  RadialTable<T> table;
   T *const *out = nullptr;               ///< per irrep (N, d3, P_z*C)
   const T *const *grad_out = nullptr;    ///< the same
   T *grad_features = nullptr;            ///< added to; not shared between threads
+};
+
+/// Edges whose harmonics and radial weights are given.
+template <typename T>
+struct GivenEdges : EdgeData<T> {
+  const T *harmonics = nullptr;    ///< (E, leaves-1)
+  const T *radial = nullptr;       ///< (E, P*C)
   T *grad_harmonics = nullptr, *grad_radial = nullptr;
+};
+
+/// Edges whose vectors are given, and a table of the radial weights. The gradient of the vectors is
+/// always wanted.
+template <typename T>
+struct TabulatedEdges : EdgeData<T> {
+  const double *vectors = nullptr;    ///< (E, 3) [A]
+  RadialTable<T> table;
   double *grad_vectors = nullptr;
 };
 
 /// One instruction set; centers begin, ..., end-1.
-template <typename T>
+template <typename Edges>
 struct EdgeKernels {
-  using Kernel = void (*)(const EdgeShape<T> &, const EdgeData<T> &, int64_t begin, int64_t end);
+  using Kernel = void (*)(const EdgeShape<typename Edges::Scalar> &, const Edges &, int64_t begin,
+                          int64_t end);
   Kernel forward, backward;
 };
 
-struct EdgeKernelSet {
-  EdgeKernels<float> single;
-  EdgeKernels<double> full;
-};
+/// The kernels of each kind of edges are the base of that type.
+struct EdgeKernelSet : EdgeKernels<GivenEdges<float>>,
+                       EdgeKernels<GivenEdges<double>>,
+                       EdgeKernels<TabulatedEdges<float>>,
+                       EdgeKernels<TabulatedEdges<double>> {};
 
 extern const EdgeKernelSet edge_kernels_baseline, edge_kernels_avx2, edge_kernels_avx512;
 

@@ -13,29 +13,22 @@
 
 namespace ictp {
 
-/// What does not take part in derivatives.
-struct EdgeIndices {
-  at::Tensor neighbors, offsets;     ///< (E), (N+1)
-  at::Tensor paths;                  ///< (P, 6): the fields of EdgePath
-  at::Tensor rows, terms, values;    ///< the polynomial: offsets (targets+1), (n, 2), (n)
-};
-
 /// Refuses, in the name of an operator, neighbors that are no rows of the features, and offsets
 /// that are not those of the edges.
-inline void check_indices(const char *name, const EdgeIndices &at_, int64_t num_rows)
+inline void check_indices(const char *name, const EdgeIndices &edges, int64_t num_rows)
 {
-  const int64_t num_edges = at_.neighbors.size(0);
-  TORCH_CHECK(are_below(at_.neighbors, num_rows), name, ": expected neighbors (int64) below the ",
+  const int64_t num_edges = edges.neighbors.size(0);
+  TORCH_CHECK(are_below(edges.neighbors, num_rows), name, ": expected neighbors (int64) below the ",
               num_rows, " rows of the features");
-  TORCH_CHECK(are_offsets(at_.offsets, num_edges), name,
+  TORCH_CHECK(are_offsets(edges.offsets, num_edges), name,
               ": expected offsets (centers+1) that rise from 0 and end with ", num_edges);
 }
 
-template <typename T>
-const EdgeKernels<T> &edge_kernels()
+template <typename Edges>
+const EdgeKernels<Edges> &edge_kernels()
 {
-  static const EdgeKernelSet &set = ICTP_BEST_OF(edge_kernels);
-  return of_type<T>(set);
+  static const EdgeKernels<Edges> &kernels = ICTP_BEST_OF(edge_kernels);
+  return kernels;
 }
 
 /// (N, d, paths*C) of (N, d, paths*(C+missing)).
@@ -45,17 +38,19 @@ inline at::Tensor without_missing(const at::Tensor &result, int64_t num_channels
 }
 
 /// One convolution: tables with their memory, and the kernels over threads.
-template <typename T>
+template <typename Edges>
 class EdgeProblem {
- public:
-  EdgeData<T> data;
+  using T = typename Edges::Scalar;
 
-  EdgeProblem(const EdgeIndices &at_, int64_t num_leaves, int64_t in_size, int64_t num_channels)
-      : table(at_.paths, in_size)
+ public:
+  Edges data;
+
+  EdgeProblem(const EdgeIndices &edges, int64_t num_leaves, int64_t in_size, int64_t num_channels)
+      : table(edges.paths, in_size)
   {
     shape.matrix_size = table.matrix_size;
-    values = read_program<T>(num_leaves, shape.matrix_size, at_.rows, at_.terms, at_.values);
-    shape.num_rows = num_leaves + at_.rows.size(0) - 1;
+    values = read_program<T>(num_leaves, shape.matrix_size, edges.polynomial);
+    shape.num_rows = num_leaves + edges.polynomial.offsets.size(0) - 1;
     adjoint = values.adjoint(num_leaves, shape.num_rows - shape.matrix_size, [&](int64_t leaf) {
       return leaf + 1 < num_leaves;
     });
@@ -67,9 +62,9 @@ class EdgeProblem {
     shape.num_leaves = num_leaves;
     shape.num_channels = num_channels;
     shape.in_size = in_size;
-    data.neighbors = at_.neighbors.const_data_ptr<int64_t>();
-    data.offsets = at_.offsets.const_data_ptr<int64_t>();
-    num_centers = at_.offsets.size(0) - 1;
+    data.neighbors = edges.neighbors.const_data_ptr<int64_t>();
+    data.offsets = edges.offsets.const_data_ptr<int64_t>();
+    num_centers = edges.offsets.size(0) - 1;
   }
 
   EdgeProblem(const EdgeProblem &) = delete;
@@ -86,7 +81,7 @@ class EdgeProblem {
     }
     data.out = out.data();
     at::parallel_for(0, num_centers, GRAIN, [&](int64_t begin, int64_t end) {
-      edge_kernels<T>().forward(shape, data, begin, end);
+      edge_kernels<Edges>().forward(shape, data, begin, end);
     });
     return results;
   }
@@ -98,9 +93,9 @@ class EdgeProblem {
     data.grad_out = grad_out.data();
     const ThreadSums<T> sums(grad_features);    // several centers have one neighbor
     at::parallel_for(0, num_centers, GRAIN, [&](int64_t begin, int64_t end) {
-      EdgeData<T> part = data;
+      Edges part = data;
       part.grad_features = sums.of_this_thread();
-      edge_kernels<T>().backward(shape, part, begin, end);
+      edge_kernels<Edges>().backward(shape, part, begin, end);
     });
     sums.join();
   }

@@ -39,9 +39,13 @@ struct ValueAndSlope {
   Vector<T> value, slope;
 };
 
-/// Radial weights as they are given: one row per edge.
+/// The radial weights of the edges at hand.
+template <typename Edges>
+struct Radial;
+
+/// As they are given: one row per edge.
 template <typename T>
-struct GivenRadial {
+struct Radial<GivenEdges<T>> {
   static constexpr bool HAS_SLOPE = false;    ///< what the gradient of the length needs
   const T *rows;                              // of the tile's first edge
   int64_t num_paths, num_channels;
@@ -58,9 +62,9 @@ struct GivenRadial {
   }
 };
 
-/// Radial weights between two knots of a table.
+/// Between two knots of a table.
 template <typename T>
-struct TabulatedRadial {
+struct Radial<TabulatedEdges<T>> {
   static constexpr bool HAS_SLOPE = true;
   const T *knot[TILE];
   T value_weights[TILE][4], slope_weights[TILE][4];
@@ -105,10 +109,12 @@ struct TabulatedRadial {
 };
 
 /// The edges at hand: at most TILE of one center.
-template <typename T>
+template <typename Edges>
 class Tile {
+  using T = typename Edges::Scalar;
+
  public:
-  Tile(const EdgeShape<T> &shape, const EdgeData<T> &data)
+  Tile(const EdgeShape<T> &shape, const Edges &data)
       : shape(shape)
       , data(data)
       , width((shape.matrix_size + BLOCK<T>) / BLOCK<T> * BLOCK<T>)
@@ -121,8 +127,8 @@ class Tile {
     for (int64_t k = 0; k < 2 * (shape.num_rows + BLOCK<T>); ++k)
       rows[k] = memory.data() + k * TILE;
     for (int64_t e = 0; e < TILE; ++e) rows[shape.num_leaves - 1][e] = T(1);
-    tabulated.num_paths = given.num_paths = shape.num_paths;
-    tabulated.num_channels = given.num_channels = shape.num_channels;
+    radial.num_paths = shape.num_paths;
+    radial.num_channels = shape.num_channels;
   }
 
   /// Reads edges and computes their coupling matrices. Lanes beyond `size` repeat the first edge.
@@ -130,16 +136,7 @@ class Tile {
   {
     first = first_edge;
     count = size;
-    for (int64_t e = 0; e < TILE; ++e) {
-      const int64_t edge = first + (e < count ? e : 0);
-      if (data.vectors)
-        take_vector(data.vectors + 3 * edge, e);
-      else
-        for (int64_t k = 0; k + 1 < shape.num_leaves; ++k)
-          rows[k][e] = data.harmonics[edge * (shape.num_leaves - 1) + k];
-    }
-    if (data.radial)
-      given.rows = data.radial + first * shape.num_paths * shape.num_channels;
+    take_leaves(data);
     run(Number<TILE / BLOCK<T>>{}, shape.values, rows, rows, rows);
   }
 
@@ -177,14 +174,7 @@ class Tile {
         for (int64_t k = 0; k < BLOCK<T>; ++k) store(matrices[slot + k] + e, block[k]);
       }
     run(Number<TILE / BLOCK<T>>{}, shape.adjoint, grads, grads, rows);
-    const T *grad_lengths = matrices[shape.matrix_size];
-    for (int64_t e = 0; e < count; ++e) {
-      if (data.grad_vectors)
-        give_vector(data.grad_vectors + 3 * (first + e), grad_lengths[e], e);
-      if (data.grad_harmonics)
-        for (int64_t k = 0; k + 1 < shape.num_leaves; ++k)
-          data.grad_harmonics[(first + e) * (shape.num_leaves - 1) + k] = grads[k][e];
-    }
+    give_leaves(data, matrices[shape.matrix_size]);
   }
 
   const T *features(int64_t e) const
@@ -193,19 +183,49 @@ class Tile {
   }
 
   const EdgeShape<T> &shape;
-  const EdgeData<T> &data;
+  const Edges &data;
   int64_t first = 0, count = 0;
-  GivenRadial<T> given{};
-  TabulatedRadial<T> tabulated{};
+  Radial<Edges> radial{};
 
  private:
+  /// Which edge stands in a lane.
+  int64_t edge_of(int64_t e) const { return first + (e < count ? e : 0); }
+
+  void take_leaves(const GivenEdges<T> &given)
+  {
+    const int64_t num_harmonics = shape.num_leaves - 1;
+    for (int64_t e = 0; e < TILE; ++e)
+      for (int64_t k = 0; k < num_harmonics; ++k)
+        rows[k][e] = given.harmonics[edge_of(e) * num_harmonics + k];
+    radial.rows = given.radial + first * shape.num_paths * shape.num_channels;
+  }
+
+  void take_leaves(const TabulatedEdges<T> &tabulated)
+  {
+    for (int64_t e = 0; e < TILE; ++e) take_vector(tabulated.vectors + 3 * edge_of(e), e);
+  }
+
+  void give_leaves(const GivenEdges<T> &given, const T * /*grad_lengths*/) const
+  {
+    const int64_t num_harmonics = shape.num_leaves - 1;
+    for (int64_t e = 0; e < count; ++e)
+      for (int64_t k = 0; k < num_harmonics; ++k)
+        given.grad_harmonics[(first + e) * num_harmonics + k] = grads[k][e];
+  }
+
+  void give_leaves(const TabulatedEdges<T> &tabulated, const T *grad_lengths) const
+  {
+    for (int64_t e = 0; e < count; ++e)
+      give_vector(tabulated.grad_vectors + 3 * (first + e), grad_lengths[e], e);
+  }
+
   void take_vector(const double *vector, int64_t e)
   {
     const double r =
         std::sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2]);
     for (int k = 0; k < 3; ++k) rows[k][e] = static_cast<T>(vector[k] / r);
     inverse_length[e] = 1.0 / r;
-    tabulated.place(data.table, e, r);
+    radial.place(data.table, e, r);
   }
 
   /// d/dr and, of what depends on the direction n = vector/r, the part across n.

@@ -34,32 +34,21 @@ variable_list contiguous(variable_list tensors)
   return tensors;
 }
 
-ProductOperands on_gpu(const variable_list &a, const Tensor &weights, const Polynomial &polynomial)
-{
-  return {a,
-          weights,
-          polynomial.species,
-          polynomial.offsets,
-          polynomial.terms,
-          polynomial.values,
-          polynomial.dims};
-}
-
 variable_list forward_kernel(const variable_list &a, const Tensor &weights,
-                             const Polynomial &polynomial)
+                             const NodeIndices &nodes)
 {
   variable_list results;
-  for (const int64_t dim : polynomial.dims)
+  for (const int64_t dim : nodes.dims)
     results.push_back(at::empty({a[0].size(0), dim, weights.size(2)}, weights.options()));
   if constexpr (HAS_CUDA)
     if (weights.is_cuda()) {
-      cuda_product_forward(on_gpu(a, weights, polynomial), results);
+      cuda_product_forward({a, weights, nodes}, results);
       return results;
     }
   with_type_of(weights, [&](auto zero) {
     using T = decltype(zero);
-    ProductProblem<T> call(a, weights, polynomial, false);
-    call.data.results = call.rows(results, polynomial.dims);
+    ProductProblem<T> call(a, weights, nodes, false);
+    call.data.results = call.rows(results, nodes.dims);
     call.run(product_kernels<T>().forward);
   });
   return results;
@@ -67,21 +56,20 @@ variable_list forward_kernel(const variable_list &a, const Tensor &weights,
 
 /// Gradients of A and, if wanted, of the weights.
 variable_list backward_kernel(const variable_list &grads, const variable_list &a,
-                              const Tensor &weights, const Polynomial &polynomial,
-                              bool weights_wanted)
+                              const Tensor &weights, const NodeIndices &nodes, bool weights_wanted)
 {
   variable_list found = empty_like_all(a);
   const Tensor grad_weights = weights_wanted ? at::zeros_like(weights) : Tensor();
   if constexpr (HAS_CUDA)
     if (weights.is_cuda()) {
-      cuda_product_backward(on_gpu(a, weights, polynomial), grads, found, grad_weights);
+      cuda_product_backward({a, weights, nodes}, grads, found, grad_weights);
       found.push_back(grad_weights);
       return found;
     }
   with_type_of(weights, [&](auto zero) {
     using T = decltype(zero);
-    ProductProblem<T> call(a, weights, polynomial, weights_wanted);
-    call.data.grad_results = call.rows(grads, polynomial.dims);
+    ProductProblem<T> call(a, weights, nodes, weights_wanted);
+    call.data.grad_results = call.rows(grads, nodes.dims);
     call.data.grad_a = call.rows(found, dims_of(a));
     call.run(product_kernels<T>().backward, grad_weights);
   });
@@ -92,7 +80,7 @@ variable_list backward_kernel(const variable_list &grads, const variable_list &a
 /// Gradients of <moves, gradients> with respect to grads, A and the weights.
 variable_list tangent_kernel(const variable_list &moves, const variable_list &grads,
                              const variable_list &a, const Tensor &weights,
-                             const Polynomial &polynomial, bool weights_wanted)
+                             const NodeIndices &nodes, bool weights_wanted)
 {
   const variable_list along_a(moves.begin(), moves.begin() + static_cast<int64_t>(a.size()));
   const Tensor &along_weights = moves.back();
@@ -103,41 +91,42 @@ variable_list tangent_kernel(const variable_list &moves, const variable_list &gr
   found.push_back(of_weights);
   if constexpr (HAS_CUDA)
     if (weights.is_cuda()) {
-      cuda_product_tangent(on_gpu(a, weights, polynomial), moves, grads, of_grads, of_a,
-                           of_weights);
+      cuda_product_tangent({a, weights, nodes}, moves, grads, of_grads, of_a, of_weights);
       return found;
     }
   with_type_of(weights, [&](auto zero) {
     using T = decltype(zero);
-    ProductProblem<T> call(a, weights, polynomial, weights_wanted);
+    ProductProblem<T> call(a, weights, nodes, weights_wanted);
     call.data.a_tangent = call.rows(along_a, dims_of(a));
     call.data.weights_tangent = along_weights.defined() ? along_weights.const_data_ptr<T>()
                                                         : nullptr;
-    call.data.grad_results = call.rows(grads, polynomial.dims);
-    call.data.results = call.rows(of_grads, polynomial.dims);
+    call.data.grad_results = call.rows(grads, nodes.dims);
+    call.data.results = call.rows(of_grads, nodes.dims);
     call.data.grad_a = call.rows(of_a, dims_of(a));
     call.run(product_kernels<T>().tangent, of_weights);
   });
   return found;
 }
 
-void save(AutogradContext *context, variable_list tensors, const Polynomial &polynomial)
+void save(AutogradContext *context, variable_list tensors, const NodeIndices &nodes)
 {
+  const Polynomial &polynomial = nodes.polynomial;
   for (const Tensor &tensor :
-       {polynomial.species, polynomial.offsets, polynomial.terms, polynomial.values})
+       {nodes.species, polynomial.offsets, polynomial.terms, polynomial.values})
     tensors.push_back(tensor);
   context->save_for_backward(tensors);
-  context->saved_data["dims"] = polynomial.dims;
+  context->saved_data["dims"] = nodes.dims;
 }
 
-/// What `save` saved: takes the polynomial off the end of the tensors.
-Polynomial take_polynomial(AutogradContext *context, variable_list &saved)
+/// What `save` saved: takes its tensors off the end.
+NodeIndices take_nodes(AutogradContext *context, variable_list &saved)
 {
   const size_t n = saved.size() - 4;
-  const Polynomial polynomial = {saved[n], saved[n + 1], saved[n + 2], saved[n + 3],
-                                 context->saved_data["dims"].toIntVector()};
+  const NodeIndices nodes = {saved[n],
+                             {saved[n + 1], saved[n + 2], saved[n + 3]},
+                             context->saved_data["dims"].toIntVector()};
   saved.resize(n);
-  return polynomial;
+  return nodes;
 }
 
 variable_list joined(const variable_list &first, const variable_list &second)
@@ -150,12 +139,12 @@ variable_list joined(const variable_list &first, const variable_list &second)
 struct Backward : public torch::autograd::Function<Backward> {
   static variable_list forward(AutogradContext *context, at::TensorList grads_list,
                                at::TensorList a_list, const Tensor &weights,
-                               const Polynomial &polynomial, bool weights_wanted)
+                               const NodeIndices &nodes, bool weights_wanted)
   {
     const variable_list grads = grads_list.vec(), a = a_list.vec();
-    save(context, joined(joined(grads, a), {weights}), polynomial);
+    save(context, joined(joined(grads, a), {weights}), nodes);
     context->set_materialize_grads(false);
-    variable_list found = backward_kernel(grads, a, weights, polynomial, weights_wanted);
+    variable_list found = backward_kernel(grads, a, weights, nodes, weights_wanted);
     if (!weights_wanted)
       found.back() = at::empty({0}, weights.options());    // stands for one that nobody wants
     return found;
@@ -167,10 +156,10 @@ struct Backward : public torch::autograd::Function<Backward> {
                 "ictp::product_basis has two derivatives: for more, use plain PyTorch "
                 "(ICTPModel.use_operators(False))");
     variable_list saved = context->get_saved_variables();
-    const Polynomial polynomial = take_polynomial(context, saved);
-    const auto first_a = saved.begin() + static_cast<int64_t>(polynomial.dims.size());
+    const NodeIndices nodes = take_nodes(context, saved);
+    const auto first_a = saved.begin() + static_cast<int64_t>(nodes.dims.size());
     const variable_list grads(saved.begin(), first_a), a(first_a, saved.end() - 1);
-    variable_list found = tangent_kernel(contiguous(moves), grads, a, saved.back(), polynomial,
+    variable_list found = tangent_kernel(contiguous(moves), grads, a, saved.back(), nodes,
                                          context->needs_input_grad(saved.size() - 1));
     found.resize(found.size() + 2);
     return found;
@@ -179,23 +168,23 @@ struct Backward : public torch::autograd::Function<Backward> {
 
 struct Forward : public torch::autograd::Function<Forward> {
   static variable_list forward(AutogradContext *context, at::TensorList a_list,
-                               const Tensor &weights, const Polynomial &polynomial)
+                               const Tensor &weights, const NodeIndices &nodes)
   {
     const variable_list a = a_list.vec();
-    save(context, joined(a, {weights}), polynomial);
-    return forward_kernel(a, weights, polynomial);
+    save(context, joined(a, {weights}), nodes);
+    return forward_kernel(a, weights, nodes);
   }
 
   static variable_list backward(AutogradContext *context, const variable_list &grads)
   {
     variable_list saved = context->get_saved_variables();
-    const Polynomial polynomial = take_polynomial(context, saved);
+    const NodeIndices nodes = take_nodes(context, saved);
     const Tensor weights = saved.back();
     saved.pop_back();
     const bool weights_wanted = context->needs_input_grad(saved.size());
     const variable_list ready = contiguous(grads);
     variable_list found = Backward::apply(at::TensorList(ready), at::TensorList(saved), weights,
-                                          polynomial, weights_wanted);
+                                          nodes, weights_wanted);
     if (!weights_wanted)
       found.back() = Tensor();
     found.resize(found.size() + 1);
@@ -240,7 +229,7 @@ variable_list product_basis(at::TensorList a, const Tensor &weights, const Tenso
                             std::vector<int64_t> dims)
 {
   check(a, weights, species, dims);
-  const Polynomial polynomial{species.contiguous(), offsets, terms, values, std::move(dims)};
+  const NodeIndices nodes{species.contiguous(), {offsets, terms, values}, std::move(dims)};
   const int64_t num_channels = weights.size(2);
   // kernels on a GPU take channels in any number
   const int64_t missing = weights.is_cpu() ? missing_channels(weights, num_channels) : 0;
@@ -249,7 +238,7 @@ variable_list product_basis(at::TensorList a, const Tensor &weights, const Tenso
   };
   variable_list operands;
   for (const Tensor &tensor : a) operands.push_back(padded(tensor));
-  variable_list results = Forward::apply(at::TensorList(operands), padded(weights), polynomial);
+  variable_list results = Forward::apply(at::TensorList(operands), padded(weights), nodes);
   if (missing)
     for (Tensor &result : results) result = result.narrow(2, 0, num_channels).contiguous();
   return results;

@@ -22,14 +22,6 @@ const ProductKernels<T> &product_kernels()
   return of_type<T>(set);
 }
 
-/// What does not take part in derivatives.
-struct Polynomial {
-  at::Tensor species, offsets, terms, values;
-  std::vector<int64_t> dims;    ///< components of each irrep of the result
-
-  int64_t num_results() const { return std::accumulate(dims.begin(), dims.end(), int64_t{0}); }
-};
-
 /// The rows of tensors (N, d, C), one irrep after the other; undefined tensors have none.
 template <typename T>
 std::vector<NodeRow<T>> node_rows(const std::vector<at::Tensor> &tensors,
@@ -66,24 +58,23 @@ struct ProductProblem {
   static constexpr int64_t GRAIN = 16;    // nodes per task
 
   ProductProblem(const std::vector<at::Tensor> &a, const at::Tensor &weights,
-                 const Polynomial &polynomial, bool weights_wanted)
+                 const NodeIndices &nodes, bool weights_wanted)
   {
     shape.num_a = 0;
     for (const at::Tensor &tensor : a) shape.num_a += tensor.size(1);
     shape.num_weights = weights.size(1);
     shape.num_channels = weights.size(2);
     const int64_t num_leaves = shape.num_a + shape.num_weights;
-    shape.num_results = polynomial.num_results();
-    values = read_program<T>(num_leaves, shape.num_results, polynomial.offsets, polynomial.terms,
-                             polynomial.values);
-    shape.num_rows = num_leaves + polynomial.offsets.size(0) - 1;
+    shape.num_results = std::accumulate(nodes.dims.begin(), nodes.dims.end(), int64_t{0});
+    values = read_program<T>(num_leaves, shape.num_results, nodes.polynomial);
+    shape.num_rows = num_leaves + nodes.polynomial.offsets.size(0) - 1;
     adjoint = values.adjoint(num_leaves, shape.num_rows - shape.num_results, [&](int64_t leaf) {
       return leaf < shape.num_a || weights_wanted;
     });
     shape.values = values.view();
     shape.adjoint = adjoint.view();
     data.num_nodes = a[0].size(0);
-    data.species = polynomial.species.const_data_ptr<int64_t>();
+    data.species = nodes.species.const_data_ptr<int64_t>();
     data.a = rows(a, dims_of(a));
     data.weights = weights.const_data_ptr<T>();
   }

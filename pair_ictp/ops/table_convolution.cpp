@@ -21,8 +21,8 @@ using torch::autograd::variable_list;
 constexpr int64_t NUM_LEAVES = 4;    // direction and 1
 
 template <typename T>
-void set_operands(EdgeProblem<T> &problem, const Tensor &features, const Tensor &vectors,
-                  const Tensor &table, double r_cut)
+void set_operands(EdgeProblem<TabulatedEdges<T>> &problem, const Tensor &features,
+                  const Tensor &vectors, const Tensor &table, double r_cut)
 {
   problem.data.features = features.const_data_ptr<T>();
   problem.data.vectors = vectors.const_data_ptr<double>();
@@ -31,27 +31,22 @@ void set_operands(EdgeProblem<T> &problem, const Tensor &features, const Tensor 
                         r_cut / static_cast<double>(num_intervals)};
 }
 
-TableOperands on_gpu(const Tensor &features, const Tensor &vectors, const Tensor &table,
-                     const EdgeIndices &at_, double r_cut)
-{
-  return {features,    vectors,   table,    r_cut,     at_.neighbors,
-          at_.offsets, at_.paths, at_.rows, at_.terms, at_.values};
-}
-
 struct TableConvolution : public torch::autograd::Function<TableConvolution> {
   static variable_list forward(AutogradContext *context, const Tensor &features,
-                               const Tensor &vectors, const Tensor &table, const EdgeIndices &at_,
+                               const Tensor &vectors, const Tensor &table, const EdgeIndices &edges,
                                double r_cut)
   {
-    context->save_for_backward({features, vectors, table, at_.neighbors, at_.offsets, at_.paths,
-                                at_.rows, at_.terms, at_.values});
+    context->save_for_backward({features, vectors, table, edges.neighbors, edges.offsets,
+                                edges.paths, edges.polynomial.offsets, edges.polynomial.terms,
+                                edges.polynomial.values});
     context->saved_data["r_cut"] = r_cut;
     if constexpr (HAS_CUDA)
       if (features.is_cuda())
-        return cuda_table_forward(on_gpu(features, vectors, table, at_, r_cut));
+        return cuda_table_forward({features, vectors, table, r_cut, edges});
     variable_list results;
     with_type_of(features, [&](auto zero) {
-      EdgeProblem<decltype(zero)> problem(at_, NUM_LEAVES, features.size(1), features.size(2));
+      EdgeProblem<TabulatedEdges<decltype(zero)>> problem(edges, NUM_LEAVES, features.size(1),
+                                                          features.size(2));
       set_operands(problem, features, vectors, table, r_cut);
       results = problem.forward(features.options());
     });
@@ -65,7 +60,7 @@ struct TableConvolution : public torch::autograd::Function<TableConvolution> {
                 "(a training folder or checkpoint) instead of the exported one");
     const variable_list s = context->get_saved_variables();
     const Tensor &features = s[0], &vectors = s[1], &table = s[2];
-    const EdgeIndices at_ = {s[3], s[4], s[5], s[6], s[7], s[8]};
+    const EdgeIndices edges = {s[3], s[4], s[5], {s[6], s[7], s[8]}};
     const double r_cut = context->saved_data["r_cut"].toDouble();
     for (Tensor &grad : grads) grad = grad.contiguous();
     const Tensor grad_features = context->needs_input_grad(0) ? at::empty_like(features) : Tensor();
@@ -74,13 +69,13 @@ struct TableConvolution : public torch::autograd::Function<TableConvolution> {
       if (features.is_cuda()) {
         if (grad_features.defined())
           grad_features.zero_();
-        cuda_table_backward(grads, on_gpu(features, vectors, table, at_, r_cut), grad_features,
+        cuda_table_backward(grads, {features, vectors, table, r_cut, edges}, grad_features,
                             grad_vectors);
         return {grad_features, grad_vectors, Tensor(), Tensor(), Tensor()};
       }
     with_type_of(features, [&](auto zero) {
       using T = decltype(zero);
-      EdgeProblem<T> problem(at_, NUM_LEAVES, features.size(1), features.size(2));
+      EdgeProblem<TabulatedEdges<T>> problem(edges, NUM_LEAVES, features.size(1), features.size(2));
       set_operands(problem, features, vectors, table, r_cut);
       problem.data.grad_vectors = grad_vectors.data_ptr<double>();
       problem.backward(grads, grad_features);
@@ -91,10 +86,11 @@ struct TableConvolution : public torch::autograd::Function<TableConvolution> {
 
 variable_list table_convolution(const Tensor &features, const Tensor &vectors, const Tensor &table,
                                 double r_cut, const Tensor &neighbors, const Tensor &offsets,
-                                const Tensor &paths, const Tensor &rows, const Tensor &terms,
-                                const Tensor &values)
+                                const Tensor &paths, const Tensor &polynomial_offsets,
+                                const Tensor &terms, const Tensor &values)
 {
-  const EdgeIndices at_{neighbors.contiguous(), offsets.contiguous(), paths, rows, terms, values};
+  const EdgeIndices edges{
+      neighbors.contiguous(), offsets.contiguous(), paths, {polynomial_offsets, terms, values}};
   const int64_t num_edges = neighbors.size(0), num_channels = features.size(2);
   TORCH_CHECK(features.dim() == 3 && vectors.dim() == 2 && table.dim() == 4,
               "ictp::table_convolution: expected features (nodes, D, C), vectors (E, 3) and table "
@@ -114,18 +110,18 @@ variable_list table_convolution(const Tensor &features, const Tensor &vectors, c
               table.sizes());
   TORCH_CHECK(serves(features), "ictp::table_convolution: expected ",
               HAS_CUDA ? "CPU or CUDA" : "CPU", ", got ", features.device());
-  for (const Tensor &tensor : {vectors, table, at_.neighbors, at_.offsets})
+  for (const Tensor &tensor : {vectors, table, edges.neighbors, edges.offsets})
     TORCH_CHECK(tensor.device() == features.device(),
                 "ictp::table_convolution: expected all operands on ", features.device(), ", got ",
                 tensor.device());
   TORCH_CHECK(r_cut > 0.0 && std::isfinite(r_cut),
               "ictp::table_convolution: expected r_cut above 0, got ", r_cut);
   if (on_cpu)    // looking at indices on a GPU would wait for it
-    check_indices("ictp::table_convolution", at_, features.size(0));
+    check_indices("ictp::table_convolution", edges, features.size(0));
   const int64_t extra = on_cpu ? table.size(3) - num_channels : 0;
   const Tensor wide = extra ? at::constant_pad_nd(features, {0, extra}) : features.contiguous();
   variable_list results =
-      TableConvolution::apply(wide, vectors.contiguous(), table.contiguous(), at_, r_cut);
+      TableConvolution::apply(wide, vectors.contiguous(), table.contiguous(), edges, r_cut);
   if (extra)
     for (Tensor &result : results) result = without_missing(result, num_channels, extra);
   return results;

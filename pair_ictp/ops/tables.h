@@ -17,6 +17,25 @@
 
 namespace ictp {
 
+/// Row k of those computed sums terms offsets[k], ..., offsets[k+1]-1, as Python writes it.
+struct Polynomial {
+  at::Tensor offsets, terms, values;    ///< (targets+1), (n, 2), (n)
+};
+
+/// What of a convolution does not take part in derivatives.
+struct EdgeIndices {
+  at::Tensor neighbors, offsets;    ///< (E), (N+1)
+  at::Tensor paths;                 ///< (P, 6): the fields of EdgePath
+  Polynomial polynomial;            ///< the coupling matrices
+};
+
+/// What of a product basis does not take part in derivatives.
+struct NodeIndices {
+  at::Tensor species;    ///< (N)
+  Polynomial polynomial;
+  std::vector<int64_t> dims;    ///< components of each irrep of the result
+};
+
 /// Whether a tensor holds int64 numbers in one piece, of these sizes; -1: of any size.
 inline bool is_table(const at::Tensor &tensor, std::initializer_list<int64_t> sizes)
 {
@@ -54,12 +73,11 @@ inline bool are_below(const at::Tensor &indices, int64_t size)
   return indices.size(0) == 0 || largest < static_cast<uint64_t>(size);
 }
 
-/// The polynomial of offsets (targets+1), terms (n, 2) and values (n); its last num_results rows
-/// are results, which no term reads.
+/// A polynomial whose last num_results rows are results, which no term reads.
 template <typename T>
-Program<T> read_program(int64_t num_leaves, int64_t num_results, const at::Tensor &offsets,
-                        const at::Tensor &terms, const at::Tensor &values)
+Program<T> read_program(int64_t num_leaves, int64_t num_results, const Polynomial &polynomial)
 {
+  const auto &[offsets, terms, values] = polynomial;
   constexpr int64_t MOST = 1 << 24;    // rows and terms; kernels count in 32 bits
   const int64_t num_terms = values.dim() == 1 ? values.size(0) : -1;
   TORCH_CHECK(num_terms >= 0 && num_terms < MOST && values.scalar_type() == at::kDouble &&

@@ -2,6 +2,8 @@
 #ifndef ICTP_CUDA_DISPATCH_H
 #define ICTP_CUDA_DISPATCH_H
 
+#include "ops/tables.h"
+
 #include <ATen/ATen.h>
 
 #include <vector>
@@ -14,8 +16,7 @@ namespace ictp {
 struct TableOperands {
   at::Tensor features, vectors, table;
   double r_cut;
-  at::Tensor neighbors, offsets;            ///< (E), (N+1)
-  at::Tensor paths, rows, terms, values;    ///< the polynomial, on any device
+  EdgeIndices edges;    ///< paths and polynomial on any device
 };
 
 std::vector<at::Tensor> cuda_table_forward(const TableOperands &x);
@@ -27,9 +28,8 @@ void cuda_table_backward(const std::vector<at::Tensor> &grads, const TableOperan
 /// Operands of product_basis, contiguous; channels in any number.
 struct ProductOperands {
   std::vector<at::Tensor> a;
-  at::Tensor weights, species;
-  at::Tensor offsets, terms, values;    ///< the polynomial, on any device
-  std::vector<int64_t> dims;            ///< components of each irrep of the result
+  at::Tensor weights;
+  NodeIndices nodes;    ///< the polynomial on any device
 };
 
 /// Fills the results.

@@ -69,14 +69,14 @@ struct EdgeTables {
 
   EdgeTables(const TableOperands &x, const at::Device &device)
   {
-    const EdgePaths host(on_cpu(x.paths), x.features.size(1));
+    const EdgePaths host(on_cpu(x.edges.paths), x.features.size(1));
     num_paths_to = host.num_paths_to;
     dims = host.dims;
     shape.matrix_size = static_cast<int32_t>(host.matrix_size);
     paths = upload(host.paths.data(), static_cast<int64_t>(host.paths.size()), device);
-    const Tensor rows = on_cpu(x.rows), terms = on_cpu(x.terms), values = on_cpu(x.values);
-    const int64_t num_targets = rows.size(0) - 1, num_rows = NUM_LEAVES + num_targets;
-    const auto program = read_program<T>(NUM_LEAVES, host.matrix_size, rows, terms, values);
+    const Polynomial polynomial = on_cpu(x.edges.polynomial);
+    const int64_t num_targets = polynomial.offsets.size(0) - 1, num_rows = NUM_LEAVES + num_targets;
+    const auto program = read_program<T>(NUM_LEAVES, host.matrix_size, polynomial);
     const Program<T> adjoint =
         program.adjoint(NUM_LEAVES, num_rows - shape.matrix_size, [](int64_t leaf) {
           return leaf + 1 < NUM_LEAVES;
@@ -98,10 +98,11 @@ std::shared_ptr<const EdgeTables<T>> tables_of(const TableOperands &x)
   // never destroyed: at the end of a process CUDA may be gone before
   static auto &cache = *new TableCache<EdgeTables<T>>;
   const at::Device device = x.features.device();
-  const auto tables =
-      cache.find({x.paths, x.rows, x.terms, x.values}, {device.index(), x.features.size(1)}, [&] {
-        return EdgeTables<T>(x, device);
-      });
+  const auto &[offsets, terms, values] = x.edges.polynomial;
+  const auto tables = cache.find({x.edges.paths, offsets, terms, values},
+                                 {device.index(), x.features.size(1)}, [&] {
+                                   return EdgeTables<T>(x, device);
+                                 });
   TORCH_CHECK(tables->dims.size() <= MOST_IRREPS, "ictp::table_convolution: expected at most ",
               MOST_IRREPS, " irreps of the result on a GPU, got ", tables->dims.size());
   return tables;
@@ -111,9 +112,9 @@ template <typename T>
 DeviceEdgeData<T> data_of(const TableOperands &x, const EdgeTables<T> &tables)
 {
   DeviceEdgeData<T> data{};
-  data.neighbors = x.neighbors.const_data_ptr<int64_t>();
-  data.offsets = x.offsets.const_data_ptr<int64_t>();
-  data.num_centers = x.offsets.size(0) - 1;
+  data.neighbors = x.edges.neighbors.const_data_ptr<int64_t>();
+  data.offsets = x.edges.offsets.const_data_ptr<int64_t>();
+  data.num_centers = x.edges.offsets.size(0) - 1;
   data.num_channels = static_cast<int32_t>(x.features.size(2));
   data.table_channels = static_cast<int32_t>(x.table.size(3));
   data.in_size = static_cast<int32_t>(x.features.size(1));

@@ -34,12 +34,12 @@ struct ProductTables {
   {
     shape.num_a = static_cast<int32_t>(num_a_of(x));
     shape.num_weights = static_cast<int32_t>(x.weights.size(1));
-    shape.num_results = std::accumulate(x.dims.begin(), x.dims.end(), int32_t{0});
-    const Tensor offsets = on_cpu(x.offsets), terms = on_cpu(x.terms), values = on_cpu(x.values);
+    shape.num_results = std::accumulate(x.nodes.dims.begin(), x.nodes.dims.end(), int32_t{0});
+    const Polynomial polynomial = on_cpu(x.nodes.polynomial);
     const int64_t num_leaves = shape.num_a + shape.num_weights;
-    const int64_t num_targets = offsets.size(0) - 1;
+    const int64_t num_targets = polynomial.offsets.size(0) - 1;
     shape.num_rows = static_cast<int32_t>(num_leaves + num_targets);
-    const auto program = read_program<T>(num_leaves, shape.num_results, offsets, terms, values);
+    const auto program = read_program<T>(num_leaves, shape.num_results, polynomial);
     const Program<T> adjoint =
         program.adjoint(num_leaves, shape.num_rows - shape.num_results, [&](int64_t leaf) {
           return leaf < shape.num_a || weights_wanted;
@@ -57,7 +57,8 @@ std::shared_ptr<const ProductTables<T>> tables_of(const ProductOperands &x, bool
   // never destroyed: at the end of a process CUDA may be gone before
   static auto &cache = *new TableCache<ProductTables<T>>;
   const at::Device device = x.weights.device();
-  return cache.find({x.offsets, x.terms, x.values},
+  const auto &[offsets, terms, values] = x.nodes.polynomial;
+  return cache.find({offsets, terms, values},
                     {device.index(), weights_wanted, x.weights.size(1), num_a_of(x)}, [&] {
                       return ProductTables<T>(x, weights_wanted, device);
                     });
@@ -89,9 +90,9 @@ struct Call {
       : tables(tables_of<T>(x, grad_weights.defined()))
   {
     for (const Tensor &tensor : x.a) dims_a.push_back(tensor.size(1));
-    data.num_nodes = x.species.size(0);
+    data.num_nodes = x.nodes.species.size(0);
     data.num_channels = x.weights.size(2);
-    data.species = x.species.const_data_ptr<int64_t>();
+    data.species = x.nodes.species.const_data_ptr<int64_t>();
     data.a = pointers<const T>(x.a, dims_a);
     data.weights = x.weights.const_data_ptr<T>();
     data.grad_weights = grad_weights.defined() ? grad_weights.data_ptr<T>() : nullptr;
@@ -122,7 +123,7 @@ void cuda_product_forward(const ProductOperands &x, const Tensors &results)
   with_type_of(x.weights, [&](auto zero) {
     using T = decltype(zero);
     Call<T> call(x, Tensor());
-    call.data.results = pointers<T>(results, x.dims);
+    call.data.results = pointers<T>(results, x.nodes.dims);
     call.run(ProductKernel::FORWARD, x.weights.options());
   });
 }
@@ -133,7 +134,7 @@ void cuda_product_backward(const ProductOperands &x, const Tensors &grads, const
   with_type_of(x.weights, [&](auto zero) {
     using T = decltype(zero);
     Call<T> call(x, grad_weights);
-    call.data.grad_results = pointers<const T>(grads, x.dims);
+    call.data.grad_results = pointers<const T>(grads, x.nodes.dims);
     call.data.grad_a = pointers<T>(grad_a, call.dims_a);
     call.run(ProductKernel::BACKWARD, x.weights.options());
   });
@@ -148,8 +149,8 @@ void cuda_product_tangent(const ProductOperands &x, const Tensors &moves, const 
     call.data.a_tangent = pointers<const T>(moves, call.dims_a);
     if (moves.back().defined())
       call.data.weights_tangent = moves.back().const_data_ptr<T>();
-    call.data.grad_results = pointers<const T>(grads, x.dims);
-    call.data.results = pointers<T>(of_grads, x.dims);
+    call.data.grad_results = pointers<const T>(grads, x.nodes.dims);
+    call.data.results = pointers<T>(of_grads, x.nodes.dims);
     call.data.grad_a = pointers<T>(of_a, call.dims_a);
     call.run(ProductKernel::TANGENT, x.weights.options());
   });

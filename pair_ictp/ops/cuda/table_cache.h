@@ -114,6 +114,11 @@ inline at::Tensor on_cpu(const at::Tensor &table)
   return table.to(at::kCPU).contiguous();
 }
 
+inline Polynomial on_cpu(const Polynomial &polynomial)
+{
+  return {on_cpu(polynomial.offsets), on_cpu(polynomial.terms), on_cpu(polynomial.values)};
+}
+
 }    // namespace ictp
 
 #endif

@@ -133,10 +133,9 @@ def _describe_model(model: str) -> dict[str, Any]:
 
     described, path = describe(model), resolve_path(model)
     if is_exported(path):
-        has_grade = described["has_grade"]
+        there = (described["num_models"] > 1, described["has_grade"])
     else:
-        has_grade = grade_of(load_checkpoint(path)) is not None
-    there = (described.get("num_models", 1) > 1, has_grade)
+        there = (False, grade_of(load_checkpoint(path)) is not None)
     samples = [name for name, given in zip(SAMPLED, there, strict=True) if given]
     provenances = [described, *described.get("other_models", ())]
     return {

@@ -123,8 +123,8 @@ class LossWatch:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict()`."""
         self.epoch_sums = state["epoch_sums"].clone()
-        self.usual = deque(state.get("usual", ()), maxlen=WINDOW)
-        self.num_high = state.get("num_high", 0)
+        self.usual = deque(state["usual"], maxlen=WINDOW)
+        self.num_high = state["num_high"]
         self._waiting = []
         self._seen.clear()
 
