@@ -52,7 +52,6 @@ def run(args: argparse.Namespace) -> int:
     from pyictp.potential.load import as_potential, resolve_device
     from pyictp.reports.evaluate import labelled_frames, predict, report
     from pyictp.reports.metrics import metrics
-    from pyictp.reports.page import check_report_path
     from pyictp.reports.parity import check_plot_path, plot_parity
 
     # before the long work
@@ -61,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         check_plot_path(Path(args.plot))
     if args.report:
+        from pyictp.reports.page import check_report_path
+
         check_report_path(Path(args.report))
     device = resolve_device(args.device)
     potential = as_potential(args.model, device, args.dtype)

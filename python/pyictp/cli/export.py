@@ -103,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _training_graphs(args: argparse.Namespace, payload: Mapping[str, Any]) -> Sequence[Any]:
     """Return training structures: those asked for, else those of the run where they are at hand."""
+    from pyictp.config import ModelConfig, from_dict
     from pyictp.config.run_fields import as_in_run, data_section
     from pyictp.data import read_frames
     from pyictp.data.samples import GraphDataset
@@ -116,9 +117,11 @@ def _training_graphs(args: argparse.Namespace, payload: Mapping[str, Any]) -> Se
     frames = [frame for frame in read_frames(files, section) if not frame.is_isolated_atom]
     if args.training_data and not frames:
         raise UserError("--training-data: all frames are isolated atoms, expected structures")
-    model = payload["model_config"]
+    model = from_dict(ModelConfig, payload["model_config"], "model")
     frames = frames if args.training_data else spread(frames)
-    return [s.graph for s in GraphDataset(frames, model["elements"], model["r_cut"])]
+    shown = not args.quiet and bool(args.training_data)
+    samples = GraphDataset(frames, model.elements, model.r_cut, progress=shown)
+    return [sample.graph for sample in samples]
 
 
 def _payload(name: str) -> dict[str, Any]:
