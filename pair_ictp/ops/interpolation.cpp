@@ -8,6 +8,7 @@
 
 #include "ops/instruction_set.h"
 #include "ops/operands.h"
+#include "ops/operator.h"
 
 // Interpolation in a table: out[e] = sum_k weights[e, k] table[rows[e] + k]. With G the gradient of
 // the result, <G, out> is linear in table, weights and G: the derivative to any one of the three is
@@ -65,31 +66,109 @@ Tensor run_kernel(const Operands &operands, const Places &places, int64_t wanted
   return x[wanted];
 }
 
+void check(const Tensor &table, const Tensor &rows, const Tensor &weights)
+{
+  TORCH_CHECK(table.dim() == 2 && weights.dim() == 2 && rows.dim() == 1 &&
+                  weights.sym_size(0) == rows.sym_size(0),
+              "ictp::interpolate: expected table (K, W), rows (E,) and weights (E, n), got ",
+              table.sym_sizes(), ", ", rows.sym_sizes(), ", ", weights.sym_sizes());
+}
+
+/// What kernels take as addresses.
+Places places_of(const Tensor &rows, int64_t num_knots, int64_t num_points, const Tensor &a,
+                 const Tensor &b)
+{
+  TORCH_CHECK(a.scalar_type() == b.scalar_type() &&
+                  (a.scalar_type() == at::kFloat || a.scalar_type() == at::kDouble),
+              "ictp::interpolate: expected one floating type, float32 or float64");
+  const int64_t last = num_knots - num_points;
+  TORCH_CHECK(rows.scalar_type() == at::kLong &&
+                  (rows.numel() == 0 ||
+                   (rows.min().item<int64_t>() >= 0 && rows.max().item<int64_t>() <= last)),
+              "ictp::interpolate: expected rows (int64) from 0 to ", last);
+  return {rows.contiguous(), num_knots, num_points};
+}
+
+Tensor interpolate_cpu(const Tensor &table, const Tensor &rows, const Tensor &weights)
+{
+  check(table, rows, weights);
+  const Places places = places_of(rows, table.size(0), weights.size(1), table, weights);
+  return run_kernel({table, weights, Tensor()}, places, VALUES);
+}
+
+Tensor to_table_cpu(const Tensor &weights, const Tensor &rows, const Tensor &values,
+                    const c10::SymInt &num_knots)
+{
+  check(values, rows, weights);
+  check(weights, rows, values);    // both have a row per edge
+  const Places places = places_of(rows, num_knots.expect_int(), weights.size(1), weights, values);
+  return run_kernel({Tensor(), weights, values}, places, TABLE);
+}
+
+Tensor to_weights_cpu(const Tensor &table, const Tensor &rows, const Tensor &values,
+                      const c10::SymInt &num_points)
+{
+  check(table, rows, values);
+  TORCH_CHECK(table.size(1) == values.size(1), "ictp::interpolate: table ", table.sizes(),
+              " does not fit values ", values.sizes());
+  const Places places = places_of(rows, table.size(0), num_points.expect_int(), table, values);
+  return run_kernel({table, Tensor(), values}, places, WEIGHTS);
+}
+
+Tensor interpolate_meta(const Tensor &table, const Tensor &rows, const Tensor &weights)
+{
+  check(table, rows, weights);
+  return at::empty_symint({rows.sym_size(0), table.sym_size(1)}, table.options());
+}
+
+Tensor to_table_meta(const Tensor & /*weights*/, const Tensor & /*rows*/, const Tensor &values,
+                     const c10::SymInt &num_knots)
+{
+  return at::empty_symint({num_knots, values.sym_size(1)}, values.options());
+}
+
+Tensor to_weights_meta(const Tensor & /*table*/, const Tensor &rows, const Tensor &values,
+                       const c10::SymInt &num_points)
+{
+  return at::empty_symint({rows.sym_size(0), num_points}, values.options());
+}
+
+/// The operator that gives the operand `wanted`, which itself is read for its shape alone.
+Tensor call(const Operands &x, const Tensor &rows, int64_t wanted, const c10::SymInt &size)
+{
+  static const auto to_values = find_operator<decltype(interpolate_cpu)>("ictp::interpolate");
+  static const auto to_table = find_operator<decltype(to_table_cpu)>("ictp::interpolate_to_table");
+  static const auto to_weights =
+      find_operator<decltype(to_weights_cpu)>("ictp::interpolate_to_weights");
+  if (wanted == VALUES)
+    return to_values.call(x[TABLE], rows, x[WEIGHTS]);
+  return wanted == TABLE ? to_table.call(x[WEIGHTS], rows, x[VALUES], size)
+                         : to_weights.call(x[TABLE], rows, x[VALUES], size);
+}
+
 struct Contraction : public torch::autograd::Function<Contraction> {
+  /// a and b are the operands beside the wanted one; size: its knots or points.
   static Tensor forward(AutogradContext *context, const Tensor &a, const Tensor &b,
-                        const Places &places, int64_t wanted)
+                        const Tensor &rows, int64_t wanted, const c10::SymInt &size)
   {
-    context->save_for_backward({a, b, places.rows});
-    context->saved_data["knots"] = places.num_knots;
-    context->saved_data["points"] = places.num_points;
+    context->save_for_backward({a, b, rows});
     context->saved_data["wanted"] = wanted;
-    return run_kernel(others(a, b, wanted), places, wanted);
+    const at::AutoDispatchBelowADInplaceOrView below;
+    return call(others(a, b, wanted), rows, wanted, size);
   }
 
   static variable_list backward(AutogradContext *context, const variable_list &grads)
   {
     const variable_list saved = context->get_saved_variables();
     const int64_t wanted = context->saved_data["wanted"].toInt();
-    const Places places{saved[2], context->saved_data["knots"].toInt(),
-                        context->saved_data["points"].toInt()};
     Operands x = others(saved[0], saved[1], wanted);
     x[wanted] = grads[0];
-    variable_list found(4);
+    variable_list found(5);
     size_t position = 0;
     for (int64_t k = 0; k < 3; ++k)
       if (k != wanted) {
         if (context->needs_input_grad(position))
-          found[position] = contract(x, places, k);
+          found[position] = call(x, saved[2], k, x[k].sym_size(k == TABLE ? 0 : 1));
         ++position;
       }
     return found;
@@ -102,32 +181,31 @@ struct Contraction : public torch::autograd::Function<Contraction> {
            : wanted == WEIGHTS ? Operands{a, Tensor(), b}
                                : Operands{a, b, Tensor()};
   }
-
-  static Tensor contract(const Operands &x, const Places &places, int64_t wanted)
-  {
-    return Contraction::apply(x[wanted == TABLE ? WEIGHTS : TABLE],
-                              x[wanted == VALUES ? WEIGHTS : VALUES], places, wanted);
-  }
 };
 
-Tensor interpolate(const Tensor &table, const Tensor &rows, const Tensor &weights)
+Tensor interpolate_autograd(const Tensor &table, const Tensor &rows, const Tensor &weights)
 {
-  TORCH_CHECK(table.dim() == 2 && weights.dim() == 2 && rows.dim() == 1 &&
-                  weights.size(0) == rows.size(0),
-              "ictp::interpolate: expected table (K, W), rows (E,) and weights (E, n), got ",
-              table.sizes(), ", ", rows.sizes(), ", ", weights.sizes());
-  TORCH_CHECK(table.scalar_type() == weights.scalar_type() &&
-                  (table.scalar_type() == at::kFloat || table.scalar_type() == at::kDouble),
-              "ictp::interpolate: expected one floating type, float32 or float64");
-  TORCH_CHECK(table.is_cpu() && rows.is_cpu() && weights.is_cpu(),
-              "ictp::interpolate: expected tensors on the CPU");
-  const int64_t last = table.size(0) - weights.size(1);
-  TORCH_CHECK(rows.scalar_type() == at::kLong &&
-                  (rows.numel() == 0 ||
-                   (rows.min().item<int64_t>() >= 0 && rows.max().item<int64_t>() <= last)),
-              "ictp::interpolate: expected rows (int64) from 0 to ", last);
-  const Places places{rows.contiguous(), table.size(0), weights.size(1)};
-  return Contraction::apply(table, weights, places, VALUES);
+  return Contraction::apply(table, weights, rows, VALUES, c10::SymInt(0));
+}
+
+Tensor to_table_autograd(const Tensor &weights, const Tensor &rows, const Tensor &values,
+                         const c10::SymInt &num_knots)
+{
+  return Contraction::apply(weights, values, rows, TABLE, num_knots);
+}
+
+Tensor to_weights_autograd(const Tensor &table, const Tensor &rows, const Tensor &values,
+                           const c10::SymInt &num_points)
+{
+  return Contraction::apply(table, values, rows, WEIGHTS, num_points);
+}
+
+Tensor interpolate_composite(const Tensor &table, const Tensor &rows, const Tensor &weights)
+{
+  const Tensor points = rows.unsqueeze(1) + at::arange(weights.size(1), rows.options());
+  const Tensor gathered = table.index_select(0, points.flatten())
+                              .view({rows.size(0), weights.size(1), table.size(1)});
+  return at::bmm(weights.unsqueeze(1), gathered).squeeze(1);
 }
 
 }    // namespace
@@ -136,6 +214,39 @@ Tensor interpolate(const Tensor &table, const Tensor &rows, const Tensor &weight
 TORCH_LIBRARY_FRAGMENT(ictp, library)
 {
   library.def("interpolate(Tensor table, Tensor rows, Tensor weights) -> Tensor");
-  library.impl("interpolate", torch::dispatch(c10::DispatchKey::CompositeImplicitAutograd,
-                                              TORCH_FN(ictp::interpolate)));
+  library.def("interpolate_to_table(Tensor weights, Tensor rows, Tensor values, SymInt num_knots) "
+              "-> Tensor");
+  library.def("interpolate_to_weights(Tensor table, Tensor rows, Tensor values, "
+              "SymInt num_points) -> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(ictp, CPU, library)
+{
+  library.impl("interpolate", TORCH_FN(ictp::interpolate_cpu));
+  library.impl("interpolate_to_table", TORCH_FN(ictp::to_table_cpu));
+  library.impl("interpolate_to_weights", TORCH_FN(ictp::to_weights_cpu));
+}
+
+TORCH_LIBRARY_IMPL(ictp, Meta, library)
+{
+  library.impl("interpolate", TORCH_FN(ictp::interpolate_meta));
+  library.impl("interpolate_to_table", TORCH_FN(ictp::to_table_meta));
+  library.impl("interpolate_to_weights", TORCH_FN(ictp::to_weights_meta));
+}
+
+TORCH_LIBRARY_IMPL(ictp, Autograd, library)
+{
+  library.impl("interpolate", TORCH_FN(ictp::interpolate_autograd));
+  library.impl("interpolate_to_table", TORCH_FN(ictp::to_table_autograd));
+  library.impl("interpolate_to_weights", TORCH_FN(ictp::to_weights_autograd));
+}
+
+TORCH_LIBRARY_IMPL(ictp, CUDA, library)
+{
+  library.impl("interpolate", TORCH_FN(ictp::interpolate_composite));
+}
+
+TORCH_LIBRARY_IMPL(ictp, AutogradCUDA, library)
+{
+  library.impl("interpolate", TORCH_FN(ictp::interpolate_composite));
 }

@@ -24,30 +24,32 @@ def operands(name: str) -> tuple:
     model, graph = make_model(num_channels=16), cluster_graph(*make_cluster())
     layer = model.layers[0]
     convolution = layer.interaction.convolution
-    edges = model.edges(graph.edge_index, graph.edge_vectors, graph.num_local)
+    arguments = graph.edge_index, graph.edge_vectors, graph.num_local, torch.float64
+    edges = model.edges(*arguments)
     features = torch.randn(2, 1, 16, dtype=torch.float64, requires_grad=True)
     source = graph.species[edges.neighbor]
     if name == "edge_convolution":
-        radial = layer.interaction.radial(edges.embedding).detach().requires_grad_()
-        table = (convolution.harmonics_offsets, convolution.harmonics_terms)
+        radial = layer.interaction.radial(edges).detach().requires_grad_()
         return (
             *(features, edges.harmonics, radial, source, edges.offsets),
-            *(convolution.operator_paths, *table, convolution.harmonics_values),
+            *(convolution.paths, convolution.offsets, convolution.terms, convolution.values),
         )
     if name == "table_convolution":
         tabulated = copy.deepcopy(model)
         tabulate_radial(tabulated, model)
+        vectors = tabulated.edges(*arguments).vectors
+        convolution = tabulated.layers[0].interaction.convolution
         knots = tabulated.layers[0].interaction.radial.knots
-        table = (convolution.vectors_offsets, convolution.vectors_terms)
         return (
-            *(features, edges.vectors, knots, 3.0, source, edges.offsets),
-            *(convolution.operator_paths, *table, convolution.vectors_values),
+            *(features, vectors, knots, 3.0, source, edges.offsets),
+            *(convolution.paths, convolution.offsets, convolution.terms, convolution.values),
         )
     if name == "product_basis":
         basis = layer.product
         a = [torch.randn(3, d, 16, dtype=torch.float64, requires_grad=True) for d in (1, 3, 5, 7)]
-        weights = basis.packed_weights().detach()
-        return a, weights, graph.species[:3], basis.offsets, basis.terms, basis.values, basis.dims
+        weights = torch.cat(basis.weights(), dim=2).transpose(1, 2).detach()
+        part = basis.products
+        return a, weights, graph.species[:3], part.offsets, part.terms, part.values, part.dims
     return (features, 1.7) if name == "scaled_silu" else (features.flatten(1), 2)
 
 

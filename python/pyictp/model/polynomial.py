@@ -8,7 +8,7 @@ Rows are numbered: first the leaves, which are given, then those computed: sums 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,8 +25,8 @@ class PolynomialTable(NamedTuple):
     values: Tensor  # (T,) float64
 
 
-class PowerPaths(Protocol):
-    """What is read of a product T_k x A."""
+class PowerPaths(NamedTuple):
+    """What a polynomial needs of a product T_k x A."""
 
     irreps: list[Irrep]
     paths: list[Path]
