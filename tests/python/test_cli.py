@@ -409,8 +409,8 @@ def test_init_makes_an_untrained_model_and_never_overwrites(
     words = ["init", str(config), "model.num_layers=1", "-o", str(run), "training.seed=5"]
     assert main(words) == 0
     model = load_model(run)
-    assert model.config.elements == ("Cu", "Zr")
-    assert model.config.num_layers == 1
+    assert model.elements == ("Cu", "Zr")
+    assert len(model.model.layers) == 1
     assert model.metadata["provenance"]["seed"] == 5
     assert main(words) == 1
     assert "already holds a training" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from pyictp.config.load import DataConfig
 from pyictp.data.frames import Frame, read_frames
 from pyictp.data.samples import Sample
 from pyictp.errors import UserError
-from pyictp.graph.derivatives import Potential, evaluate_graph
+from pyictp.graph.derivatives import NodeEnergies, evaluate_graph
 
 logger = logging.getLogger("pyictp")
 
@@ -54,7 +54,7 @@ def compute_statistics(samples: Sequence[Sample], e0: FloatArray) -> Statistics:
     )
 
 
-def subtract(sample: Sample, potential: Potential) -> Sample:
+def subtract(sample: Sample, potential: NodeEnergies) -> Sample:
     """Return a sample with what a potential leaves of its energy and forces."""
     found = evaluate_graph(potential, sample.graph)
     return replace(

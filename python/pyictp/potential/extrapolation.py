@@ -126,7 +126,7 @@ def add_grade(path: Path, graphs: Iterable[Graph]) -> None:
         UserError: no checkpoint, or it cannot be written; it is as it was then.
     """
     payload = load_checkpoint(path)
-    model = build_model(payload)
+    model = build_model(payload, source=path)
     grade = fit_grade(model, graphs)
     extras = {k: v for k, v in payload.items() if k not in CHECKPOINT_KEYS}
     extras[KEY] = {"center": grade.center, "whitening": grade.whitening}
