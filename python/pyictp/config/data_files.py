@@ -88,10 +88,11 @@ def as_data_file(entry: str | Path | DataFile) -> DataFile:
 def check_unweighted(name: str, entries: tuple[str | DataFile, ...]) -> None:
     """Refuse weights where nothing is weighted; 0 says that a label is not used, and may be."""
     for entry in entries:
-        for key, weight in as_data_file(entry).weights.items():
+        file = as_data_file(entry)
+        for key, weight in file.weights.items():
             if weight not in (0.0, 1.0):
                 raise UserError(
-                    f"{name}, '{entry.file}': {key} is {weight:g}, but validation errors are not "
+                    f"{name}, '{file.file}': {key} is {weight:g}, but validation errors are not "
                     "weighted: expected 0 (not used) or 1"
                 )
 

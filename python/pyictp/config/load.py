@@ -147,7 +147,9 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
 def load_config(
-    path: str | Path, overrides: Sequence[str] = (), kind: type[AnyConfig] = Config
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    kind: type[AnyConfig] = Config,  # type: ignore[assignment]
 ) -> AnyConfig:
     """Return the configuration of a YAML file with `section.key=value` overrides applied.
 

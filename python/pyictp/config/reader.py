@@ -44,7 +44,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """Check a value against its annotation; ints serve as floats, lone values as tuples."""
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if value is None:
             value = {}
         if not isinstance(value, Mapping):

@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from pyictp.common.arrays import FloatArray
 from pyictp.common.units import unit_factor
 from pyictp.config.load import DataConfig
 from pyictp.data.frames import Frame, read_frames
 from pyictp.data.labels import STRESS_SHAPES, VOIGT, read_field
 from pyictp.data.readers import read_raw
+from pyictp.data.statistics import NO_STRESS
 from pyictp.errors import UserError
-
-NO_STRESS = {"stress_key": None, "virial_key": None}
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class LooseVirial:
 
     frame: Frame  # without it
     key: str
-    virial: NDArray[np.float64] | None  # (3, 3) [eV]; None for a stress, which has no volume
+    virial: FloatArray | None  # (3, 3) [eV]; None for a stress, which has no volume
 
 
 def read_with_loose_virials(
@@ -71,6 +68,6 @@ def _loose_virials(
     return found
 
 
-def _tensor(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _tensor(values: FloatArray) -> FloatArray:
     """Return six (Voigt: xx yy zz yz xz xy) or nine numbers as (3, 3)."""
     return (values[VOIGT] if values.size == 6 else values).reshape(3, 3)

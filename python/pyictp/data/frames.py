@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
+from pyictp.common.arrays import BoolArray, FloatArray, IntArray
 from pyictp.config.data_files import LABELS, NO_WEIGHTING, DataFile, as_data_file
 from pyictp.config.load import DataConfig
 from pyictp.data.labels import field_keys, finite, label_units, read_field, read_stress
@@ -23,8 +23,6 @@ from pyictp.errors import UserError
 
 logger = logging.getLogger("pyictp")
 
-FloatArray = NDArray[np.float64]
-
 FAR = 1e7  # A; further off nothing is left of the digits of distances
 
 
@@ -32,10 +30,10 @@ FAR = 1e7  # A; further off nothing is left of the digits of distances
 class Frame:
     """One structure; None for a label it does not carry."""
 
-    atomic_numbers: NDArray[np.int64]  # (N,)
+    atomic_numbers: IntArray  # (N,)
     positions: FloatArray  # (N, 3) [A]
     cell: FloatArray  # (3, 3) [A], zero without one
-    pbc: NDArray[np.bool_]  # (3,)
+    pbc: BoolArray  # (3,)
     energy: float | None = None  # eV
     forces: FloatArray | None = None  # (N, 3) [eV/A]; rows of NaN: atoms without a label
     stress: FloatArray | None = None  # (3, 3) [eV/A^3], ASE sign
@@ -200,6 +198,11 @@ def _check_frame(frame: Frame) -> None:
         raise UserError(
             f"{frame.where} field 'positions': an atom is {np.abs(frame.positions).max():.3g} A "
             f"away, expected below {FAR:g}: mend the file or data.length_unit"
+        )
+    if not (np.abs(frame.cell) < FAR).all():
+        raise UserError(
+            f"{frame.where} field 'cell': a vector is {np.abs(frame.cell).max():.3g} A long, "
+            f"expected below {FAR:g}: mend the file or data.length_unit"
         )
     for axis in np.flatnonzero(frame.pbc):
         if not frame.cell[axis].any():

@@ -36,7 +36,7 @@ class Request:
     time: float | None = None  # ps
     steps: int | None = None
     timestep: float | None = None  # fs
-    repeat: Sequence[int] = (1, 1, 1)
+    repeat: tuple[int, int, int] = (1, 1, 1)
     seed: int = 1
     thermo: int | None = None  # steps
     every: int | None = None  # steps
@@ -104,7 +104,7 @@ def resolve(request: Request, atoms: Atoms) -> Settings:
         UserError: options that contradict each other or the structure.
     """
     _check(request, atoms)
-    repeat = tuple(request.repeat)
+    repeat = request.repeat
     minimizes = request.ensemble == "minimize"
     light = "H" in atoms.get_chemical_symbols()
     timestep = (request.timestep or (0.5 if light else 1.0)) / 1000
@@ -117,7 +117,9 @@ def resolve(request: Request, atoms: Atoms) -> Settings:
     num_atoms = len(atoms) * int(np.prod(repeat))
     frames = max(1, min(NUM_ROWS, MOST_POSITIONS // num_atoms))
     pressure = 0.0 if request.ensemble == "npt" and request.pressure is None else request.pressure
-    to_temperature = request.to_temperature if request.ensemble == "anneal" else request.temperature
+    to_temperature = request.temperature
+    if request.ensemble == "anneal" and request.to_temperature is not None:  # as _check has it
+        to_temperature = request.to_temperature
     return Settings(
         ensemble=request.ensemble,
         steps=steps,

@@ -11,22 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pyictp.common.arrays import FloatArray
 from pyictp.data.samples import species_of
 from pyictp.errors import UserError
 from pyictp.graph.derivatives import Prediction, assemble, stress_from_virial
 from pyictp.graph.graph import Graph, build_graph, collate
-from pyictp.graph.packing import pack
+from pyictp.graph.packing import BATCH_EDGES, pack
 from pyictp.potential.distances import CloseAtoms, Watch
 from pyictp.potential.interface import Potential
 from pyictp.potential.load import as_potential, resolve_device
 from pyictp.potential.uncertainty import UncertainPrediction, evaluate_uncertain
-
-FloatArray = NDArray[np.float64]
-
-BATCH_EDGES = 20_000  # on a CPU more is not faster, only larger; a GPU may want more
 
 
 @dataclass(frozen=True)

@@ -130,9 +130,9 @@ def _check_weights(state: Any, path: Path) -> None:
 def _check_grade(grade: Mapping[str, Any], state: Mapping[str, Any], path: Path) -> None:
     """Refuse centers (S, C) and whitening matrices (S, C, C) of other shapes, or not finite."""
     center, whitening = grade.get("center"), grade.get("whitening")
-    are_tensors = isinstance(center, Tensor) and isinstance(whitening, Tensor)
     if not (
-        are_tensors
+        isinstance(center, Tensor)
+        and isinstance(whitening, Tensor)
         and center.dim() == 2
         and center.shape[:1] == state["e0"].shape
         and whitening.shape == (*center.shape, center.shape[1])

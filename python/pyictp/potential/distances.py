@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pyictp.common.arrays import FloatArray, IntArray
 from pyictp.errors import UserError
 from pyictp.graph.graph import Graph
-from pyictp.graph.neighbors import FloatArray, IntArray
 
 logger = logging.getLogger("pyictp")
 

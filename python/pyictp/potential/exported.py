@@ -29,7 +29,14 @@ from pyictp.potential.exported_checks import (
 from pyictp.potential.interface import EnergyFunction
 
 SCHEMA_VERSION = 2
-ATTRIBUTES = ("schema_version", "elements", "r_cut", "num_layers", "dtype", "reference_tolerance")
+ATTRIBUTES: tuple[str, ...] = (
+    "schema_version",
+    "elements",
+    "r_cut",
+    "num_layers",
+    "dtype",
+    "reference_tolerance",
+)
 ATTRIBUTES += ("num_models", "has_grade", "shortest_distances", "masses")
 REFERENCE = ("species", "edge_index", "edge_vectors", "node_energies", "forces", "virial")
 

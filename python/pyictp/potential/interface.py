@@ -9,9 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from pyictp.common.arrays import FloatArray
 from pyictp.graph.derivatives import Prediction, evaluate_graph
 from pyictp.graph.graph import Graph
-from pyictp.graph.neighbors import FloatArray
 
 
 @runtime_checkable

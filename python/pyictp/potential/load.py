@@ -53,7 +53,7 @@ def resolve_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
         UserError: it is neither float32 nor float64.
     """
     names = {"float32": torch.float32, "float64": torch.float64}
-    if dtype is None or dtype in names.values():
+    if dtype is None or (isinstance(dtype, torch.dtype) and dtype in names.values()):
         return dtype
     if dtype not in names:
         raise UserError(f"dtype '{dtype}': expected float32 or float64")

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyictp.common.arrays import FloatArray
 from pyictp.errors import UserError
 from pyictp.graph.graph import Graph
-from pyictp.graph.neighbors import FloatArray
 from pyictp.model.ictp import ICTPModel
 from pyictp.potential.distances import distance_table
 from pyictp.potential.extrapolation import ExtrapolationGrade

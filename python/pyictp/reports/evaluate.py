@@ -13,9 +13,11 @@ import numpy as np
 from ase.formula import Formula
 from tqdm import tqdm
 
+from pyictp.common.arrays import IntArray
 from pyictp.config.data_files import DataFile, as_data_file
 from pyictp.config.load import DataConfig
 from pyictp.data.frames import LABELS, Frame, missing_labels, read_frames
+from pyictp.data.labels import TO_VOIGT
 from pyictp.data.magnitudes import check_labels
 from pyictp.data.samples import make_sample
 from pyictp.errors import UserError
@@ -23,7 +25,7 @@ from pyictp.potential.batch import evaluate_graphs, structure_stress
 from pyictp.potential.interface import Potential
 from pyictp.potential.uncertainty import UncertainPrediction
 from pyictp.reports.calibration import describe_calibration
-from pyictp.reports.comparison import IntArray, Parity, Structure
+from pyictp.reports.comparison import Parity, Structure
 from pyictp.reports.metrics import METRICS, metrics
 
 logger = logging.getLogger("pyictp")
@@ -124,7 +126,7 @@ def _append(rows: dict[str, list[Any]], frame: Frame, prediction: UncertainPredi
     if frame.stress is not None:
         stress = structure_stress(prediction.virials, frame)
         pairs = np.stack([frame.stress, stress], axis=-1)  # (3, 3, 2)
-        rows["stress"].append(pairs[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])  # (6, 2)
+        rows["stress"].append(pairs[TO_VOIGT])  # (6, 2)
 
 
 def report(result: dict[str, Any]) -> str:
