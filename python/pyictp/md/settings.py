@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -22,6 +23,7 @@ SAMPLED = {  # of `compute models all pair ictp`
     "force_deviation_eV_per_A": "c_models[1]",
     "grade": "c_models[4]",
 }
+Coupling = Literal["iso", "aniso", "tri"]  # what of the cell a pressure changes
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Request:
     temperature: float = 300.0  # K
     to_temperature: float | None = None  # K
     pressure: float | None = None  # bar
-    coupling: str | None = None
+    coupling: Coupling | None = None
     time: float | None = None  # ps
     steps: int | None = None
     timestep: float | None = None  # fs
@@ -54,7 +56,7 @@ class Settings:
     temperature: float  # K
     to_temperature: float  # K, at the end
     pressure: float | None  # bar
-    coupling: str
+    coupling: Coupling
     repeat: tuple[int, int, int]
     thermo: int  # steps between rows of the log
     every: int  # steps between frames
