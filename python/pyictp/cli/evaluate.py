@@ -22,7 +22,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="MODEL", help="training folder, checkpoint, exported file")
     parser.add_argument(
-        "data", metavar="DATA", nargs="+", help="extended XYZ, ASE database or rMD17 npz"
+        "data",
+        metavar="DATA",
+        nargs="+",
+        help="extended XYZ, ASE database, npz, outputs of codes",
     )
     parser.add_argument("--json", metavar="FILE", help="write the numbers to a JSON file")
     parser.add_argument(

@@ -29,7 +29,7 @@ class DataFile:
     Validation errors are not weighted. 0 leaves the label out, of validation as well.
     """
 
-    file: str = ""  # required
+    file: str = ""  # required; a file, or a folder of deepmd-kit, ABACUS or CP2K
     weight: float = 1.0  # of all labels; 0: the file is not read
     energy_weight: float = 1.0  # times weight, here and below
     forces_weight: float = 1.0
@@ -42,6 +42,7 @@ class DataFile:
     length_unit: str | None = None
     forces_unit: str | None = None
     stress_unit: str | None = None
+    format: str | None = None  # its name in ase.io or dpdata; null: found out
 
     @property
     def weights(self) -> dict[str, float]:

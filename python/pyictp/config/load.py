@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -82,7 +83,8 @@ class DataConfig:
 
     train: tuple[
         str | DataFile, ...
-    ] = ()  # files: extended XYZ, ASE database (.db), rMD17 npz; or {file: ..., weight: ...}
+    ] = ()  # files, folders, patterns: extended XYZ, ASE database (.db), rMD17 npz,
+    # outputs of other codes (formats.md); or {file: ..., weight: ...}
     valid: tuple[str | DataFile, ...] = ()  # empty: split off the training files
     valid_fraction: float = 0.1  # of the training files' frames, where no file is given
     num_train: int | None = None  # None: all that remain after the validation split
@@ -207,21 +209,38 @@ def data_path(name: str, folder: Path) -> str:
     return find_file(name, folder) or os.path.normpath((folder / name).absolute())
 
 
+def matching_paths(name: str, folder: Path) -> list[str]:
+    """Return the absolute paths that a pattern means in `folder`, or here, in order.
+
+    A name without `*`, `?` or `[`, or of a file that is there, means itself, and so does a pattern
+    without a match, which is reported where it is read.
+    """
+    if any(sign in name for sign in "*?[") and find_file(name, folder) is None:
+        for place in (folder, Path()):
+            found = sorted(glob.glob(str(place / name)))
+            if found:
+                return [os.path.normpath(Path(path).absolute()) for path in found]
+    return [data_path(name, folder)]
+
+
 def _find_files(data: DataConfig, folder: Path) -> DataConfig:
-    """Return `data` with absolute paths."""
+    """Return `data` with absolute paths, patterns replaced by what matches them."""
 
     def find(name: str) -> str:
         return data_path(name, folder)
 
-    def find_entry(entry: str | DataFile) -> str | DataFile:
-        if isinstance(entry, DataFile):
-            return dataclasses.replace(entry, file=find(entry.file))
-        return find(entry)
+    def find_entries(entries: Sequence[str | DataFile]) -> Iterator[str | DataFile]:
+        for entry in entries:
+            if isinstance(entry, DataFile):
+                paths = matching_paths(entry.file, folder)
+                yield from (dataclasses.replace(entry, file=path) for path in paths)
+            else:
+                yield from matching_paths(entry, folder)
 
     lone = data.isolated_atoms
     return dataclasses.replace(
         data,
-        train=tuple(find_entry(entry) for entry in data.train),
-        valid=tuple(find_entry(entry) for entry in data.valid),
+        train=tuple(find_entries(data.train)),
+        valid=tuple(find_entries(data.valid)),
         isolated_atoms=find(lone) if isinstance(lone, str) else lone,
     )

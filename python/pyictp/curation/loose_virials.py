@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pyictp.common.arrays import FloatArray
 from pyictp.common.units import unit_factor
+from pyictp.config.data_files import DataFile, as_data_file
 from pyictp.config.load import DataConfig
 from pyictp.data.frames import Frame, read_frames
 from pyictp.data.labels import STRESS_SHAPES, VOIGT, read_field
@@ -27,7 +28,7 @@ class LooseVirial:
 
 
 def read_with_loose_virials(
-    paths: Sequence[str | Path], config: DataConfig
+    paths: Sequence[str | Path | DataFile], config: DataConfig
 ) -> tuple[list[Frame], list[LooseVirial]]:
     """Return all frames, and apart from them the virials of frames without pbc.
 
@@ -56,7 +57,8 @@ def _loose_virials(
     path: str | Path, frames: Sequence[Frame], config: DataConfig
 ) -> list[LooseVirial]:
     found = []
-    for raw, frame in zip(read_raw(path), frames, strict=True):
+    file = as_data_file(path)
+    for raw, frame in zip(read_raw(file.file, file.format), frames, strict=True):
         if raw.pbc.any():
             continue
         for key in (config.stress_key, config.virial_key):

@@ -18,7 +18,8 @@ from pyictp.common.arrays import BoolArray, FloatArray, IntArray
 from pyictp.config.data_files import LABELS, NO_WEIGHTING, DataFile, as_data_file
 from pyictp.config.load import DataConfig
 from pyictp.data.labels import field_keys, finite, label_units, read_field, read_stress
-from pyictp.data.readers import EXTRAPOLATED, RawFrame, frames_from_atoms, read_raw
+from pyictp.data.raw import RawFrame
+from pyictp.data.readers import EXTRAPOLATED, frames_from_atoms, read_raw
 from pyictp.errors import UserError
 
 logger = logging.getLogger("pyictp")
@@ -91,14 +92,23 @@ def read_frames(
         UserError: a file is missing, empty or unreadable; a label is missing, has a wrong shape,
             is NaN or infinite; a key that was asked for is in no frame; pbc without a cell.
     """
+    return [frame for frame, _ in read_with_raw(paths, config, required)]
+
+
+def read_with_raw(
+    paths: Sequence[str | Path | DataFile],
+    config: DataConfig | None = None,
+    required: Collection[str] = (),
+) -> list[tuple[Frame, RawFrame]]:
+    """Return the structures of several files, each with what its file says; as `read_frames`."""
     files = [file for file in map(as_data_file, paths) if file.weight > 0]
     settings = [file.own_settings(config or DataConfig()) for file in files]
-    raw_frames = [read_raw(file.file) for file in files]
+    raw_frames = [read_raw(file.file, file.format) for file in files]
     _check_keys(raw_frames, settings)
     _warn_of_lost_pbc([raw for raws in raw_frames for raw in raws])
     _say_which_energy(raw_frames, settings)
     return [
-        _convert(raw, own, required, file)
+        (_convert(raw, own, required, file), raw)
         for file, own, raws in zip(files, settings, raw_frames, strict=True)
         for raw in raws
     ]

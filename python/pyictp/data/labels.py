@@ -11,7 +11,7 @@ import numpy as np
 from pyictp.common.arrays import FloatArray
 from pyictp.common.units import unit_factor
 from pyictp.config.load import DataConfig
-from pyictp.data.readers import RawFrame
+from pyictp.data.raw import RawFrame
 from pyictp.errors import UserError
 
 STRESS_SHAPES = [(6,), (9,), (3, 3), (1, 9)]
