@@ -7,10 +7,12 @@ import importlib.util
 import io
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -92,7 +94,7 @@ def watch(
             _stop(process)
             raise
     if process.returncode != 0:
-        reason = _error_line(lines) or f"ended with status {process.returncode}"
+        reason = _reason(lines, process.returncode)
         raise UserError(f"{what} failed: {reason} (deck and log in '{folder}')")
 
 
@@ -118,9 +120,23 @@ def _stop(process: subprocess.Popen[str]) -> None:
         process.kill()
 
 
-def _error_line(lines: Sequence[str]) -> str:
+def _signal_number(status: int) -> int | None:
+    """Return the signal that ended a program, as this process, a shell or a Python script says."""
+    for number in (-status, status - 128, 256 - status):
+        if number in signal.valid_signals() and status != 255:  # exit(-1), not a hangup
+            return number
+    return None
+
+
+def _reason(lines: Sequence[str], status: int) -> str:
     errors = [line.strip() for line in lines if "ERROR" in line]
-    return errors[0] if errors else " ".join(line.strip() for line in lines[-2:])
+    if errors:
+        return errors[0]
+    number = _signal_number(status)
+    if number is not None:  # no word from LAMMPS: what it printed last is not the reason
+        return f"ended by signal {number} ({signal.strsignal(number)})"
+    last = " ".join(line.strip() for line in lines[-2:])
+    return f"ended with status {status}" + (f": {last}" if last else "")
 
 
 def read_thermo(log: Path) -> dict[str, np.ndarray]:
@@ -187,7 +203,7 @@ def read_frames(path: Path) -> tuple[np.ndarray, list[Atoms]]:
     if not frames:
         return np.zeros(0, int), []
     stream = io.StringIO("".join(head + frame for frame in frames))
-    atoms = read(stream, ":", format="lammps-dump-text")
+    atoms: Any = read(stream, ":", format="lammps-dump-text")  # a list: of all frames
     return np.array([int(frame[0]) for frame in lines]), atoms
 
 
