@@ -5,6 +5,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include <utility>
+
 namespace ictp {
 
 static thread_local ExchangeHandler *current_handler = nullptr;
@@ -35,7 +37,7 @@ void check_features(const Tensor &features)
 
 // results are never views of operands: the handler may be gone, the schema is the same
 
-Tensor exchange_cpu(const Tensor &features, const SymInt &num_nodes)
+Tensor exchange_cpu(const Tensor &features, SymInt num_nodes)
 {
   check_features(features);
   const int64_t rows = num_nodes.expect_int();
@@ -47,7 +49,7 @@ Tensor exchange_cpu(const Tensor &features, const SymInt &num_nodes)
   return features.clone();
 }
 
-Tensor backward_cpu(const Tensor &grad, const SymInt &num_local)
+Tensor backward_cpu(const Tensor &grad, SymInt num_local)
 {
   const int64_t rows = num_local.expect_int();
   if (current_handler)
@@ -57,53 +59,48 @@ Tensor backward_cpu(const Tensor &grad, const SymInt &num_local)
   return grad.clone();
 }
 
-Tensor exchange_meta(const Tensor &features, const SymInt &num_nodes)
+Tensor exchange_meta(const Tensor &features, SymInt num_nodes)
 {
   check_features(features);
-  return at::empty_symint({num_nodes, features.sym_size(1)}, features.options());
+  return at::empty_symint({std::move(num_nodes), features.sym_size(1)}, features.options());
 }
 
-Tensor call(const char *name, const Tensor &rows, const SymInt &num_rows)
-{
-  return find_operator<decltype(exchange_cpu)>(name).call(rows, num_rows);
-}
+// each of the two is the derivative of the other one
+const Operator<decltype(exchange_cpu)> FORWARD("ictp::exchange");
+const Operator<decltype(exchange_cpu)> BACKWARD("ictp::exchange_backward");
 
-constexpr auto FORWARD = "ictp::exchange", BACKWARD = "ictp::exchange_backward";
-
-/// Each of the two operators is the derivative of the other one.
 struct Exchange : public torch::autograd::Function<Exchange> {
   static Tensor forward(AutogradContext *context, const Tensor &rows, const SymInt &num_rows,
                         bool is_forward)
   {
-    context->saved_data["rows"] = rows.sym_size(0);
+    context->saved_data["num_rows"] = rows.sym_size(0);
     context->saved_data["is_forward"] = is_forward;
-    const at::AutoDispatchBelowADInplaceOrView below;
-    return call(is_forward ? FORWARD : BACKWARD, rows, num_rows);
+    return (is_forward ? FORWARD : BACKWARD).below_autograd(rows, num_rows);
   }
 
   static variable_list backward(AutogradContext *context, const variable_list &grads)
   {
-    const bool is_forward = context->saved_data["is_forward"].toBool();
-    return {call(is_forward ? BACKWARD : FORWARD, grads[0], context->saved_data["rows"].toSymInt()),
-            Tensor(), Tensor()};
+    const bool was_forward = context->saved_data["is_forward"].toBool();
+    const SymInt num_rows = context->saved_data["num_rows"].toSymInt();
+    return {(was_forward ? BACKWARD : FORWARD)(grads[0], num_rows), Tensor(), Tensor()};
   }
 };
 
-Tensor exchange_autograd(const Tensor &features, const SymInt &num_nodes)
+Tensor exchange_autograd(const Tensor &features, SymInt num_nodes)
 {
   check_features(features);
   return Exchange::apply(features, num_nodes, true);
 }
 
-Tensor backward_autograd(const Tensor &grad, const SymInt &num_local)
+Tensor backward_autograd(const Tensor &grad, SymInt num_local)
 {
   return Exchange::apply(grad, num_local, false);
 }
 
 /// Handlers work on the CPU, and on the thread that asks for gradients.
-Tensor exchange_by_cpu(const Tensor &features, const SymInt &num_nodes)
+Tensor exchange_cuda(const Tensor &features, SymInt num_nodes)
 {
-  return call(FORWARD, features.to(at::kCPU), num_nodes).to(features.device());
+  return FORWARD(features.to(at::kCPU), std::move(num_nodes)).to(features.device());
 }
 
 }    // namespace
@@ -111,34 +108,16 @@ Tensor exchange_by_cpu(const Tensor &features, const SymInt &num_nodes)
 
 TORCH_LIBRARY(ictp, library)
 {
+  using c10::DispatchKey, torch::dispatch;
   library.def("exchange(Tensor features, SymInt num_nodes) -> Tensor");
   library.def("exchange_backward(Tensor grad, SymInt num_local) -> Tensor");
-}
-
-TORCH_LIBRARY_IMPL(ictp, CPU, library)
-{
-  library.impl("exchange", TORCH_FN(ictp::exchange_cpu));
-  library.impl("exchange_backward", TORCH_FN(ictp::backward_cpu));
-}
-
-TORCH_LIBRARY_IMPL(ictp, Meta, library)
-{
-  library.impl("exchange", TORCH_FN(ictp::exchange_meta));
-  library.impl("exchange_backward", TORCH_FN(ictp::exchange_meta));
-}
-
-TORCH_LIBRARY_IMPL(ictp, Autograd, library)
-{
-  library.impl("exchange", TORCH_FN(ictp::exchange_autograd));
-  library.impl("exchange_backward", TORCH_FN(ictp::backward_autograd));
-}
-
-TORCH_LIBRARY_IMPL(ictp, CUDA, library)
-{
-  library.impl("exchange", TORCH_FN(ictp::exchange_by_cpu));
-}
-
-TORCH_LIBRARY_IMPL(ictp, AutogradCUDA, library)
-{
-  library.impl("exchange", TORCH_FN(ictp::exchange_by_cpu));
+  library.impl("exchange", dispatch(DispatchKey::CPU, TORCH_FN(ictp::exchange_cpu)));
+  library.impl("exchange", dispatch(DispatchKey::Autograd, TORCH_FN(ictp::exchange_autograd)));
+  library.impl("exchange_backward", dispatch(DispatchKey::CPU, TORCH_FN(ictp::backward_cpu)));
+  library.impl("exchange_backward",
+               dispatch(DispatchKey::Autograd, TORCH_FN(ictp::backward_autograd)));
+  for (const char *name : {"exchange", "exchange_backward"})
+    library.impl(name, dispatch(DispatchKey::Meta, TORCH_FN(ictp::exchange_meta)));
+  for (const auto key : {DispatchKey::CUDA, DispatchKey::AutogradCUDA})
+    library.impl("exchange", dispatch(key, TORCH_FN(ictp::exchange_cuda)));
 }

@@ -9,6 +9,7 @@
 #include "ops/instruction_set.h"
 #include "ops/operands.h"
 #include "ops/operator.h"
+#include "ops/tables.h"
 
 // Interpolation in a table: out[e] = sum_k weights[e, k] table[rows[e] + k]. With G the gradient of
 // the result, <G, out> is linear in table, weights and G: the derivative to any one of the three is
@@ -18,6 +19,7 @@ namespace ictp {
 namespace {
 
 using at::Tensor;
+using c10::SymInt;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -26,31 +28,60 @@ constexpr int64_t GRAIN = 64;    // edges per task
 enum Operand : int64_t { TABLE, WEIGHTS, VALUES };
 using Operands = std::array<Tensor, 3>;
 
-/// Where the edges are in the table.
-struct Places {
-  Tensor rows;    // (E,) int64, the first of the points of each edge
-  int64_t num_knots, num_points;
-};
-
-/// The derivative to the operand `wanted` of the contraction of the two others.
-Tensor run_kernel(const Operands &operands, const Places &places, int64_t wanted)
+/// a and b in their places among the operands, beside the wanted one.
+Operands operands_of(const Tensor &a, const Tensor &b, int64_t wanted)
 {
-  Operands x = operands;
-  const Tensor &known = x[wanted == TABLE ? VALUES : TABLE];
-  const int64_t num_edges = places.rows.size(0), num_columns = known.size(1);
-  const std::array<int64_t, 3> num_rows = {places.num_knots, num_edges, num_edges};
-  const int64_t width = wanted == WEIGHTS ? places.num_points : num_columns;
-  x[wanted] = at::empty({num_rows[wanted], width}, known.options());
+  return wanted == TABLE     ? Operands{Tensor(), a, b}
+         : wanted == WEIGHTS ? Operands{a, Tensor(), b}
+                             : Operands{a, b, Tensor()};
+}
+
+/// Refuses operands that do not fit each other, and gives the wanted one its memory.
+void check_and_allocate(Operands &x, const Tensor &rows, int64_t wanted, const SymInt &size)
+{
+  TORCH_CHECK(wanted >= TABLE && wanted <= VALUES && rows.dim() == 1,
+              "ictp::interpolate: expected rows (E,), got ", rows.sym_sizes());
+  const SymInt num_edges = rows.sym_size(0);
+  for (int64_t k = 0; k < 3; ++k)
+    TORCH_CHECK(k == wanted || (x[k].dim() == 2 && (k == TABLE || x[k].sym_size(0) == num_edges)),
+                "ictp::interpolate: expected table (K, W), rows (E,), and weights (E, n) or values "
+                "(E, W), got ",
+                x[k].sym_sizes(), " and rows ", rows.sym_sizes());
+  const Tensor &a = x[wanted == TABLE ? VALUES : TABLE],
+               &b = x[wanted == WEIGHTS ? VALUES : WEIGHTS];
+  TORCH_CHECK(a.scalar_type() == b.scalar_type() && a.device() == b.device() &&
+                  a.device() == rows.device() &&
+                  (a.scalar_type() == at::kFloat || a.scalar_type() == at::kDouble),
+              "ictp::interpolate: expected one floating type, float32 or float64, and one device");
+  TORCH_CHECK(wanted != WEIGHTS || a.sym_size(1) == b.sym_size(1), "ictp::interpolate: table ",
+              a.sym_sizes(), " does not fit values ", b.sym_sizes());
+  x[wanted] = at::empty_symint(
+      {wanted == TABLE ? size : num_edges, wanted == WEIGHTS ? size : a.sym_size(1)}, a.options());
+}
+
+/// The derivative to the operand `wanted` of the contraction of the two others, a and b; size: the
+/// number of knots of a table, of points of weights. Of meta tensors the shape.
+Tensor contract(const Tensor &a, const Tensor &b, const Tensor &rows, int64_t wanted, SymInt size)
+{
+  Operands x = operands_of(a, b, wanted);
+  check_and_allocate(x, rows, wanted, size);
+  if (rows.is_meta())
+    return x[wanted];
   for (Tensor &tensor : x) tensor = tensor.contiguous();
+  const Tensor places = rows.contiguous();
+  const int64_t num_edges = rows.size(0), num_points = x[WEIGHTS].size(1);
+  const int64_t last = x[TABLE].size(0) - num_points;
+  TORCH_CHECK(last >= 0 && are_below(places, last + 1),
+              "ictp::interpolate: expected rows (int64) from 0 to ", last);
   with_type_of(x[wanted], [&](auto zero) {
     using T = decltype(zero);
     const InterpolationKernels<T> &kernels = of_type<T>(ICTP_BEST_OF(interpolation_kernels));
     const auto kernel = wanted == TABLE     ? kernels.to_table
                         : wanted == WEIGHTS ? kernels.to_weights
                                             : kernels.to_values;
-    const InterpolationData<T> data{places.rows.const_data_ptr<int64_t>(),
-                                    places.num_points,
-                                    num_columns,
+    const InterpolationData<T> data{places.const_data_ptr<int64_t>(),
+                                    num_points,
+                                    x[TABLE].size(1),
                                     x[TABLE].data_ptr<T>(),
                                     x[WEIGHTS].data_ptr<T>(),
                                     x[VALUES].data_ptr<T>()};
@@ -66,145 +97,53 @@ Tensor run_kernel(const Operands &operands, const Places &places, int64_t wanted
   return x[wanted];
 }
 
-void check(const Tensor &table, const Tensor &rows, const Tensor &weights)
-{
-  TORCH_CHECK(table.dim() == 2 && weights.dim() == 2 && rows.dim() == 1 &&
-                  weights.sym_size(0) == rows.sym_size(0),
-              "ictp::interpolate: expected table (K, W), rows (E,) and weights (E, n), got ",
-              table.sym_sizes(), ", ", rows.sym_sizes(), ", ", weights.sym_sizes());
-}
-
-/// What kernels take as addresses.
-Places places_of(const Tensor &rows, int64_t num_knots, int64_t num_points, const Tensor &a,
-                 const Tensor &b)
-{
-  TORCH_CHECK(a.scalar_type() == b.scalar_type() &&
-                  (a.scalar_type() == at::kFloat || a.scalar_type() == at::kDouble),
-              "ictp::interpolate: expected one floating type, float32 or float64");
-  const int64_t last = num_knots - num_points;
-  TORCH_CHECK(rows.scalar_type() == at::kLong &&
-                  (rows.numel() == 0 ||
-                   (rows.min().item<int64_t>() >= 0 && rows.max().item<int64_t>() <= last)),
-              "ictp::interpolate: expected rows (int64) from 0 to ", last);
-  return {rows.contiguous(), num_knots, num_points};
-}
-
-Tensor interpolate_cpu(const Tensor &table, const Tensor &rows, const Tensor &weights)
-{
-  check(table, rows, weights);
-  const Places places = places_of(rows, table.size(0), weights.size(1), table, weights);
-  return run_kernel({table, weights, Tensor()}, places, VALUES);
-}
-
-Tensor to_table_cpu(const Tensor &weights, const Tensor &rows, const Tensor &values,
-                    const c10::SymInt &num_knots)
-{
-  check(values, rows, weights);
-  check(weights, rows, values);    // both have a row per edge
-  const Places places = places_of(rows, num_knots.expect_int(), weights.size(1), weights, values);
-  return run_kernel({Tensor(), weights, values}, places, TABLE);
-}
-
-Tensor to_weights_cpu(const Tensor &table, const Tensor &rows, const Tensor &values,
-                      const c10::SymInt &num_points)
-{
-  check(table, rows, values);
-  TORCH_CHECK(table.size(1) == values.size(1), "ictp::interpolate: table ", table.sizes(),
-              " does not fit values ", values.sizes());
-  const Places places = places_of(rows, table.size(0), num_points.expect_int(), table, values);
-  return run_kernel({table, Tensor(), values}, places, WEIGHTS);
-}
-
-Tensor interpolate_meta(const Tensor &table, const Tensor &rows, const Tensor &weights)
-{
-  check(table, rows, weights);
-  return at::empty_symint({rows.sym_size(0), table.sym_size(1)}, table.options());
-}
-
-Tensor to_table_meta(const Tensor & /*weights*/, const Tensor & /*rows*/, const Tensor &values,
-                     const c10::SymInt &num_knots)
-{
-  return at::empty_symint({num_knots, values.sym_size(1)}, values.options());
-}
-
-Tensor to_weights_meta(const Tensor & /*table*/, const Tensor &rows, const Tensor &values,
-                       const c10::SymInt &num_points)
-{
-  return at::empty_symint({rows.sym_size(0), num_points}, values.options());
-}
-
-/// The operator that gives the operand `wanted`, which itself is read for its shape alone.
-Tensor call(const Operands &x, const Tensor &rows, int64_t wanted, const c10::SymInt &size)
-{
-  static const auto to_values = find_operator<decltype(interpolate_cpu)>("ictp::interpolate");
-  static const auto to_table = find_operator<decltype(to_table_cpu)>("ictp::interpolate_to_table");
-  static const auto to_weights =
-      find_operator<decltype(to_weights_cpu)>("ictp::interpolate_to_weights");
-  if (wanted == VALUES)
-    return to_values.call(x[TABLE], rows, x[WEIGHTS]);
-  return wanted == TABLE ? to_table.call(x[WEIGHTS], rows, x[VALUES], size)
-                         : to_weights.call(x[TABLE], rows, x[VALUES], size);
-}
+const Operator<decltype(contract)> CONTRACT("ictp::interpolate_contract");
 
 struct Contraction : public torch::autograd::Function<Contraction> {
-  /// a and b are the operands beside the wanted one; size: its knots or points.
   static Tensor forward(AutogradContext *context, const Tensor &a, const Tensor &b,
-                        const Tensor &rows, int64_t wanted, const c10::SymInt &size)
+                        const Tensor &rows, int64_t wanted, const SymInt &size)
   {
     context->save_for_backward({a, b, rows});
     context->saved_data["wanted"] = wanted;
-    const at::AutoDispatchBelowADInplaceOrView below;
-    return call(others(a, b, wanted), rows, wanted, size);
+    return CONTRACT.below_autograd(a, b, rows, wanted, size);
   }
 
   static variable_list backward(AutogradContext *context, const variable_list &grads)
   {
     const variable_list saved = context->get_saved_variables();
     const int64_t wanted = context->saved_data["wanted"].toInt();
-    Operands x = others(saved[0], saved[1], wanted);
+    Operands x = operands_of(saved[0], saved[1], wanted);
     x[wanted] = grads[0];
     variable_list found(5);
     size_t position = 0;
     for (int64_t k = 0; k < 3; ++k)
       if (k != wanted) {
         if (context->needs_input_grad(position))
-          found[position] = call(x, saved[2], k, x[k].sym_size(k == TABLE ? 0 : 1));
+          found[position] =
+              CONTRACT(x[k == TABLE ? WEIGHTS : TABLE], x[k == VALUES ? WEIGHTS : VALUES], saved[2],
+                       k, x[k].sym_size(k == TABLE ? 0 : 1));
         ++position;
       }
     return found;
   }
-
-  /// a and b in their places among the operands.
-  static Operands others(const Tensor &a, const Tensor &b, int64_t wanted)
-  {
-    return wanted == TABLE     ? Operands{Tensor(), a, b}
-           : wanted == WEIGHTS ? Operands{a, Tensor(), b}
-                               : Operands{a, b, Tensor()};
-  }
 };
 
-Tensor interpolate_autograd(const Tensor &table, const Tensor &rows, const Tensor &weights)
+Tensor contract_autograd(const Tensor &a, const Tensor &b, const Tensor &rows, int64_t wanted,
+                         SymInt size)
 {
-  return Contraction::apply(table, weights, rows, VALUES, c10::SymInt(0));
+  return Contraction::apply(a, b, rows, wanted, size);
 }
 
-Tensor to_table_autograd(const Tensor &weights, const Tensor &rows, const Tensor &values,
-                         const c10::SymInt &num_knots)
+Tensor interpolate(const Tensor &table, const Tensor &rows, const Tensor &weights)
 {
-  return Contraction::apply(weights, values, rows, TABLE, num_knots);
+  return CONTRACT(table, weights, rows, VALUES, 0);
 }
 
-Tensor to_weights_autograd(const Tensor &table, const Tensor &rows, const Tensor &values,
-                           const c10::SymInt &num_points)
-{
-  return Contraction::apply(table, values, rows, WEIGHTS, num_points);
-}
-
-Tensor interpolate_composite(const Tensor &table, const Tensor &rows, const Tensor &weights)
+Tensor interpolate_cuda(const Tensor &table, const Tensor &rows, const Tensor &weights)
 {
   const Tensor points = rows.unsqueeze(1) + at::arange(weights.size(1), rows.options());
-  const Tensor gathered = table.index_select(0, points.flatten())
-                              .view({rows.size(0), weights.size(1), table.size(1)});
+  const Tensor gathered =
+      table.index_select(0, points.flatten()).view({rows.size(0), weights.size(1), table.size(1)});
   return at::bmm(weights.unsqueeze(1), gathered).squeeze(1);
 }
 
@@ -213,40 +152,16 @@ Tensor interpolate_composite(const Tensor &table, const Tensor &rows, const Tens
 
 TORCH_LIBRARY_FRAGMENT(ictp, library)
 {
+  using c10::DispatchKey, torch::dispatch;
   library.def("interpolate(Tensor table, Tensor rows, Tensor weights) -> Tensor");
-  library.def("interpolate_to_table(Tensor weights, Tensor rows, Tensor values, SymInt num_knots) "
+  library.def("interpolate_contract(Tensor a, Tensor b, Tensor rows, int wanted, SymInt size) "
               "-> Tensor");
-  library.def("interpolate_to_weights(Tensor table, Tensor rows, Tensor values, "
-              "SymInt num_points) -> Tensor");
-}
-
-TORCH_LIBRARY_IMPL(ictp, CPU, library)
-{
-  library.impl("interpolate", TORCH_FN(ictp::interpolate_cpu));
-  library.impl("interpolate_to_table", TORCH_FN(ictp::to_table_cpu));
-  library.impl("interpolate_to_weights", TORCH_FN(ictp::to_weights_cpu));
-}
-
-TORCH_LIBRARY_IMPL(ictp, Meta, library)
-{
-  library.impl("interpolate", TORCH_FN(ictp::interpolate_meta));
-  library.impl("interpolate_to_table", TORCH_FN(ictp::to_table_meta));
-  library.impl("interpolate_to_weights", TORCH_FN(ictp::to_weights_meta));
-}
-
-TORCH_LIBRARY_IMPL(ictp, Autograd, library)
-{
-  library.impl("interpolate", TORCH_FN(ictp::interpolate_autograd));
-  library.impl("interpolate_to_table", TORCH_FN(ictp::to_table_autograd));
-  library.impl("interpolate_to_weights", TORCH_FN(ictp::to_weights_autograd));
-}
-
-TORCH_LIBRARY_IMPL(ictp, CUDA, library)
-{
-  library.impl("interpolate", TORCH_FN(ictp::interpolate_composite));
-}
-
-TORCH_LIBRARY_IMPL(ictp, AutogradCUDA, library)
-{
-  library.impl("interpolate", TORCH_FN(ictp::interpolate_composite));
+  for (const auto key : {DispatchKey::CPU, DispatchKey::Meta})
+    library.impl("interpolate_contract", dispatch(key, TORCH_FN(ictp::contract)));
+  library.impl("interpolate_contract",
+               dispatch(DispatchKey::Autograd, TORCH_FN(ictp::contract_autograd)));
+  library.impl("interpolate",
+               dispatch(DispatchKey::CompositeImplicitAutograd, TORCH_FN(ictp::interpolate)));
+  for (const auto key : {DispatchKey::CUDA, DispatchKey::AutogradCUDA})
+    library.impl("interpolate", dispatch(key, TORCH_FN(ictp::interpolate_cuda)));
 }

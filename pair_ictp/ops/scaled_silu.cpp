@@ -19,148 +19,122 @@ using torch::autograd::variable_list;
 
 constexpr int64_t GRAIN = 1 << 14;    // elements per task
 
-/// One element of the result from the same element of each input, in one pass.
+/// One element of the result from the same element of each input, in one pass; of meta tensors the
+/// shape.
 template <typename Body, typename... Inputs>
 Tensor map(Body body, const Tensor &like, const Inputs &...inputs)
 {
   const Tensor out = at::empty_like(like, at::MemoryFormat::Contiguous);
+  if (out.is_meta())
+    return out;
   AT_DISPATCH_FLOATING_TYPES(like.scalar_type(), "scaled_silu", [&] {
     const auto run = [&](scalar_t *to, const auto *...from) {
       at::parallel_for(0, like.numel(), GRAIN, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) to[i] = body(from[i]...);
       });
     };
-    run(out.template data_ptr<scalar_t>(), inputs.template const_data_ptr<scalar_t>()...);
+    for (const Tensor &input : {inputs...})
+      TORCH_CHECK(input.sizes() == like.sizes() && input.scalar_type() == like.scalar_type(),
+                  "ictp::scaled_silu: expected operands as x, ", like.sizes(), ", got ",
+                  input.sizes());
+    run(out.template data_ptr<scalar_t>(),
+        inputs.contiguous().template const_data_ptr<scalar_t>()...);
   });
   return out;
 }
 
 /// y and s.
-std::tuple<Tensor, Tensor> forward_cpu(const Tensor &x, double gain)
+std::tuple<Tensor, Tensor> forward(const Tensor &x, double gain)
 {
-  const Tensor all = x.contiguous(), s = at::sigmoid(all);
-  const Tensor y = map(
-      [gain](auto x, auto s) {
-        return decltype(x)(gain) * x * s;
-      },
-      all, all, s);
-  return {y, s};
+  const Tensor s = at::sigmoid(x);
+  const auto body = [gain](auto x, auto s) {
+    return decltype(x)(gain) * x * s;
+  };
+  return {map(body, x, x, s), s};
 }
 
 /// v y'
-Tensor backward_cpu(const Tensor &v, const Tensor &x, const Tensor &s, double gain)
+Tensor first(const Tensor &v, const Tensor &x, const Tensor &s, double gain)
 {
   const auto body = [gain](auto v, auto x, auto s) {
     return v * decltype(x)(gain) * s * (1 + x * (1 - s));
   };
-  return map(body, x.contiguous(), v.contiguous(), x.contiguous(), s.contiguous());
+  return map(body, x, v, x, s);
 }
 
 /// v g y''
-Tensor second_cpu(const Tensor &v, const Tensor &grad, const Tensor &x, const Tensor &s,
-                  double gain)
+Tensor second(const Tensor &v, const Tensor &grad, const Tensor &x, const Tensor &s, double gain)
 {
   const auto body = [gain](auto v, auto g, auto x, auto s) {
     return v * g * decltype(x)(gain) * s * (1 - s) * (2 + x * (1 - 2 * s));
   };
-  return map(body, x.contiguous(), v.contiguous(), grad.contiguous(), x.contiguous(),
-             s.contiguous());
+  return map(body, x, v, grad, x, s);
 }
 
-Tensor scaled_silu_cpu(const Tensor &x, double gain)
-{
-  return std::get<0>(forward_cpu(x, gain));
-}
+const Operator<decltype(forward)> FORWARD("ictp::scaled_silu_forward");
+const Operator<decltype(first)> FIRST("ictp::scaled_silu_first");
+const Operator<decltype(second)> SECOND("ictp::scaled_silu_second");
 
-std::tuple<Tensor, Tensor> forward_meta(const Tensor &x, double /*gain*/)
-{
-  const auto empty = [&] {
-    return at::empty_like(x, at::MemoryFormat::Contiguous);
-  };
-  return {empty(), empty()};
-}
-
-Tensor scaled_silu_meta(const Tensor &x, double gain)
-{
-  return std::get<0>(forward_meta(x, gain));
-}
-
-Tensor backward_meta(const Tensor & /*v*/, const Tensor &x, const Tensor & /*s*/, double gain)
-{
-  return scaled_silu_meta(x, gain);
-}
-
-Tensor second_meta(const Tensor & /*v*/, const Tensor & /*grad*/, const Tensor &x,
-                   const Tensor & /*s*/, double gain)
-{
-  return scaled_silu_meta(x, gain);
-}
-
-Tensor backward_operator(const Tensor &v, const Tensor &x, const Tensor &s, double gain)
-{
-  static const auto found = find_operator<decltype(backward_cpu)>("ictp::scaled_silu_backward");
-  return found.call(v, x, s, gain);
-}
-
-struct Backward : public torch::autograd::Function<Backward> {
+struct First : public torch::autograd::Function<First> {
   static Tensor forward(AutogradContext *context, const Tensor &grad, const Tensor &x,
                         const Tensor &s, double gain)
   {
     context->save_for_backward({grad, x, s});
     context->saved_data["gain"] = gain;
-    const at::AutoDispatchBelowADInplaceOrView below;
-    return backward_operator(grad, x, s, gain);
+    return FIRST.below_autograd(grad, x, s, gain);
   }
 
   static variable_list backward(AutogradContext *context, const variable_list &grads)
   {
-    static const auto second = find_operator<decltype(second_cpu)>("ictp::scaled_silu_second");
     const variable_list saved = context->get_saved_variables();
-    const Tensor &v = grads[0], &grad = saved[0], &x = saved[1], &s = saved[2];
+    const Tensor &v = grads[0], &grad = saved[0], &x = saved[1];
     const double gain = context->saved_data["gain"].toDouble();
     if (at::GradMode::is_enabled()) {    // a third derivative is wanted: leave it to PyTorch
-      const Tensor fresh = at::sigmoid(x);
-      return {v * gain * fresh * (1 + x * (1 - fresh)),
-              v * grad * gain * fresh * (1 - fresh) * (2 + x * (1 - 2 * fresh)), Tensor(),
-              Tensor()};
+      const Tensor s = at::sigmoid(x);
+      return {v * gain * s * (1 + x * (1 - s)),
+              v * grad * gain * s * (1 - s) * (2 + x * (1 - 2 * s)), Tensor(), Tensor()};
     }
-    return {context->needs_input_grad(0) ? backward_operator(v, x, s, gain) : Tensor(),
-            context->needs_input_grad(1) ? second.call(v, grad, x, s, gain) : Tensor(), Tensor(),
+    const Tensor &s = saved[2];
+    return {context->needs_input_grad(0) ? FIRST(v, x, s, gain) : Tensor(),
+            context->needs_input_grad(1) ? SECOND(v, grad, x, s, gain) : Tensor(), Tensor(),
             Tensor()};
   }
 };
 
 struct Forward : public torch::autograd::Function<Forward> {
-  static Tensor forward(AutogradContext *context, const Tensor &x, double gain)
+  static variable_list forward(AutogradContext *context, const Tensor &x, double gain)
   {
-    static const auto found = find_operator<decltype(forward_cpu)>("ictp::scaled_silu_forward");
-    const at::AutoDispatchBelowADInplaceOrView below;
-    const auto [y, s] = found.call(x, gain);
+    const auto [y, s] = FORWARD.below_autograd(x, gain);
     context->save_for_backward({x, s});
+    context->mark_non_differentiable({s});
     context->saved_data["gain"] = gain;
-    return y;
+    return {y, s};
   }
 
   static variable_list backward(AutogradContext *context, const variable_list &grads)
   {
     const variable_list saved = context->get_saved_variables();
-    return {
-        backward_operator(grads[0], saved[0], saved[1], context->saved_data["gain"].toDouble()),
-        Tensor()};
+    return {FIRST(grads[0], saved[0], saved[1], context->saved_data["gain"].toDouble()), Tensor()};
   }
 };
 
-Tensor scaled_silu_autograd(const Tensor &x, double gain)
+std::tuple<Tensor, Tensor> forward_autograd(const Tensor &x, double gain)
 {
-  return Forward::apply(x, gain);
+  const variable_list found = Forward::apply(x, gain);
+  return {found[0], found[1]};
 }
 
-Tensor backward_autograd(const Tensor &grad, const Tensor &x, const Tensor &s, double gain)
+Tensor first_autograd(const Tensor &v, const Tensor &x, const Tensor &s, double gain)
 {
-  return Backward::apply(grad, x, s, gain);
+  return First::apply(v, x, s, gain);
 }
 
-Tensor scaled_silu_composite(const Tensor &x, double gain)
+Tensor scaled_silu(const Tensor &x, double gain)
+{
+  return std::get<0>(FORWARD(x, gain));
+}
+
+Tensor scaled_silu_cuda(const Tensor &x, double gain)    // PyTorch's kernels are as good there
 {
   return gain * at::silu(x);
 }
@@ -168,44 +142,25 @@ Tensor scaled_silu_composite(const Tensor &x, double gain)
 }    // namespace
 }    // namespace ictp
 
-// scaled_silu_forward keeps s for the derivatives; training sees no other difference
 TORCH_LIBRARY_FRAGMENT(ictp, library)
 {
+  using c10::DispatchKey, torch::dispatch;
   library.def("scaled_silu(Tensor x, float gain) -> Tensor");
   library.def("scaled_silu_forward(Tensor x, float gain) -> (Tensor, Tensor)");
-  library.def("scaled_silu_backward(Tensor grad, Tensor x, Tensor s, float gain) -> Tensor");
-  library.def("scaled_silu_second(Tensor v, Tensor grad, Tensor x, Tensor s, float gain) -> Tensor");
-}
-
-TORCH_LIBRARY_IMPL(ictp, CPU, library)
-{
-  library.impl("scaled_silu", TORCH_FN(ictp::scaled_silu_cpu));
-  library.impl("scaled_silu_forward", TORCH_FN(ictp::forward_cpu));
-  library.impl("scaled_silu_backward", TORCH_FN(ictp::backward_cpu));
-  library.impl("scaled_silu_second", TORCH_FN(ictp::second_cpu));
-}
-
-TORCH_LIBRARY_IMPL(ictp, Meta, library)
-{
-  library.impl("scaled_silu", TORCH_FN(ictp::scaled_silu_meta));
-  library.impl("scaled_silu_forward", TORCH_FN(ictp::forward_meta));
-  library.impl("scaled_silu_backward", TORCH_FN(ictp::backward_meta));
-  library.impl("scaled_silu_second", TORCH_FN(ictp::second_meta));
-}
-
-TORCH_LIBRARY_IMPL(ictp, Autograd, library)
-{
-  library.impl("scaled_silu", TORCH_FN(ictp::scaled_silu_autograd));
-  library.impl("scaled_silu_backward", TORCH_FN(ictp::backward_autograd));
-}
-
-// PyTorch's own kernels are as good there
-TORCH_LIBRARY_IMPL(ictp, CUDA, library)
-{
-  library.impl("scaled_silu", TORCH_FN(ictp::scaled_silu_composite));
-}
-
-TORCH_LIBRARY_IMPL(ictp, AutogradCUDA, library)
-{
-  library.impl("scaled_silu", TORCH_FN(ictp::scaled_silu_composite));
+  library.def("scaled_silu_first(Tensor v, Tensor x, Tensor s, float gain) -> Tensor");
+  library.def(
+      "scaled_silu_second(Tensor v, Tensor grad, Tensor x, Tensor s, float gain) -> Tensor");
+  for (const auto key : {DispatchKey::CPU, DispatchKey::Meta}) {
+    library.impl("scaled_silu_forward", dispatch(key, TORCH_FN(ictp::forward)));
+    library.impl("scaled_silu_first", dispatch(key, TORCH_FN(ictp::first)));
+    library.impl("scaled_silu_second", dispatch(key, TORCH_FN(ictp::second)));
+  }
+  library.impl("scaled_silu_forward",
+               dispatch(DispatchKey::Autograd, TORCH_FN(ictp::forward_autograd)));
+  library.impl("scaled_silu_first",
+               dispatch(DispatchKey::Autograd, TORCH_FN(ictp::first_autograd)));
+  library.impl("scaled_silu",
+               dispatch(DispatchKey::CompositeImplicitAutograd, TORCH_FN(ictp::scaled_silu)));
+  for (const auto key : {DispatchKey::CUDA, DispatchKey::AutogradCUDA})
+    library.impl("scaled_silu", dispatch(key, TORCH_FN(ictp::scaled_silu_cuda)));
 }
