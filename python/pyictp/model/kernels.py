@@ -3,8 +3,8 @@
 
 A part of a model that an operator can compute has a compiled twin here, which takes its place in
 the model: `use_operators` exchanges the parts, and no other module knows of operators. A twin keeps
-the part that it stands for and calls it where tensors are on a device without a kernel, which an
-exported file learns only when it is loaded. All but `OperatorInterpolation` compile with
+the part that it stands for and calls it where tensors are on a device that the operator does not
+serve, which an exported file learns only when it is loaded. All but `OperatorInterpolation` compile with
 TorchScript.
 """
 
@@ -74,8 +74,6 @@ class OperatorSiLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor as x."""
-        if x.is_cuda:
-            return self.plain(x)
         return torch.ops.ictp.scaled_silu(x, self.gain)
 
 
@@ -89,8 +87,6 @@ class OperatorInterpolation(nn.Module):
 
     def forward(self, table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
         """Return (E, W) of a table (K, W), first rows (E,) and weights (E, n)."""
-        if table.is_cuda:
-            return self.plain(table, rows, weights)
         return torch.ops.ictp.interpolate(table, rows, weights)
 
 
@@ -112,7 +108,7 @@ class OperatorConvolution(ExactModule):
         self, features: Tensor, radial: Tensor, source: Tensor, edges: EmbeddedEdges
     ) -> list[Tensor]:
         """Return what `Convolution.forward` does."""
-        if radial.is_cuda:
+        if not torch.ops.ictp.serves(radial, "edge_convolution"):
             return self.plain(features, radial, source, edges)
         return torch.ops.ictp.edge_convolution(
             features,
@@ -124,6 +120,8 @@ class OperatorConvolution(ExactModule):
             self.offsets,
             self.terms,
             self.values,
+            self.dims,
+            self.num_paths,
         )
 
 
@@ -147,7 +145,7 @@ class OperatorTableConvolution(ExactModule):
     ) -> list[Tensor]:
         """Return what `TableConvolution.forward` does."""
         # asked of an input: features are a constant of an exported file's first layer
-        if not torch.ops.ictp.serves(edges.vectors):
+        if not torch.ops.ictp.serves(edges.vectors, "table_convolution"):
             return self.plain(features, table, source, edges)
         return torch.ops.ictp.table_convolution(
             features,
@@ -160,6 +158,8 @@ class OperatorTableConvolution(ExactModule):
             self.offsets,
             self.terms,
             self.values,
+            self.dims,
+            self.num_paths,
         )
 
 
@@ -180,7 +180,7 @@ class OperatorProducts(ExactModule):
 
     def forward(self, a: list[Tensor], weights: list[Tensor], species: Tensor) -> list[Tensor]:
         """Return what `Products.forward` does."""
-        if not torch.ops.ictp.serves(a[0]):
+        if not torch.ops.ictp.serves(a[0], "product_basis"):
             return self.plain(a, weights, species)
         packed = torch.cat(weights, dim=2).transpose(1, 2)  # (S, rows, C')
         return torch.ops.ictp.product_basis(
@@ -198,6 +198,7 @@ def add_tables(part: nn.Module, convolution: Convolution, directions: bool) -> N
         rows.append([first_in, d1, d3, slot, path.z, place])
         slot += d1 * d3
     part.register_buffer("paths", torch.tensor(rows), persistent=False)
+    part.dims, part.num_paths = convolution.dims_z, convolution.num_paths
     table = edge_table(convolution.coupling, convolution.l_max_edge, directions)
     for name, tensor in table._asdict().items():
         part.register_buffer(name, tensor, persistent=False)
