@@ -3,9 +3,9 @@
 
 A part of a model that an operator can compute has a compiled twin here, which takes its place in
 the model: `use_operators` exchanges the parts, and no other module knows of operators. A twin keeps
-the part that it stands for and calls it where tensors are on a device that the operator does not
-serve, which an exported file learns only when it is loaded. All but `OperatorInterpolation` compile with
-TorchScript.
+the part that it stands for, for tensors on a device that the operator does not serve: an exported
+file learns only when it is loaded where they are. All but `OperatorInterpolation`, which only
+training calls, compile with TorchScript.
 """
 
 import functools
