@@ -65,18 +65,6 @@ inline std::vector<at::Tensor> convolution_meta(at::TensorList x, at::TensorList
   return results;
 }
 
-/// Refuses gradients that have not the shapes of results.
-inline void check_grads(const char *name, const EdgeIndices &edges, int64_t in_size,
-                        int64_t num_channels, at::TensorList grads)
-{
-  const EdgePaths paths(edges.paths, in_size);
-  bool fit = grads.size() == paths.dims.size();
-  for (size_t z = 0; fit && z < grads.size(); ++z)
-    fit = grads[z].sizes() == at::IntArrayRef({edges.offsets.size(0) - 1, paths.dims[z],
-                                               paths.num_paths_to[z] * num_channels});
-  TORCH_CHECK(fit, name, ": expected gradients of the shapes of the results");
-}
-
 /// One convolution: tables with their memory, and the kernels over threads.
 template <typename Edges>
 class EdgeProblem {
@@ -126,10 +114,19 @@ class EdgeProblem {
     return results;
   }
 
-  /// Fills the gradients that `data` names; those of features, if defined, in addition.
+  /// Fills the gradients that `data` names; those of features, if defined, in addition. Grads: as
+  /// the results, in one piece.
   void backward(const std::vector<at::Tensor> &grads, const at::Tensor &grad_features)
   {
-    for (const at::Tensor &grad : grads) grad_out.push_back(grad.const_data_ptr<T>());
+    TORCH_CHECK(grads.size() == table.dims.size(), "expected gradients of ", table.dims.size(),
+                " irreps, got ", grads.size());
+    for (size_t z = 0; z < grads.size(); ++z) {
+      const int64_t width = table.num_paths_to[z] * shape.num_channels;
+      TORCH_CHECK(grads[z].sizes() == at::IntArrayRef({num_centers, table.dims[z], width}),
+                  "expected a gradient (", num_centers, ", ", table.dims[z], ", ", width, "), got ",
+                  grads[z].sizes());
+      grad_out.push_back(grads[z].const_data_ptr<T>());
+    }
     data.grad_out = grad_out.data();
     const ThreadSums<T> sums(grad_features);    // several centers have one neighbor
     at::parallel_for(0, num_centers, GRAIN, [&](int64_t begin, int64_t end) {

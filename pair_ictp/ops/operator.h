@@ -3,6 +3,7 @@
 #define ICTP_OPERATOR_H
 
 #include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
 #include <utility>
@@ -21,10 +22,13 @@ class Operator {
   {
   }
 
+  /// With derivatives, if autograd wants any.
   template <typename... Operands>
   decltype(auto) operator()(Operands &&...operands) const
   {
-    return handle().call(std::forward<Operands>(operands)...);
+    if (at::GradMode::is_enabled())
+      return handle().call(std::forward<Operands>(operands)...);
+    return below_autograd(std::forward<Operands>(operands)...);
   }
 
   /// What the function of a derivative calls: the kernel of the device.
