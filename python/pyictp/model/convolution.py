@@ -2,7 +2,7 @@
 """The edge convolution in plain torch: messages of the neighbors, summed at each center.
 
 A convolution takes the features of nodes, the radial functions, and edges of the kind it is made
-for. `operators.py` has the compiled ones.
+for. `kernels.py` has the compiled ones.
 
 Source: arXiv:2405.14253, section 4; spec section 5.
 """
