@@ -16,12 +16,13 @@ from explore_toys import write_loop
 from pyictp.config.load import DataConfig
 from pyictp.errors import UserError
 from pyictp.explore.frames import read_all, read_sources, write_frames
-from pyictp.explore.label_pool import forget_failures, label_structures
 from pyictp.explore.labeller_check import Check, check_labeller
-from pyictp.explore.labellers import make_labeller
 from pyictp.explore.loop import Exploration
 from pyictp.explore.retrain import _member_config
-from pyictp.explore.settings import XTB, LabellerConfig, load_settings
+from pyictp.explore.settings import load_settings
+from pyictp.labelling.label_pool import forget_failures, label_structures
+from pyictp.labelling.labellers import make_labeller
+from pyictp.labelling.settings import XTB, LabellerConfig
 from pyictp.training.prepare import required_labels
 from train_toys import emt_frames
 

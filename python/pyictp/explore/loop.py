@@ -26,7 +26,6 @@ from pyictp.explore.frames import (
     write_frames,
 )
 from pyictp.explore.inputs import Inputs, check_inputs, read_inputs
-from pyictp.explore.label_pool import forget_failures, label_structures
 from pyictp.explore.labeller_check import check_labeller
 from pyictp.explore.measure import measure
 from pyictp.explore.retrain import export_committee, train_member
@@ -34,6 +33,7 @@ from pyictp.explore.select import count_closer, select
 from pyictp.explore.settings import UNITS, ExploreConfig
 from pyictp.explore.simulate import FRAMES, Visit, plan_runs, simulate
 from pyictp.explore.state import State
+from pyictp.labelling.label_pool import forget_failures, label_structures
 from pyictp.potential.checkpoint import build_model, load_checkpoint
 from pyictp.potential.extrapolation import needed_grade
 from pyictp.training.prepare import required_labels

@@ -13,7 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from pyictp.common.units import unit_factor
 from pyictp.errors import UserError
-from pyictp.explore.settings import LabellerConfig
+from pyictp.labelling.settings import LabellerConfig
 from pyictp.md.lammps import lammps_command, potential_folder, read_thermo, watch
 from pyictp.md.structure import place
 

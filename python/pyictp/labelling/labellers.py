@@ -22,7 +22,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from pyictp.data.frames import from_atoms
 from pyictp.errors import UserError
-from pyictp.explore.settings import LabellerConfig
+from pyictp.labelling.settings import LabellerConfig
 
 Labeller = Callable[[Atoms, Path], Atoms]  # structure, an empty folder to work in -> labelled one
 FORMER = ("energy", "free_energy", "energies", "forces", "stress", "stresses", "virial")
@@ -38,7 +38,9 @@ def make_labeller(settings: LabellerConfig) -> Labeller:
     """
     method = settings.method
     if method == "lammps":
-        from pyictp.explore.lammps_labeller import lammps_labels  # the others start without PyTorch
+        from pyictp.labelling.lammps_labeller import (
+            lammps_labels,  # the others start without PyTorch
+        )
         from pyictp.md.lammps import lammps_command
 
         lammps_command()  # is it there?
