@@ -17,11 +17,8 @@ from pyictp.common.files import atomic_path
 from pyictp.data.frames import from_atoms
 from pyictp.data.magnitudes import find_doubts
 from pyictp.errors import UserError
-from pyictp.labelling.settings import METHODS, LabellerConfig
+from pyictp.labelling.settings import WHO, LabellerConfig
 from pyictp.labelling.workers import Handler, Workers
-
-# what makes a labeller another one; how many processes it has does not
-WHO = (*METHODS, "arguments", "elements", "units")
 
 
 def label_structures(

@@ -51,8 +51,8 @@ def make_labeller(settings: LabellerConfig) -> Labeller:
     if method == "function":
         function = _function(str(settings.function))
         return _checked(lambda atoms, _: function(atoms))
-    calculator = _calculator(settings)
-    return _checked(lambda atoms, _: _calculated(atoms, calculator))
+    calculator = make_calculator(settings)
+    return _checked(lambda atoms, _: calculated(atoms, calculator))
 
 
 def _checked(label: Labeller) -> Labeller:
@@ -95,8 +95,12 @@ def without_labels(atoms: Atoms) -> Atoms:
     return bare
 
 
-def _calculator(settings: LabellerConfig) -> Any:
-    """Return the ASE calculator of `calculator` or `xtb`."""
+def make_calculator(settings: LabellerConfig) -> Any:
+    """Return the ASE calculator of `calculator` or `xtb`.
+
+    Raises:
+        UserError: there is no such package or calculator, or it does not start.
+    """
     arguments = dict(settings.arguments or {})
     if settings.method == "xtb":
         name = "tblite.ase.TBLite"
@@ -137,7 +141,8 @@ def _imported(module: str, name: str, key: str) -> Any:
         raise UserError(f"{key}: cannot import '{module}': {_reason(error)}") from error
 
 
-def _calculated(atoms: Atoms, calculator: Any) -> Atoms:
+def calculated(atoms: Atoms, calculator: Any) -> Atoms:
+    """Return a structure with the labels of a calculator, of periodic ones the stress as well."""
     labelled = atoms.copy()
     labelled.calc = calculator
     labels = {"energy": labelled.get_potential_energy(), "forces": labelled.get_forces()}

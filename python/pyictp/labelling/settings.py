@@ -17,6 +17,8 @@ from pyictp.errors import UserError
 
 XTB = ("GFN2-xTB", "GFN1-xTB", "IPEA1-xTB")  # what tblite has
 METHODS = ("lammps", "calculator", "xtb", "command", "function")  # of labels
+# what makes a labeller another one; how many processes it has does not
+WHO = (*METHODS, "arguments", "elements", "units")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from pyictp.data.samples import Sample
 from pyictp.potential.distances import KEY, shortest_distances, smaller, unknown
 from pyictp.training.prepare import TrainingData, required_labels
 
+PRETRAINING = "pretraining"  # of a model that learned from a teacher first: who that was, where
+
 
 def describe_training(data: TrainingData, config: Config) -> dict[str, Any]:
     """Return the provenance of a model that is trained from random weights."""
@@ -70,4 +72,6 @@ def inherit(
     known = former.get("trained_on")
     both = {*(known or ()), *provenance["trained_on"]}
     result["trained_on"] = None if known is None else [label for label in LABELS if label in both]
+    if PRETRAINING in former:
+        result[PRETRAINING] = former[PRETRAINING]
     return result

