@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -75,8 +75,7 @@ class Pretraining:
             kept = self._labelled(found)
             self.state |= {"left_out": dict(found.left_out), "structures": len(kept)}
             self._write_state()
-            with atomic_path(file) as temporary:
-                write(temporary, kept, format="extxyz")
+            write_frames(file, kept)
         self._say("structures", self.state["structures"], self.state["left_out"])
         return read(file, ":")
 
@@ -106,8 +105,7 @@ class Pretraining:
         found = collect(walks, self.folder)
         if len(found.frames) < 2:
             raise UserError(f"of {total} frames all are left out: {found.example}")
-        with atomic_path(self.folder / FRAMES) as temporary:
-            write(temporary, found.frames, format="extxyz")
+        write_frames(self.folder / FRAMES, found.frames)
         left_out = dict(found.left_out)
         if FAILED in left_out:  # the one that is not known without its message
             left_out[found.example] = left_out.pop(FAILED)
@@ -119,10 +117,10 @@ class Pretraining:
         config = self.config
         data = replace(config.data, train=(str((self.folder / FRAMES).resolve()),))
         training = replace(config.training, output=str(self.folder / MODEL))
-        keys = ("teacher", "structures", "frames", "left_out", "sampling", "seed", "pyictp")
+        keys = ("teacher", "structures", "frames", "left_out", "sampling", "pyictp")
         return train_to_end(
             Config(config.model, data, training),
-            origin={key: results[key] for key in keys},
+            origin={key: results[key] for key in keys if results[key]},
             quiet=self.quiet,
         )
 
@@ -130,14 +128,17 @@ class Pretraining:
         """Return teacher, numbers and settings of the sampling, plain values."""
         config = self.config
         names = ("temperatures", "every", "equilibration", "timestep", "friction")
+        sampling = {name: to_dict(config.sampling)[name] for name in names}
         return {
             "teacher": describe_teacher(config),
             "structures": self.state["structures"],
             "frames": {kind: found.kinds[kind] for kind in KINDS if found.kinds[kind]},
             "left_out": dict(found.left_out),
             "structures_left_out": self.state["left_out"],
-            "sampling": {name: to_dict(config.sampling)[name] for name in names},
-            "seed": config.pretrain.seed,
+            "sampling": {
+                **{name: value for name, value in sampling.items() if value is not None},
+                "seed": config.pretrain.seed,
+            },
             "pyictp": __version__,
         }
 
@@ -158,6 +159,17 @@ class Pretraining:
     def _write_state(self) -> None:
         with atomic_path(self.folder / STATE) as temporary:
             temporary.write_text(json.dumps(self.state, indent=1) + "\n")
+
+
+def write_frames(path: Path, structures: Sequence[Atoms]) -> None:
+    """Write extended XYZ; a backslash in a SMILES is escaped, which ASE's writer leaves out."""
+    copies = []
+    for atoms in structures:
+        copies.append(atoms.copy())
+        copies[-1].calc = atoms.calc
+        copies[-1].info["source"] = atoms.info["source"].replace("\\", "\\\\")
+    with atomic_path(path) as temporary:
+        write(temporary, copies, format="extxyz")
 
 
 def _nothing(_: int) -> None:

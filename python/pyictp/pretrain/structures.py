@@ -44,7 +44,8 @@ def read_starts(settings: PretrainingConfig, labeller: LabellerConfig) -> Starts
     for atoms in _all(settings, left_out):
         reason = unsuitable(atoms, labeller)
         if reason is None:
-            kept.append(Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc))
+            cell = atoms.cell if atoms.pbc.any() else None  # a box around a molecule means nothing
+            kept.append(Atoms(atoms.numbers, atoms.positions, cell=cell, pbc=atoms.pbc))
             kept[-1].info["source"] = atoms.info["source"]
         else:
             left_out[reason] += 1
