@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.emt import EMT
@@ -25,6 +25,7 @@ from pyictp.potential.describe import describe
 from train_toys import emt_frames
 
 COMMAND = [sys.executable, "-m", "pyictp.cli.main", "pretrain"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -117,12 +118,11 @@ def test_walks_have_the_temperature_asked_for(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_at_any_moment_it_ends_the_same(trained, tmp_path, number):
     path = write_pretraining(tmp_path, sampling={"dynamics": 5})
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     walks, seen = tmp_path / "out" / "walks", []
     for wanted in (1, 12):
         process = subprocess.Popen(
             [*COMMAND, str(path)],
-            env=environment,
+            env=ENVIRONMENT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -147,14 +147,26 @@ def test_killed_at_any_moment_it_ends_the_same(trained, tmp_path, number):
 
 
 def test_a_training_that_was_stopped_goes_on(tmp_path):
-    path = write_pretraining(tmp_path, training={"max_epochs": 3, "report": False})
-    assert main(["pretrain", str(path)]) == 0
-    model = tmp_path / "out" / "model"
-    whole = load_checkpoint(model / "best.pt")["model_state"]
-    shutil.rmtree(model)
-    assert main(["pretrain", str(path), "training.max_epochs=1"]) == 0
-    assert main(["train", str(path.parent / "out" / "model" / "config.yaml"), "--resume"]) == 0
-    assert set(load_checkpoint(model / "best.pt")["model_state"]) == set(whole)
+    """The same weights, to the last bit, as of one that was not."""
+    weights = []
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+        path = write_pretraining(tmp_path / name, training={"max_epochs": 40, "report": False})
+        model = tmp_path / name / "out" / "model"
+        if name == "stopped":
+            assert main(["pretrain", str(path), "--frames-only"]) == 0
+            process = subprocess.Popen([*COMMAND, str(path)], env=ENVIRONMENT)
+            deadline = time.monotonic() + 120
+            while not (model / "log.csv").exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=60) == 143
+            assert load_checkpoint(model / "last.pt")["training_state"]["position"]["epoch"] < 40
+        assert main(["pretrain", str(path)]) == 0
+        weights.append(load_checkpoint(model / "best.pt")["model_state"])
+    for key, value in weights[0].items():
+        assert torch.equal(value, weights[1][key]), key
 
 
 TEACHER = """

@@ -7,10 +7,14 @@ import sys
 
 import numpy as np
 import pytest
+import yaml
 from ase.build import molecule
 from ase.io import read, write
+from blocks import ROOT, blocks_of
 from pretrain_toys import write_pretraining
 from pyictp.cli.main import main
+from pyictp.config.load import load_config
+from pyictp.config.reader import from_dict
 from pyictp.errors import UserError
 from pyictp.labelling.settings import LabellerConfig
 from pyictp.pretrain.run import write_frames
@@ -131,3 +135,19 @@ def test_smiles_without_rdkit(monkeypatch):
     monkeypatch.setitem(sys.modules, "rdkit", None)
     with pytest.raises(UserError, match=r"Python package 'rdkit' not found: pip install rdkit"):
         read_starts(PretrainingConfig(smiles=("CCO",)), XTB)
+
+
+def test_the_configurations_that_are_shipped(tmp_path):
+    """Of the page and of configs/: all keys exist, files need not be there."""
+    page = [b for b in blocks_of(ROOT / "docs" / "pretraining.md") if b.language == "yaml"]
+    whole = next(block.text for block in page if block.text.startswith("# pretrain.yaml"))
+    (tmp_path / "pretrain.yaml").write_text(whole)
+    assert load_settings(tmp_path / "pretrain.yaml").pretrain.smiles == ("CC(=O)C=C(C)O",)
+    lines = next(block.text for block in page if block.text.startswith("labeller:")).splitlines()
+    labellers = [from_dict(LabellerConfig, yaml.safe_load(x)["labeller"], "") for x in lines]
+    assert [each.method for each in labellers] == ["xtb", "lammps", "calculator", "function"]
+    config = load_settings(ROOT / "configs" / "pretrain_acac.yaml")
+    assert config.model == load_config(ROOT / "configs" / "acac.yaml").model
+    assert config.pretrain.structures[0].endswith("train_300K.xyz@0")
+    tuned = load_config(ROOT / "configs" / "finetune_acac.yaml")
+    assert tuned.data.num_valid == load_config(ROOT / "configs" / "acac.yaml").data.num_valid

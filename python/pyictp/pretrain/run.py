@@ -22,7 +22,7 @@ from pyictp.common.progress import Counter, say
 from pyictp.config.load import Config, to_dict
 from pyictp.errors import UserError
 from pyictp.labelling.label_pool import forget_failures, label_structures, start_labeller
-from pyictp.pretrain.sample import Sample, collect, sample
+from pyictp.pretrain.sample import Sample, collect, count_done, forget_left_out, sample
 from pyictp.pretrain.settings import PretrainConfig
 from pyictp.pretrain.structures import Starts, read_starts
 from pyictp.pretrain.walks import FAILED, KINDS, plan_walks
@@ -97,13 +97,15 @@ class Pretraining:
         total = sum(walk.frames for walk in walks)
         if not total:
             raise UserError("no structure has a bond that turns: set sampling.dynamics above 0")
-        counter = Counter(total, "frames")
+        done = sum(count_done(walk, self.folder) for walk in walks)
+        counter = Counter(total, "frames", done)
         try:
             sample(walks, self.config, self.folder, _nothing if self.quiet else counter.advance)
         finally:
             counter.close()
         found = collect(walks, self.folder)
         if len(found.frames) < 2:
+            forget_left_out(walks, self.folder)  # so that the next start tries again
             raise UserError(f"of {total} frames all are left out: {found.example}")
         write_frames(self.folder / FRAMES, found.frames)
         left_out = dict(found.left_out)
@@ -172,7 +174,7 @@ def write_frames(path: Path, structures: Sequence[Atoms]) -> None:
         write(temporary, copies, format="extxyz")
 
 
-def _nothing(_: int) -> None:
+def _nothing() -> None:
     """Show no progress."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ class Sample:
 
 
 def sample(
-    walks: Sequence[Walk], config: PretrainConfig, folder: Path, progress: Callable[[int], None]
+    walks: Sequence[Walk], config: PretrainConfig, folder: Path, progress: Callable[[], None]
 ) -> None:
     """Sample the frames that are not there yet.
 
@@ -38,14 +38,12 @@ def sample(
         walks: what there is to sample.
         config: of the sampling, the teacher and the seed.
         folder: gets the frames.
-        progress: called with numbers of frames, those of an earlier call first.
+        progress: called after each frame.
 
     Raises:
         UserError: the teacher does not start.
     """
-    done = {walk.name: _count(walk, folder) for walk in walks}
-    progress(sum(done.values()))
-    todo = [walk for walk in walks if done[walk.name] < walk.frames]
+    todo = [walk for walk in walks if count_done(walk, folder) < walk.frames]
     if not todo:
         return
     for walk in todo:
@@ -57,7 +55,7 @@ def sample(
     with Workers(start, number, settings.timeout, "teacher") as workers:
         minima = partial(_find_minimum, workers, folder)
         deque(workers.work(list(first.values()), minima), maxlen=0)
-        deque(workers.work(todo, partial(_run, workers, folder, done, progress)), maxlen=0)
+        deque(workers.work(todo, partial(_run, workers, folder, progress)), maxlen=0)
 
 
 def _find_minimum(workers: Workers, folder: Path, walk: Walk) -> None:
@@ -66,24 +64,18 @@ def _find_minimum(workers: Workers, folder: Path, walk: Walk) -> None:
         write_no_modes(folder, walk.number)
 
 
-def _run(
-    workers: Workers,
-    folder: Path,
-    done: Mapping[str, int],
-    progress: Callable[[int], None],
-    walk: Walk,
-) -> None:
+def _run(workers: Workers, folder: Path, progress: Callable[[], None], walk: Walk) -> None:
     """Sample the frames of a walk that are not there yet."""
-    for frame in range(done[walk.name], walk.frames):
+    for frame in range(count_done(walk, folder), walk.frames):
         answer = workers.ask(Task(walk, frame, folder))
         reason = f"{FAILED}: {answer.problem}" if answer.problem else answer.value
         if reason is not None:
             with atomic_path(walk.files(folder, frame)[1]) as temporary:
                 temporary.write_text(f"{reason}\n")
-        progress(1)
+        progress()
 
 
-def _count(walk: Walk, folder: Path) -> int:
+def count_done(walk: Walk, folder: Path) -> int:
     """Return how many frames of a walk there are, good or bad."""
     done = (any(p.exists() for p in walk.files(folder, n)) for n in range(walk.frames))
     return next((number for number, there in enumerate(done) if not there), walk.frames)
@@ -113,3 +105,10 @@ def collect(walks: Sequence[Walk], folder: Path) -> Sample:
             found.left_out[reason.partition(":")[0]] += 1
             found.example = found.example or reason
     return found
+
+
+def forget_left_out(walks: Sequence[Walk], folder: Path) -> None:
+    """Let frames that were left out be sampled again."""
+    for walk in walks:
+        for frame in range(walk.frames):
+            walk.files(folder, frame)[1].unlink(missing_ok=True)
