@@ -149,5 +149,5 @@ def test_the_configurations_that_are_shipped(tmp_path):
     config = load_settings(ROOT / "configs" / "pretrain_acac.yaml")
     assert config.model == load_config(ROOT / "configs" / "acac.yaml").model
     assert config.pretrain.structures[0].endswith("train_300K.xyz@0")
-    tuned = load_config(ROOT / "configs" / "finetune_acac.yaml")
+    tuned = load_config(ROOT / "configs" / "acac_pretrained.yaml")
     assert tuned.data.num_valid == load_config(ROOT / "configs" / "acac.yaml").data.num_valid

@@ -240,9 +240,10 @@ def _check_folder(folder: Path) -> None:
     Raises:
         UserError: it does.
     """
-    foreign = [p.name for p in folder.iterdir() if p.name != LOCK and p.name not in OURS]
-    foreign = [name for name in foreign if not name.startswith(".")]
-    if foreign or (not (folder / STATE).exists() and (folder / STARTS).exists()):
+    ours = OURS if (folder / STATE).exists() else ("config.yaml",)  # of a killed start
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    foreign = [name for name in names if name not in ours]
+    if foreign:
         raise UserError(
             f"'{folder}' holds something else than a pretraining ({', '.join(foreign)}): give "
             "another pretrain.output"

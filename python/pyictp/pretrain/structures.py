@@ -94,7 +94,7 @@ def _atoms(frame: RawFrame) -> Atoms:
 
 def unsuitable(atoms: Atoms, labeller: LabellerConfig) -> str | None:
     """Return why the teacher cannot describe a structure; None where it can."""
-    if len(atoms) < 2:
+    if len(atoms) < 2 and not atoms.pbc.any():
         return "lone atoms"
     arguments = labeller.arguments or {}
     charge = _number(atoms.info, CHARGE, 0)
