@@ -44,7 +44,7 @@ class SamplingConfig:
     kind out.
     """
 
-    temperatures: tuple[float, ...] = (300.0, 600.0, 900.0, 1200.0)  # [K]
+    temperatures: tuple[float, ...] = (300.0, 600.0, 900.0, 1200.0)  # [K] for each structure
     walks: int = 1  # Langevin dynamics beside each other, velocities of their own
     dynamics: int = 50  # frames of a walk
     torsions: int = 0  # frames of molecules: random turns about bonds, then `every` steps

@@ -69,6 +69,8 @@ def inherit(
     result[KEY] = unknown(start["model_config"]["elements"]) | provenance[KEY]
     if KEY in former:
         result[KEY] = smaller(former[KEY], provenance[KEY])
+    if "shortest_edge" in former:
+        result["shortest_edge"] = min(former["shortest_edge"], provenance["shortest_edge"])
     known = former.get("trained_on")
     both = {*(known or ()), *provenance["trained_on"]}
     result["trained_on"] = None if known is None else [label for label in LABELS if label in both]
