@@ -37,7 +37,7 @@ ELSEWHERE = (
     ("docs/interop.md", "$ ictp import ckpt_100/", "tests/python/test_upstream.py"),
 )
 NOT_RUN = (
-    ("docs/pretraining.md", "ictp pretrain", "an hour, on data that are not shipped"),
+    ("docs/pretraining.md", "ictp pretrain", "half an hour, by tblite, some on data not shipped"),
     ("docs/pretraining.md", "ictp evaluate", "an hour of training before"),
     ("docs/accuracy.md", "ictp train configs/acac.yaml", "an hour, on data that are not shipped"),
     ("docs/water.md", "ictp train docs/water/train.yaml", "an hour, on data that are not shipped"),

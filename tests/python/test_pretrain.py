@@ -267,3 +267,23 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
     assert "structures 2\n" in out
     assert "dynamics     20 frames of 4 walks\n" in out
     assert not Path(tmp_path / "out").exists()
+
+
+def test_a_teacher_that_hangs_costs_its_frame(tmp_path, capsys):
+    """It labels the start, and never comes back of anything else."""
+    script = "import time\n" + TEACHER.replace("os._exit(3)", "time.sleep(1000)")
+    start = emt_frames(1)[0].positions.tolist()
+    text = script.replace("START", repr(start)).replace("MODE", "'die'").replace("> 0.2", "> 1e-4")
+    (tmp_path / "teacher.py").write_text(text)
+    path = write_pretraining(
+        tmp_path,
+        pretrain={"structures": ["cells.extxyz@0"]},
+        sampling={"normal_modes": 0, "temperatures": [900], "dynamics": 2},
+        labeller={"calculator": None, "function": "teacher.py:label", "timeout": 0.02},
+    )
+    assert main(["pretrain", str(path), "--frames-only"]) == 1
+    assert capsys.readouterr().err == (
+        "error: of 2 frames 0 are left to train on: the teacher failed: no label after 0.02 "
+        "minutes (labeller.timeout)\n"
+    )
+    assert not list((tmp_path / "out").rglob("*.failed"))  # the next start tries again

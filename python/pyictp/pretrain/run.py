@@ -111,7 +111,8 @@ class Pretraining:
         if len(found.frames) < 2:
             forget_left_out(walks, self.folder)  # so that the next start tries again
             reason = next(iter(found.examples.values()))
-            raise UserError(f"of {total} frames all but {len(found.frames)} are left out: {reason}")
+            number = len(found.frames)
+            raise UserError(f"of {total} frames {number} are left to train on: {reason}")
         write_frames(self.folder / FRAMES, found.frames)
         left_out = dict(found.left_out)
         if FAILED in left_out:  # the one that is not known without its message
