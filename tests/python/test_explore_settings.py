@@ -16,13 +16,11 @@ from pyictp.common.files import locked
 from pyictp.config.reader import from_dict
 from pyictp.errors import UserError
 from pyictp.explore.settings import (
-    METHODS,
-    LabellerConfig,
-    _find_in_line,
     load_settings,
     retraining,
 )
 from pyictp.explore.state import State
+from pyictp.labelling.settings import METHODS, LabellerConfig, _find_in_line
 from pyictp.md.lammps import lammps_command
 from train_toys import emt_frames
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,20 +15,18 @@ from pyictp.config.load import (
     DataFile,
     TrainConfig,
     data_path,
-    find_file,
     load_config,
     read_tree,
 )
 from pyictp.config.reader import check_choice, check_range, from_dict
 from pyictp.config.training import PUBLISHED
 from pyictp.errors import UserError
+from pyictp.labelling.settings import METHODS, LabellerConfig, find_words
 
 DEVIATION, GRADE = "deviation", "grade"
 UNITS = {DEVIATION: "eV/A", GRADE: ""}
 THRESHOLDS = {DEVIATION: (0.1, 0.5), GRADE: (1.0, 5.0)}  # low and high where none are given
 FARTHEST, RANDOM = "farthest", "random"
-XTB = ("GFN2-xTB", "GFN1-xTB", "IPEA1-xTB")  # what tblite has
-METHODS = ("lammps", "calculator", "xtb", "command", "function")  # of labels
 
 
 @dataclass(frozen=True)
@@ -134,41 +131,6 @@ class SelectionConfig:
 
 
 @dataclass(frozen=True)
-class LabellerConfig:
-    """The section `labeller`: where energies and forces come from; one of the first five."""
-
-    lammps: tuple[str, ...] = ()  # lines: pair_style ..., pair_coeff ...
-    calculator: str | None = None  # dotted name of an ASE calculator: ase.calculators.emt.EMT
-    xtb: str | None = None  # GFN2-xTB, GFN1-xTB or IPEA1-xTB, by the package tblite
-    command: str | None = None  # program with {input} and {output}, extended XYZ files
-    function: str | None = None  # module:name or file.py:name; takes Atoms, returns them labelled
-    arguments: Mapping[str, Any] | None = None  # keywords of the calculator
-    elements: tuple[str, ...] = ()  # of lammps: types 1, 2, ...; may be left out for one element
-    units: str = "metal"  # of lammps: metal or real
-    processes: int = 1  # structures labelled at a time
-    timeout: float | None = None  # [minutes] for one structure; null: no limit
-
-    @property
-    def method(self) -> str:
-        """Return which of METHODS is set."""
-        return next(name for name in METHODS if getattr(self, name))
-
-    def __post_init__(self) -> None:
-        """Refuse two labellers, and options of another one."""
-        given = [name for name in METHODS if getattr(self, name)]
-        if len(given) > 1:
-            raise UserError(f"labeller: {' and '.join(given)} are given: expected one of them")
-        check_range("labeller.processes", self.processes, 1, None)
-        check_choice("labeller.units", self.units, ("metal", "real"))
-        if self.xtb:
-            check_choice("labeller.xtb", self.xtb, XTB)
-        if self.timeout is not None and not 0 < self.timeout < math.inf:
-            raise UserError(f"labeller.timeout: expected minutes above 0, got {self.timeout}")
-        if self.arguments and given and given[0] not in ("calculator", "xtb"):
-            raise UserError("labeller.arguments are for a calculator or xtb")
-
-
-@dataclass(frozen=True)
 class ExploreConfig(Config):
     """One YAML file: `model`, `data` and `training` as `ictp train` has them, and the loop."""
 
@@ -196,17 +158,11 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> ExploreCon
         )
     retraining(config)
     folder = Path(path).parent
-    labeller = dataclasses.replace(
-        config.labeller,
-        lammps=tuple(_find_in_line(line, folder) for line in config.labeller.lammps),
-        command=_find_words(config.labeller.command, folder),
-        function=_find_function(config.labeller.function, folder),
-    )
     structures = tuple(_find_frames(name, folder) for name in config.dynamics.structures)
     test = tuple(data_path(name, folder) for name in config.explore.test)
     return dataclasses.replace(
         config,
-        labeller=labeller,
+        labeller=find_words(config.labeller, folder),
         explore=dataclasses.replace(config.explore, test=test),
         dynamics=dataclasses.replace(config.dynamics, structures=structures),
         uncertainty=config.uncertainty.resolve(config.explore.committee),
@@ -217,48 +173,6 @@ def _find_frames(name: str, folder: Path) -> str:
     """Return FILE@INDEX with the file found."""
     file, at, index = name.partition("@")
     return data_path(file, folder) + at + index
-
-
-def _find_in_line(line: str, folder: Path) -> str:
-    """Return a LAMMPS command with the whole paths of those of its words that are files."""
-    words = []
-    for word in line.split():
-        found = find_file(word, folder)
-        if found is None or not Path(found).is_file():
-            words.append(word)
-        else:
-            words.append(_quoted(found))
-    return " ".join(words)
-
-
-def _quoted(word: str) -> str:
-    """Return a word so that LAMMPS takes it as it is: blanks, #, $ and & mean nothing in quotes."""
-    if not set(word) & set(" \t#$&\"'"):
-        return word
-    return next(mark + word + mark for mark in ('"', "'", '"""') if mark not in word)
-
-
-def _find_words(command: str | None, folder: Path) -> str | None:
-    """Return a command line with the whole paths of those of its words that are files."""
-    if command is None:
-        return None
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise UserError(f"labeller.command: '{command}' is no line of words: {error}") from None
-    places = [(folder / word, Path(word)) for word in words]
-    found = [next((place for place in two if place.is_file()), None) for two in places]
-    # links stay: the python of a virtual environment is one
-    return shlex.join(str(f.absolute()) if f else w for f, w in zip(found, words, strict=True))
-
-
-def _find_function(text: str | None, folder: Path) -> str | None:
-    if text is None:
-        return None
-    module, colon, name = text.rpartition(":")
-    if not (colon and module and name.isidentifier()):
-        raise UserError(f"labeller.function: expected module:name or file.py:name, got '{text}'")
-    return f"{find_file(module, folder) or module}:{name}"
 
 
 def _refuse(config: ExploreConfig, training: Mapping[str, Any]) -> None:
