@@ -7,6 +7,7 @@ import importlib.util
 import re
 import sys
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from pyictp.explore.retrain import _member_config
 from pyictp.explore.settings import load_settings
 from pyictp.labelling.label_pool import forget_failures, label_structures
 from pyictp.labelling.labellers import make_labeller
-from pyictp.labelling.settings import XTB, LabellerConfig
+from pyictp.labelling.settings import LabellerConfig, Xtb
 from pyictp.training.prepare import required_labels
 from train_toys import emt_frames
 
@@ -218,7 +219,7 @@ def test_a_labeller_that_is_not_there(settings, message):
 
 def test_the_methods_are_those_of_tblite():
     interface = pytest.importorskip("tblite.interface", reason="tblite is not installed")
-    assert set(XTB) == set(interface.Calculator._loader)
+    assert set(get_args(Xtb)) == set(interface.Calculator._loader)
 
 
 def test_a_labeller_that_is_not_there_ends_the_loop(tmp_path):

@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pyictp.config.load import find_file
-from pyictp.config.reader import check_choice, check_range
+from pyictp.config.reader import Count, Positive, check_fields
 from pyictp.errors import UserError
 
-XTB = ("GFN2-xTB", "GFN1-xTB", "IPEA1-xTB")  # what tblite has
+Xtb = Literal["GFN2-xTB", "GFN1-xTB", "IPEA1-xTB"]  # what tblite has
 METHODS = ("lammps", "calculator", "xtb", "command", "function")  # of labels
 # what makes a labeller another one; how many processes it has does not
 WHO = (*METHODS, "arguments", "elements", "units")
@@ -27,14 +26,14 @@ class LabellerConfig:
 
     lammps: tuple[str, ...] = ()  # lines: pair_style ..., pair_coeff ...
     calculator: str | None = None  # dotted name of an ASE calculator: ase.calculators.emt.EMT
-    xtb: str | None = None  # GFN2-xTB, GFN1-xTB or IPEA1-xTB, by the package tblite
+    xtb: Xtb | None = None  # by the package tblite
     command: str | None = None  # program with {input} and {output}, extended XYZ files
     function: str | None = None  # module:name or file.py:name; takes Atoms, returns them labelled
     arguments: Mapping[str, Any] | None = None  # keywords of the calculator
     elements: tuple[str, ...] = ()  # of lammps: types 1, 2, ...; may be left out for one element
-    units: str = "metal"  # of lammps: metal or real
-    processes: int = 1  # structures labelled at a time
-    timeout: float | None = None  # [minutes] for one structure; null: no limit
+    units: Literal["metal", "real"] = "metal"  # of lammps
+    processes: Count = 1  # structures labelled at a time
+    timeout: Positive | None = None  # [minutes] for one structure; null: no limit
 
     @property
     def method(self) -> str:
@@ -46,12 +45,7 @@ class LabellerConfig:
         given = [name for name in METHODS if getattr(self, name)]
         if len(given) > 1:
             raise UserError(f"labeller: {' and '.join(given)} are given: expected one of them")
-        check_range("labeller.processes", self.processes, 1, None)
-        check_choice("labeller.units", self.units, ("metal", "real"))
-        if self.xtb:
-            check_choice("labeller.xtb", self.xtb, XTB)
-        if self.timeout is not None and not 0 < self.timeout < math.inf:
-            raise UserError(f"labeller.timeout: expected minutes above 0, got {self.timeout}")
+        check_fields(self, "labeller")
         if self.arguments and given and given[0] not in ("calculator", "xtb"):
             raise UserError("labeller.arguments are for a calculator or xtb")
 

@@ -4,19 +4,17 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from ase.io.formats import parse_filename
-
-from pyictp.config.load import Config, data_path, find_file, load_config, read_tree
-from pyictp.config.reader import check_range
+from pyictp.config.load import Config, find_file, frames_path, load_config, read_tree
+from pyictp.config.reader import Count, Positive, Range, check_fields
 from pyictp.errors import UserError
 from pyictp.labelling.settings import METHODS, LabellerConfig, find_words
 
+NumFrames = Annotated[int, Range(0)]
 LISTS = (".smi", ".smiles", ".txt")  # of files with a SMILES in each line
 
 
@@ -27,13 +25,12 @@ class PretrainingConfig:
     output: str = "pretrained"  # the folder of everything, relative to the current folder
     structures: tuple[str, ...] = ()  # files of structures, all frames of them; or FILE@0, FILE@:5
     smiles: tuple[str, ...] = ()  # molecules, or a file (.smi) with one in each line; needs RDKit
-    conformers: int = 1  # of each SMILES
-    seed: int = 0  # of velocities, forces of the thermostat, moves and conformers
+    conformers: Annotated[int, Range(1, 10_000)] = 1  # of each SMILES
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0  # of velocities, thermostat, moves, conformers
 
     def __post_init__(self) -> None:
         """Refuse what samples nothing."""
-        check_range("pretrain.conformers", self.conformers, 1, 10_000)
-        check_range("pretrain.seed", self.seed, 0, 2**31 - 1)
+        check_fields(self, "pretrain")
 
 
 @dataclass(frozen=True)
@@ -44,24 +41,21 @@ class SamplingConfig:
     kind out.
     """
 
-    temperatures: tuple[float, ...] = (300.0, 600.0, 900.0, 1200.0)  # [K] for each structure
-    walks: int = 1  # Langevin dynamics beside each other, velocities of their own
-    dynamics: int = 50  # frames of a walk
-    torsions: int = 0  # frames of molecules: random turns about bonds, then `every` steps
-    normal_modes: int = 0  # frames: relaxed by the teacher, displaced along harmonic modes
-    every: int = 20  # steps between two frames
-    equilibration: int = 200  # steps of a walk before its first frame
-    timestep: float | None = None  # [fs] null: 1, with hydrogen 0.5
-    friction: float = 0.01  # [1/fs] of the thermostat
-    closest: float = 0.5  # times the sum of covalent radii: frames with closer atoms are left out
-    max_force: float = 50.0  # [eV/A] frames with a larger force are left out
+    temperatures: tuple[Positive, ...] = (300.0, 600.0, 900.0, 1200.0)  # [K] for each structure
+    walks: Count = 1  # Langevin dynamics beside each other, velocities of their own
+    dynamics: NumFrames = 50  # frames of a walk
+    torsions: NumFrames = 0  # frames of molecules: turns about bonds, then `every` steps
+    normal_modes: NumFrames = 0  # frames: relaxed, displaced along harmonic modes
+    every: Count = 20  # steps between two frames
+    equilibration: Annotated[int, Range(0)] = 200  # steps of a walk before its first frame
+    timestep: Positive | None = None  # [fs] null: 1, with hydrogen 0.5
+    friction: Positive = 0.01  # [1/fs] of the thermostat
+    closest: Positive = 0.5  # times the sum of covalent radii: closer frames are left out
+    max_force: Positive = 50.0  # [eV/A] frames with a larger force are left out
 
     def __post_init__(self) -> None:
         """Refuse what no walk can be."""
-        for name, low in (("walks", 1), ("every", 1)):
-            check_range(f"sampling.{name}", getattr(self, name), low, None)
-        for name in ("dynamics", "torsions", "normal_modes", "equilibration"):
-            check_range(f"sampling.{name}", getattr(self, name), 0, None)
+        check_fields(self, "sampling")
         if not self.temperatures:
             raise UserError("sampling.temperatures: expected one or more, got none")
         if len(set(self.temperatures)) < len(self.temperatures):
@@ -70,13 +64,6 @@ class SamplingConfig:
             raise UserError(
                 "sampling: dynamics, torsions and normal_modes are all 0: nothing to sample"
             )
-        named = {f"temperatures {value}": value for value in self.temperatures}
-        for name in ("timestep", "friction", "closest", "max_force"):
-            named[f"{name} {getattr(self, name)}"] = getattr(self, name)
-        for name, value in named.items():
-            if value is not None and not 0 < value < math.inf:
-                key, _, got = name.partition(" ")
-                raise UserError(f"sampling.{key}: expected above 0, got {got}")
 
 
 @dataclass(frozen=True)
@@ -99,17 +86,11 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> PretrainCo
     folder, given = Path(path).parent, config.pretrain
     found = dataclasses.replace(
         given,
-        structures=tuple(_find_frames(name, folder) for name in given.structures),
+        structures=tuple(frames_path(name, folder) for name in given.structures),
         smiles=tuple(_find_list(word, folder) for word in given.smiles),
     )
     labeller = find_words(config.labeller, folder)
     return dataclasses.replace(config, pretrain=found, labeller=labeller)
-
-
-def _find_frames(name: str, folder: Path) -> str:
-    """Return FILE@INDEX with the file found."""
-    file, index = parse_filename(name)
-    return data_path(file, folder) + ("" if index is None else name[len(file) :])
 
 
 def _find_list(word: str, folder: Path) -> str:
