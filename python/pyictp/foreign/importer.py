@@ -21,6 +21,8 @@ from pyictp.foreign.upstream import find_checkpoint, import_checkpoint
 from pyictp.foreign.weights import fill
 from pyictp.model.ictp import ICTPModel
 
+TABLES_FROM = 0.5  # A, where tolerances of exported tables begin: training data are not known
+
 
 @dataclass(frozen=True)
 class Imported:
@@ -96,8 +98,8 @@ def _refuse_torchscript(path: Path) -> None:
 
 def _described(model: ICTPModel, path: Path, file: Record, choice: Choice) -> Imported:
     """Add provenance and notes."""
-    dtype = get(get(file, "node_embedding"), "linear")
-    dtype = str(get(dtype, "weight").dtype).removeprefix("torch.")
+    embedding = get(get(get(file, "node_embedding"), "linear"), "weight")
+    dtype = str(embedding.dtype).removeprefix("torch.")
     config = model.config
     notes = [
         f"read: {kind(file)} in {dtype}, {config.num_layers} layers, {config.num_channels} "
@@ -120,6 +122,7 @@ def _described(model: ICTPModel, path: Path, file: Record, choice: Choice) -> Im
         notes.append(f"licence: {licence}")
     provenance = {
         "imported_from": path.name,
+        "shortest_edge": TABLES_FROM,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "imported_class": file.origin,
         "imported_dtype": dtype,
@@ -137,5 +140,5 @@ def _frequency_rounding(file: Record) -> float:
     """Return the largest relative deviation of the Bessel frequencies from n pi/r_max."""
     basis = get(get(file, "radial_embedding"), "bessel_fn")
     found = tensor(basis, "bessel_weights").flatten()
-    exact = torch.pi / number(basis, "r_max") * torch.arange(1, len(found) + 1)
+    exact = torch.pi / number(basis, "r_max") * torch.arange(1, len(found) + 1).double()
     return (found / exact - 1.0).abs().max().item()

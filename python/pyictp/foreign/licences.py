@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 ACADEMIC = (
-    "{name} is under the Academic Software License (ASL, github.com/gabor1/ASL): no commercial use; "
-    "what is made of it is bound by it too"
+    "{name} is under the Academic Software License (ASL, github.com/gabor1/ASL): no commercial "
+    "use; what is made of it is bound by it too"
 )
 MIT = "{name} is under the MIT licence: keep its notice, and cite its authors"
 UNKNOWN = (

@@ -26,6 +26,7 @@ from pyictp.foreign.records import (
     instructions,
     irreps,
     kind,
+    linear_matrices,
     number,
     parts,
     tensor,
@@ -50,6 +51,7 @@ KNOWN_PARTS = {
     "readouts",
     "scale_shift",
 }
+MAX_ELL = 3  # of the harmonics: what spans were looked at for
 FREQUENCY_TOLERANCE = 1e-6  # relative; float32 rounds to 6e-8, training moves them by far more
 
 
@@ -176,14 +178,19 @@ def model_config(model: Record, choice: Choice) -> ModelConfig:
     if not interactions or len(products) != len(interactions):
         raise UserError("its layers are not whole: the file is damaged")
     first = interactions[0]
+    num_channels = irreps(get(first, "node_feats_irreps"))[0].count
+    _check_sizes(model, first, num_channels, len(choice.all_elements))
+    l_max_edge = max(slot.rank for slot in irreps(get(first, "target_irreps")))
+    if l_max_edge > MAX_ELL:
+        raise UserError(f"harmonics of rank {l_max_edge} are not supported, only up to {MAX_ELL}")
     hidden = irreps(get(interactions[min(1, len(interactions) - 1)], "node_feats_irreps"))
     radial = get(model, "radial_embedding")
     return ModelConfig(
         elements=choice.elements,
         r_cut=number(model, "r_max"),
         num_layers=len(interactions),
-        num_channels=irreps(get(first, "node_feats_irreps"))[0].count,
-        l_max_edge=max(slot.rank for slot in irreps(get(first, "target_irreps"))),
+        num_channels=num_channels,
+        l_max_edge=l_max_edge,
         l_max_hidden=max(slot.rank for slot in hidden),
         correlation=_shared(
             [_correlation(p) for p in products], "correlation differs between layers"
@@ -196,6 +203,18 @@ def model_config(model: Record, choice: Choice) -> ModelConfig:
             [number(i, "avg_num_neighbors") for i in interactions], "avg_num_neighbors differs"
         ),
     )
+
+
+def _check_sizes(model: Record, first: Record, num_channels: int, num_species: int) -> None:
+    """Refuse more channels and species than there are weights of, before a model has them.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    embedding = linear_matrices(get(get(model, "node_embedding"), "linear"))[0]
+    skip = tensor(get(first, "skip_tp"), "weight").numel()
+    if embedding.shape != (num_species, num_channels) or skip != num_species * num_channels**2:
+        raise UserError("its weights are of other sizes than it says: the file is damaged")
 
 
 def _shared(values: list, complaint: str) -> Any:

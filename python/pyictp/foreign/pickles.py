@@ -70,6 +70,7 @@ class TensorUnpickler(pickle.Unpickler):
     """Rebuilds tensors and ordered dicts; refuses everything else a pickle could run."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return one of the few functions that are allowed."""
         allowed = {
             ("collections", "OrderedDict"): OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
@@ -99,6 +100,7 @@ class _RecordUnpickler(pickle.Unpickler):
         known = {
             "collections.OrderedDict": OrderedDict,
             "torch._utils._rebuild_tensor_v2": _tensor,
+            "_codecs.encode": lambda text, _: text.encode("latin-1"),  # bytes in protocol 2
             "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
             "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
         }
@@ -136,13 +138,12 @@ def read_records(path: Path) -> Any:
     Raises:
         UserError: it cannot be read, is damaged or no such file.
     """
-    wanted = "expected a file of torch.save"
     try:
         with zipfile.ZipFile(path) as archive:
             return _contents(archive)
     except (zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise UserError(
-            f"'{path}' is damaged or another kind of file ({error}): {wanted}"
+            f"'{path}' is damaged or another kind of file ({error}): expected one of torch.save"
         ) from error
     except OSError as error:
         raise UserError(f"cannot read '{path}': {error.strerror or error}") from error

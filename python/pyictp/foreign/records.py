@@ -136,11 +136,14 @@ def linear_matrices(module: Record) -> dict[int, Tensor]:
     slots_in, slots_out = (irreps(get(module, f"irreps_{way}")) for way in ("in", "out"))
     check_natural([*slots_in, *slots_out], "a linear layer")
     starts_in, starts_out = _starts(slots_in), _starts(slots_out)
-    matrices = {
-        rank: torch.zeros(_width(slots_in, rank), _width(slots_out, rank), dtype=torch.float64)
+    widths = {
+        rank: (_width(slots_in, rank), _width(slots_out, rank))
         for rank in {slot.rank for slot in slots_out}
     }
     flat, used = tensor(module, "weight").flatten(), 0
+    if sum(math.prod(shape) for shape in widths.values()) != flat.numel():
+        raise UserError("a linear layer that does not join all channels is not supported")
+    matrices = {rank: torch.zeros(shape, dtype=torch.float64) for rank, shape in widths.items()}
     for source, target, shape, path_weight in instructions(module):
         if source == -1:
             raise UserError("a linear layer with a bias is not supported")

@@ -11,9 +11,9 @@ mace-torch makes of an alloy and a molecule in float64 (NAME.npz): energies, for
 
 from __future__ import annotations
 
+import argparse
 import io
 import lzma
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,9 +101,22 @@ REFUSED = {
 }
 
 
-def make_model(changes: dict) -> torch.nn.Module:
+ETHANOL = [
+    [0.0, 0.0, 0.0],
+    [1.5, 0.0, 0.0],
+    [2.0, 1.3, 0.1],
+    [-0.4, 1.0, 0.0],
+    [-0.4, -0.5, 0.9],
+    [-0.4, -0.5, -0.9],
+    [1.9, -0.5, 0.9],
+    [1.9, -0.5, -0.9],
+    [2.9, 1.3, 0.2],
+]
+
+
+def make_model(changes: dict, seed: int) -> torch.nn.Module:
     """Return a model of random weights, also where MACE begins with zeros."""
-    torch.manual_seed(7)
+    torch.manual_seed(seed)
     settings = {**DEFAULTS, **changes}
     num_elements = len(settings["atomic_numbers"])
     num_heads = len(settings.get("heads", [""]))
@@ -120,12 +133,11 @@ def structures() -> list[Atoms]:
     """Return a strained, rattled alloy and a molecule."""
     alloy = bulk("Ta", "bcc", a=3.2, cubic=True) * (2, 1, 1)
     alloy.set_atomic_numbers([73, 23, 41, 73])
-    alloy.set_cell(alloy.cell @ (np.eye(3) + [[0.02, 0.03, 0], [0, -0.01, 0.02], [0.01, 0, 0]]))
+    alloy.set_cell(alloy.cell @ [[1.02, 0.03, 0.0], [0.0, 0.99, 0.02], [0.01, 0.0, 1.0]])
     alloy.rattle(0.15, seed=1)
     ethanol = Atoms(
         "CCOHHHHHH",
-        [[0, 0, 0], [1.5, 0, 0], [2, 1.3, 0.1], [-0.4, 1, 0], [-0.4, -0.5, 0.9]]
-        + [[-0.4, -0.5, -0.9], [1.9, -0.5, 0.9], [1.9, -0.5, -0.9], [2.9, 1.3, 0.2]],
+        ETHANOL,
     )
     ethanol.rattle(0.05, seed=2)
     return [alloy, ethanol]
@@ -157,31 +169,35 @@ def values(model: torch.nn.Module, head: str) -> dict[str, np.ndarray]:
     return result
 
 
-def write(name: str, changes: dict, with_values: bool) -> None:
-    """Write the files of a case."""
-    dtype = torch.float32 if name == "float32" else torch.float64
-    torch.set_default_dtype(dtype)
-    model = make_model(changes)
+def write(folder: Path, name: str, model: torch.nn.Module) -> None:
+    """Write a model as `mace_run_train` does, compressed."""
     buffer = io.BytesIO()
     torch.save(model, buffer)
     data = lzma.compress(buffer.getvalue(), preset=9)
-    (FOLDER / f"{name}.model.xz").write_bytes(data)
-    print(name, len(buffer.getvalue()), len(data))
-    if with_values:
-        head = changes.get("heads", ["", ""])[1]
-        torch.set_default_dtype(torch.float64)
-        np.savez_compressed(FOLDER / f"{name}.npz", head=head, **values(model.double(), head))
+    (folder / f"{name}.model.xz").write_bytes(data)
+    print(f"{name}: {len(data)} bytes of {len(buffer.getvalue())}")
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
     """Write the cases named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", metavar="NAME", nargs="*")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--seed", type=int, default=7)
+    args = parser.parse_args()
     for name, changes in CASES.items():
-        if name in names or not names:
-            write(name, changes, with_values=True)
+        if name in args.names or not args.names:
+            torch.set_default_dtype(torch.float32 if name == "float32" else torch.float64)
+            model = make_model(changes, args.seed)
+            write(args.folder, name, model)
+            torch.set_default_dtype(torch.float64)
+            head = changes.get("heads", ["", ""])[1]
+            found = values(model.double(), head)
+            np.savez_compressed(args.folder / f"{name}.npz", head=head, **found)
     for name, changes in REFUSED.items():
-        if name in names or not names:
-            write(name, SMALL | changes, with_values=False)
+        if name in args.names or not args.names:
+            write(args.folder, name, make_model(SMALL | changes, args.seed))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
