@@ -30,7 +30,7 @@ coverage: setup
 	OMP_NUM_THREADS=1 $(PYTEST) --cov=pyictp --cov-report=term:skip-covered $(ARGS)
 
 test-long: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "long and not sanitize" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m long $(ARGS)
 
 test-sanitizers: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m sanitize $(ARGS)
@@ -38,6 +38,7 @@ test-sanitizers: setup
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy --cache-dir build/mypy
 	$(BIN)/clang-format --dry-run --Werror $(CPP)
 
 format: setup

@@ -41,7 +41,9 @@ from pyictp.potential.calculator import ICTPCalculator
 from pyictp.potential.checkpoint import build_model, load_checkpoint
 from pyictp.potential.export import export_model
 from pyictp.potential.extrapolation import fit_grade, grade_of
+from pyictp.potential.interface import Potential
 from pyictp.potential.load import load_model
+from pyictp.potential.loaded_model import LoadedModel
 from pyictp.reports.comparison import Parity
 from pyictp.reports.evaluate import predict
 from pyictp.reports.metrics import metrics
@@ -216,7 +218,7 @@ def dynamics(start: Atoms, kelvin: float) -> list[Atoms]:
     return frames
 
 
-def row(name: str, atoms: list[Atoms], potential: Any) -> dict[str, Any]:
+def row(name: str, atoms: list[Atoms], potential: Potential) -> dict[str, Any]:
     """Return what a potential's deviations and grades say of its errors."""
     parity = predict(potential, from_atoms(atoms))
     found = metrics(parity)
@@ -262,8 +264,8 @@ def few_frames(model: ICTPModel, run: Path, held_out: list[Frame]) -> dict[int, 
     shares = {}
     for number in (5, 20, len(used)):
         graphs = (s.graph for s in GraphDataset(used[:number], model.config.elements, r_cut))
-        model.grade = fit_grade(model, graphs)
-        shares[number] = 100 * float((predict(model, held_out).grades > 1).mean())
+        graded = LoadedModel(model, grade=fit_grade(model, graphs))
+        shares[number] = 100 * float((predict(graded, held_out).grades > 1).mean())
     return shares
 
 

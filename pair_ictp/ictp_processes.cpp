@@ -85,7 +85,8 @@ std::string from_first(const std::function<std::string()> &make, MPI_Comm world)
   return bytes;
 }
 
-std::string describe_phases(const std::vector<Phase> &phases, int num_evaluations, MPI_Comm world)
+std::string describe_phases(const std::vector<Phase> &phases, std::int64_t num_evaluations,
+                            MPI_Comm world)
 {
   int num_processes;
   MPI_Comm_size(world, &num_processes);

@@ -4,6 +4,7 @@
 
 #include <mpi.h>
 
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
@@ -46,7 +47,8 @@ struct Phase {
 
 /// One line with the times per evaluation, mean over processes and slowest; every process calls,
 /// process 0 gets the text.
-std::string describe_phases(const std::vector<Phase> &phases, int num_evaluations, MPI_Comm world);
+std::string describe_phases(const std::vector<Phase> &phases, std::int64_t num_evaluations,
+                            MPI_Comm world);
 
 }    // namespace ictp
 

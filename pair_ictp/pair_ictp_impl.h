@@ -11,6 +11,7 @@
 #include "ictp_uncertainty.h"
 
 #include <array>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -68,7 +69,7 @@ struct LAMMPS_NS::PairICTP::Impl {
   /// The model that moves the atoms.
   int driver() const { return drive_first || model->num_models() == 1 ? 0 : ictp::Model::MEAN; }
 
-  int num_evaluations = 0, num_lists = 0;    // since the last end of a run
+  std::int64_t num_evaluations = 0, num_lists = 0;    // since the last end of a run
   double graph_seconds = 0.0, scatter_seconds = 0.0, uncertainty_seconds = 0.0;
 };
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from pyictp.errors import UserError
+from pyictp.native import load_operators
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = "ICTP_TEST_DATA"
@@ -44,6 +46,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "shared_dir" in getattr(item, "fixturenames", ()):
             item.add_marker("data")
+
+
+@pytest.fixture(scope="session")
+def compiled_parts() -> None:
+    """Make `torch.ops.ictp` available; skip where nothing was compiled."""
+    try:
+        load_operators()
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(params=[torch.float64, torch.float32], ids=["float64", "float32"])

@@ -45,7 +45,7 @@ def configuration_page() -> str:
 def section(title: str, kind: type) -> tuple[str, str, str]:
     """Return heading, first paragraph of the docstring, and the table of all keys."""
     summary = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0]
-    comments, hints = comments_of(kind), typing.get_type_hints(kind)
+    comments, hints = comments_of(kind), typing.get_type_hints(kind, include_extras=True)
     lines = ["| key | type | default | unit | |", "|---|---|---|---|---|"]
     for field in dataclasses.fields(kind):
         comment = comments[field.name]
@@ -80,6 +80,10 @@ def type_name(hint: Any) -> str:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return " or ".join(type_name(argument) for argument in arguments)
+    if origin is typing.Literal:
+        return ", ".join(f"`{argument}`" for argument in arguments)
+    if origin is typing.Annotated:
+        return f"{type_name(arguments[0])} ({arguments[1]})"
     if origin is tuple:
         return f"list of {type_name(arguments[0])}"
     if origin is Mapping:

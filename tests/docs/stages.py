@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import output_toys
 import pytest
 import yaml
 from ase import Atoms
@@ -104,6 +105,23 @@ def stage_data(folder: Path, _: pytest.FixtureRequest) -> None:
     write(folder / "data" / "atoms.xyz", atoms)
 
 
+def stage_formats(folder: Path, _: pytest.FixtureRequest) -> None:
+    """Outputs of several codes under the names of the page."""
+    for number in (1, 2):
+        run = folder / "vasp" / f"run_{number}"
+        run.mkdir(parents=True)
+        output_toys.write_outcar(run / "OUTCAR")
+        output_toys.write_vasprun(run / "vasprun.xml")
+        output_toys.write_deepmd(folder / "deepmd" / f"set{number}")
+    output_toys.write_espresso(folder / "pw.out")
+    output_toys.write_cp2k(folder / "cp2k.out")
+    output_toys.write_orca(folder / "orca.out")
+    atoms = molecule("H2O")
+    atoms.info["REF_energy"] = -14.0
+    atoms.set_array("REF_forces", np.zeros((3, 3)))
+    write(folder / "mace.xyz", atoms, format="extxyz")
+
+
 def stage_interop(folder: Path, _: pytest.FixtureRequest) -> None:
     """A training folder, and a few structures as names in Python."""
     write_config(folder / "config.yaml")
@@ -129,6 +147,7 @@ def stage_nothing(_folder: Path, _: pytest.FixtureRequest) -> None:
 STAGES: dict[str, Callable[[Path, pytest.FixtureRequest], None]] = {
     "README.md": stage_alloy,
     "docs/data.md": stage_data,
+    "docs/formats.md": stage_formats,
     "docs/install.md": stage_nothing,
     "docs/interop.md": stage_interop,
     "docs/md.md": stage_md,

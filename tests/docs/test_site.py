@@ -62,8 +62,9 @@ def test_every_key_is_in_the_reference(site: Path) -> None:
             assert default, key
             assert len(meaning) > 3, f"{name}.{key} has no comment in the code"
     training = rows(reference.find(id="training"))
-    assert training["learning_rate"][:2] == ["number", "0.03"]
-    assert training["max_minutes"][:3] == ["number or null", "null", "min"]
+    assert training["learning_rate"][:2] == ["number (above 0)", "0.03"]
+    assert training["max_minutes"][:3] == ["number (above 0) or null", "null", "min"]
+    assert training["optimizer"][:2] == ["muon, adam", "muon"]
     assert "this session" in training["max_minutes"][3]
     # a comment that goes on below, one above its key
     assert training["radial_knots"][3].endswith("null: they are evaluated for every edge")

@@ -21,6 +21,8 @@ from model_toys import make_model
 from pyictp.errors import UserError
 from pyictp.potential.calculator import ICTPCalculator
 from pyictp.potential.checkpoint import save_checkpoint
+from pyictp.potential.load import load_model
+from torch import nn
 
 
 @pytest.mark.parametrize("name", structures())
@@ -203,11 +205,31 @@ def test_native_takes_exported_files_only(run_folder, exported):
         ICTPCalculator(exported, native=True, dtype="float64")
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (7, "expected a training folder, .*, got int$"),
+        (nn.Linear(2, 2), ".*, got Linear without elements and r_cut$"),
+    ],
+)
+def test_what_is_no_model_is_refused(model, message):
+    with pytest.raises(UserError, match=rf"^model: {message}"):
+        ICTPCalculator(model)
+
+
+def test_a_loaded_potential_keeps_its_dtype(exported, run_folder):
+    for file in (exported, run_folder[0]):
+        loaded = load_model(file)
+        assert ICTPCalculator(loaded).potential is loaded
+        with pytest.raises(UserError, match=r"^a loaded potential has its own dtype: leave dtype"):
+            ICTPCalculator(loaded, dtype="float32")
+
+
 def test_a_model_in_memory_is_not_changed():
     potential = ToyPotential()
     calculator = ICTPCalculator(potential, dtype="float32")
     assert potential.amplitude.dtype == torch.float64
-    assert calculator.potential.amplitude.dtype == torch.float32
+    assert calculator.potential.model.amplitude.dtype == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from pyictp.potential.calculator import ICTPCalculator
 from pyictp.potential.checkpoint import save_checkpoint
 from pyictp.potential.export import export_model
 from pyictp.potential.extrapolation import add_grade, fit_grade
+from pyictp.potential.loaded_model import LoadedModel
 from pyictp.potential.uncertainty import evaluate_uncertain
 from pyictp.reports.calibration import calibration, describe_calibration, medians, spreads
 from pyictp.reports.comparison import Parity, Structure
@@ -304,6 +305,6 @@ def test_a_single_model_without_grade_has_no_section(
     members: list[ICTPModel], molecules: list[Atoms]
 ) -> None:
     (graph, *_) = graphs_of(molecules)
-    found = evaluate_uncertain(members[0], graph)
+    found = evaluate_uncertain(LoadedModel(members[0]), graph)
     assert found.grades is found.force_deviations is found.energy_deviations is None
     assert torch.isfinite(found.forces).all()

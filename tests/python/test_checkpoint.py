@@ -22,11 +22,11 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path, dtype: torch.dtype) -> Non
     graph = cluster_graph(*make_cluster())
     for path in (tmp_path, tmp_path / "best.pt"):
         loaded = load_model(path)
-        assert loaded.node_embedding.dtype == dtype
+        assert loaded.model.node_embedding.dtype == dtype
         assert loaded.metadata["provenance"] == {"seed": 3}
         tolerance = {torch.float64: 1e-12, torch.float32: 1e-5}[dtype]
         for name, value in model.state_dict().items():
-            assert torch.equal(loaded.state_dict()[name], value)
+            assert torch.equal(loaded.model.state_dict()[name], value)
         expected, found = evaluate_graph(model, graph).forces, evaluate_graph(loaded, graph).forces
         torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
 
@@ -36,12 +36,12 @@ def test_the_state_of_a_training_gives_the_averaged_weights(tmp_path: Path) -> N
     state = {"average": average.state_dict()}
     checkpoint.save_checkpoint(tmp_path / "last.pt", model, training_state=state)
     loaded = load_model(tmp_path / "last.pt")
-    assert torch.equal(loaded.node_embedding, average.node_embedding)
+    assert torch.equal(loaded.model.node_embedding, average.node_embedding)
 
 
 def test_dtype_can_be_chosen(tmp_path: Path) -> None:
     checkpoint.save_checkpoint(tmp_path / "best.pt", make_model().float())
-    assert load_model(tmp_path, dtype=torch.float64).node_embedding.dtype == torch.float64
+    assert load_model(tmp_path, dtype=torch.float64).model.node_embedding.dtype == torch.float64
 
 
 def test_a_failed_write_leaves_the_old_file(

@@ -20,6 +20,8 @@ import pytest
 import torch
 from ase.io import write
 from explore_toys import write_loop
+from mace_files import unpack
+from output_toys import write_deepmd, write_outcar, write_vasprun
 from pyictp import __version__
 from pyictp.cli import main as cli
 from pyictp.cli.completion import script
@@ -157,7 +159,7 @@ def test_init_and_info_count_the_same_parameters(
 def test_what_is_misspelled_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     for words, told in (
         (["trian"], "ictp: error: there is no command 'trian': did you mean 'train'?"),
-        (["xyzzy"], "there is no command 'xyzzy': expected one of stats, split, train"),
+        (["xyzzy"], "there is no command 'xyzzy': expected one of convert, stats, split, train"),
         (["info", "model.pt", "--jsn"], "unrecognized arguments: --jsn: did you mean '--json'?"),
         (["info", "model.pt", "--colour"], "ictp info: error: unrecognized arguments: --colour\n"),
         (["info", "model.pt", "other.pt"], "unrecognized arguments: other.pt\n"),
@@ -240,6 +242,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         payload = load_checkpoint(other)
         payload["model_state"]["node_embedding"] *= 1 + 0.01 * number  # no two models are the same
         torch.save(payload, other)
+    write_outcar(folder / "OUTCAR")
+    write_vasprun(folder / "vasprun.xml")
+    write_deepmd(folder / "set1")
+    shutil.copy(folder / "OUTCAR", folder / "output.log")
     (folder / "lammps" / "build").mkdir(parents=True)
     (folder / "lammps" / "build" / "lmp").symlink_to(BIN / "lmp")
     (folder / "build").symlink_to(library_folder())
@@ -263,7 +269,7 @@ def help_examples() -> Iterator[str]:
 
 
 EXAMPLES = [
-    pytest.param(text, marks=pytest.mark.data) if text.startswith("ictp import") else text
+    pytest.param(text, marks=pytest.mark.data) if text.startswith("ictp import ckpt") else text
     for text in help_examples()
 ]
 SHORTER = {
@@ -284,7 +290,9 @@ def test_examples_of_help_run(
         args = cli.build_parser(["demo"]).parse_args(words[1:])
         assert args.needs == "pyictp.demo.run"
         pytest.skip("the demo takes minutes; its stages run in test_demo.py")
-    if words[1] == "import":
+    if words[1] == "import" and words[2].endswith(".model"):
+        unpack("rank2_layers3", workplace).rename(workplace / words[2])
+    if words[2:3] == ["ckpt_100"]:
         source = request.getfixturevalue("shared_dir") / "fixtures" / "upstream" / "hea_full_l1"
         (workplace / "ckpt_100").symlink_to(source / "ckpt_1")
     if words[1] == "explore":
@@ -409,8 +417,8 @@ def test_init_makes_an_untrained_model_and_never_overwrites(
     words = ["init", str(config), "model.num_layers=1", "-o", str(run), "training.seed=5"]
     assert main(words) == 0
     model = load_model(run)
-    assert model.config.elements == ("Cu", "Zr")
-    assert model.config.num_layers == 1
+    assert model.elements == ("Cu", "Zr")
+    assert len(model.model.layers) == 1
     assert model.metadata["provenance"]["seed"] == 5
     assert main(words) == 1
     assert "already holds a training" in capsys.readouterr().err

@@ -4,13 +4,16 @@
 import dataclasses
 import math
 import re
+import typing
 from pathlib import Path
 
 import pytest
+from pyictp.cli.main import build_parser
 from pyictp.config.load import Config, ModelConfig, TrainConfig, from_dict, load_config, to_dict
-from pyictp.config.training import PUBLISHED
+from pyictp.config.training import PUBLISHED, Dtype
 from pyictp.data.frames import read_frames
 from pyictp.errors import UserError
+from pyictp.md.settings import Coupling
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -78,7 +81,7 @@ def test_values_overrides_and_round_trip(write):
             "model: {num_product_channels: 0}",
             "model.num_product_channels: expected 1 to 10000, got 0",
         ),
-        ("model: {r_cut: .inf}", "model.r_cut: expected a length above 0 and up to 100 A, got inf"),
+        ("model: {r_cut: .inf}", "model.r_cut: expected above 0 and up to 100, got inf"),
         ("model: {avg_num_neighbors: 0}", "model.avg_num_neighbors: expected above 0, got 0.0"),
         ("model: {radial_scale: -1}", "model.radial_scale: expected above 0, got -1.0"),
         ("model: {elements: [Cu, Xx]}", "model.elements: 'Xx' is no chemical symbol"),
@@ -197,3 +200,21 @@ def test_minutes_alone_decide_where_no_epochs_are_given():
 def test_configurations_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         ModelConfig().r_cut = 3.0
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "kind"),
+    [
+        ("export", "--dtype", Dtype),
+        ("evaluate", "--dtype", Dtype),
+        ("md", "--coupling", Coupling),
+    ],
+)
+def test_options_have_the_choices_of_the_keys(command, option, kind):
+    (parser,) = (
+        action.choices[command]
+        for action in build_parser([command])._actions
+        if isinstance(action.choices, dict)
+    )
+    (action,) = (one for one in parser._actions if option in one.option_strings)
+    assert tuple(action.choices) == typing.get_args(kind)

@@ -280,6 +280,7 @@ def changed(**values) -> Atoms:
         (changed(stress=np.ones(5)), r"field 'stress': expected shape \(6,\) or \(9,\) or \(3, 3"),
         (changed(positions=np.full((4, 3), np.nan)), r"frame 1 field 'positions': value \[0, 0\]"),
         (changed(positions=np.full((4, 3), 1e30)), r"field 'positions': an atom is 1e\+30 A away"),
+        (changed(cell=[4, 5, 1e250]), r"field 'cell': a vector is 1e\+250 A long, expected below"),
         (changed(numbers=[0, 1, 1, 1]), "field 'numbers': atom 0 has atomic number 0, which is no"),
         (changed(cell=[4, 5, 0]), "frame 1 field 'cell': pbc is on along c but there is no cell"),
         (changed(cell=[[4, 0, 0], [0, 4, 0], [4, 4, 0]]), "frame 1 field 'cell': .* has no volume"),

@@ -25,7 +25,8 @@ from pyictp.errors import UserError
 from pyictp.potential.calculator import ICTPCalculator
 from pyictp.potential.checkpoint import load_checkpoint
 from pyictp.potential.exported import load_exported
-from pyictp.potential.load import potential_properties, resolve_device
+from pyictp.potential.load import as_potential, resolve_device
+from pyictp.potential.loaded_model import LoadedModel
 from pyictp.reports import evaluate
 from pyictp.train import train
 from train_toys import changed, emt_frames, make_config, no_pictures
@@ -58,7 +59,7 @@ def exact_frames() -> list[Frame]:
 
 
 def test_exact_labels_have_no_error():
-    result = evaluate.evaluate_frames(ToyPotential(), exact_frames(), batch_size=3)
+    result = evaluate.evaluate_frames(as_potential(ToyPotential()), exact_frames(), batch_size=3)
     assert set(result) >= KEYS
     assert result["num_structures"] == 4
     for key in KEYS - {"num_structures"}:
@@ -79,7 +80,7 @@ def test_known_deviations(batch_size):
             stress[-1] = stress[-1] + stress[-1].T
             frame = replace(frame, stress=frame.stress + stress[-1])
         frames.append(frame)
-    result = evaluate.evaluate_frames(ToyPotential(), frames, batch_size)
+    result = evaluate.evaluate_frames(as_potential(ToyPotential()), frames, batch_size)
     counts = np.array([len(frame.symbols) for frame in frames])
     components = np.concatenate(forces)
     expected = {
@@ -106,12 +107,13 @@ def test_a_missing_label_leaves_a_frame_out_for_that_quantity_only():
     frames = exact_frames()
     frames[0] = replace(frames[0], energy=None)
     frames[1] = replace(frames[1], forces=None, energy=frames[1].energy + 0.003)
-    result = evaluate.evaluate_frames(ToyPotential(), frames)
+    result = evaluate.evaluate_frames(as_potential(ToyPotential()), frames)
     assert result["energy_mae_mev"] == pytest.approx(1.0)
     assert result["energy_rmse_mev_per_atom"] == pytest.approx(3 / 4 / np.sqrt(3))
     assert list(result["per_element"]) == ["Cu", "O"]
     result = evaluate.evaluate_frames(
-        ToyPotential(), [replace(f, energy=None, forces=None, stress=None) for f in frames]
+        as_potential(ToyPotential()),
+        [replace(f, energy=None, forces=None, stress=None) for f in frames],
     )
     assert all(result[key] is None for key in KEYS - {"num_structures"})
     assert result["num_structures"] == 4
@@ -119,12 +121,14 @@ def test_a_missing_label_leaves_a_frame_out_for_that_quantity_only():
 
 def test_unknown_elements_are_refused():
     with pytest.raises(UserError, match="'atoms' frame 1 field 'numbers': atom 0 is C, but the mo"):
-        evaluate.evaluate_frames(ToyPotential(("Cu", "O", "H")), exact_frames())
+        evaluate.evaluate_frames(as_potential(ToyPotential(("Cu", "O", "H"))), exact_frames())
 
 
 def run_command(monkeypatch, *arguments: str) -> int:
     """Run `ictp evaluate` on the toy potential, whatever the model is called."""
-    monkeypatch.setattr("pyictp.potential.load.as_potential", lambda *_: ToyPotential())
+    monkeypatch.setattr(
+        "pyictp.potential.load.as_potential", lambda *_: LoadedModel(ToyPotential())
+    )
     args = build_parser(["evaluate"]).parse_args(
         ["evaluate", "model.pt", "--device", "cpu", *arguments]
     )
@@ -301,9 +305,9 @@ def test_export_reads_training_data_as_the_run_did(run_in_hartree, tmp_path, cap
         printed = capsys.readouterr().out
         assert (name == "bohr") == ("fields as in the configuration of the run: length" in printed)
         potential = load_exported(output)
-        graph = make_sample(from_atoms(frames[:1])[0], *potential_properties(potential)).graph
-        arguments = (graph.species, graph.edge_index, graph.edge_vectors, len(frames[0]))
-        found.append((potential.metadata["shortest_distances"], potential.grades(*arguments)))
+        frame = from_atoms(frames[:1])[0]
+        graph = make_sample(frame, potential.elements, potential.r_cut).graph
+        found.append((potential.metadata["shortest_distances"], potential.grades(graph)))
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6)
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-3)
     assert 0 < found[0][0][0] < frames[0].cell.lengths().max()
@@ -324,6 +328,6 @@ def test_labels_that_are_hard_to_believe_are_named(tmp_path, monkeypatch, caplog
 
 def test_a_toy_on_real_data_has_plausible_errors(shared_dir):
     frames = read_frames([shared_dir / "data/mlearn/Cu_train.extxyz"])[:5]
-    result = evaluate.evaluate_frames(ToyPotential(), frames)
+    result = evaluate.evaluate_frames(as_potential(ToyPotential()), frames)
     label = np.concatenate([frame.forces for frame in frames])
     assert 0.1 < result["force_rmse_mev_per_a"] / (1e3 * np.sqrt((label**2).mean())) < 10

@@ -284,7 +284,7 @@ def assert_is_ensemble(
         want = grade(features, graph.species)
         assert want.shape == (num_atoms,)
         relative = min(1e4 * tolerance, 0.01)  # narrow directions are whitened
-        torch.testing.assert_close(loaded.grades(*arguments), want, atol=0, rtol=relative)
+        torch.testing.assert_close(loaded.grades(graph), want, atol=0, rtol=relative)
 
 
 def test_an_ensemble_is_the_mean_of_its_members(
@@ -402,7 +402,7 @@ def test_a_file_without_grade_says_so(exported: Path) -> None:
     loaded = load_exported(exported)
     assert (loaded.num_models, loaded.has_grade) == (1, False)
     with pytest.raises(UserError, match=r"^the file has no extrapolation grade: export it again"):
-        loaded.grades(graph.species, graph.edge_index, graph.edge_vectors, graph.num_local)
+        loaded.grades(graph)
 
 
 def test_info_tells_members_apart(ensemble: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,9 +13,10 @@ import pytest
 import torch
 from model_toys import make_model
 from pyictp.errors import UserError
-from pyictp.potential.checkpoint import build_model, load_checkpoint, save_checkpoint
+from pyictp.potential.checkpoint import load_checkpoint, save_checkpoint
 from pyictp.potential.export import export_model
 from pyictp.potential.exported import load_exported, read_metadata, write_archive
+from pyictp.potential.load import load_model
 
 METADATA = "archive/extra/metadata.json"
 
@@ -142,6 +143,6 @@ def test_weights_of_another_architecture(tmp_path) -> None:
         state | {"another": torch.zeros(1)},
     ):
         torch.save(dict(payload) | {"model_state": wrong}, path)
-        with pytest.raises(UserError, match="architecture and weights do not go t") as caught:
-            build_model(load_checkpoint(path))
+        with pytest.raises(UserError, match=rf"^checkpoint '{path}': its architec") as caught:
+            load_model(path)
         assert "\n" not in str(caught.value)

@@ -95,10 +95,12 @@ def test_checkpoint(run, folder):
     assert "features of the last layer (4, 1, 4)" in text
     for quantity, function in (("energy", total_energy), ("sum of squared forces", squared_forces)):
         found = re.search(rf"gradient of the {quantity}: .* largest (\S+) \((\S+)\)", text)
-        model = load_model(checkpoint, dtype=torch.float64)
+        model = load_model(checkpoint, dtype=torch.float64).model
         slope = slope_along_gradient(model, function, found[2], frames)
         assert float(found[1]) == pytest.approx(slope, rel=1e-3)
-    check_features(names["last_features"], load_model(checkpoint, dtype=torch.float64), frames)
+    check_features(
+        names["last_features"], load_model(checkpoint, dtype=torch.float64).model, frames
+    )
 
 
 def graph_of(model, atoms):
@@ -138,7 +140,7 @@ def check_features(last_features, model, frames) -> None:
     with torch.no_grad():
         model.layers[-1].readout.layers[-1].weight.zero_()
     rest = evaluate_graph(model, graph).node_energies
-    readout = load_model(frames.parent / "run", dtype=torch.float64).layers[-1].readout
+    readout = load_model(frames.parent / "run", dtype=torch.float64).model.layers[-1].readout
     expected = model.scale[graph.species] * readout(scalars).reshape(-1)
     torch.testing.assert_close(energies - rest, expected, rtol=0, atol=1e-9)
 

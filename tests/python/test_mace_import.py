@@ -87,11 +87,11 @@ def test_a_training_folder_with_provenance(tmp_path: Path, capsys) -> None:
     provenance = load_checkpoint(run / "best.pt")["provenance"]
     assert provenance["imported_from"] == "rank1_ell3.model"
     assert provenance["imported_class"] == "mace.modules.models.ScaleShiftMACE"
-    assert provenance["notes"] == printed[:3]
+    assert provenance["notes"] == "; ".join(printed[:3])
     assert (provenance["head"], provenance["heads"]) == ("cc", ["pbe", "r2scan", "cc"])
     assert len(provenance["sha256"]) == 64
     assert main(["info", str(run)]) == 0
-    assert "imported_from: rank1_ell3.model" in capsys.readouterr().out
+    assert "  imported_from        rank1_ell3.model\n" in capsys.readouterr().out
     assert main(command) == 1
     assert "already holds a training" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0

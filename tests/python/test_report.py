@@ -22,6 +22,7 @@ from pyictp.config.load import to_dict
 from pyictp.data.frames import Frame, from_atoms
 from pyictp.errors import UserError
 from pyictp.potential.checkpoint import load_checkpoint
+from pyictp.potential.load import as_potential
 from pyictp.reports import metrics
 from pyictp.reports import page as report
 from pyictp.reports import training as training_report
@@ -44,7 +45,9 @@ def labelled_frames() -> list[Frame]:
         atoms = structures()[name]
         atoms.rattle(0.05, seed=index)
         frame = from_atoms([atoms])[0]
-        parity = predict(ToyPotential(), [dataclasses.replace(frame, forces=0 * atoms.positions)])
+        parity = predict(
+            as_potential(ToyPotential()), [dataclasses.replace(frame, forces=0 * atoms.positions)]
+        )
         forces = parity.forces[..., 1] + rng.normal(scale=0.03, size=(len(atoms), 3))
         energy = rng.normal() + evaluate_energy(frame)
         stress = rng.normal(scale=1e-2, size=(3, 3)) if frame.volume else None
@@ -58,13 +61,13 @@ def labelled_frames() -> list[Frame]:
 
 
 def evaluate_energy(frame: Frame) -> float:
-    parity = predict(ToyPotential(), [dataclasses.replace(frame, energy=0.0)])
+    parity = predict(as_potential(ToyPotential()), [dataclasses.replace(frame, energy=0.0)])
     return float(parity.energies[0, 1])
 
 
 def errors_of(frame: Frame) -> dict[str, np.ndarray]:
     """Prediction minus label of one frame, evaluated alone [meV/atom, meV/A, meV/A^3]."""
-    parity = predict(ToyPotential(), [frame])
+    parity = predict(as_potential(ToyPotential()), [frame])
     stress = parity.stresses[:, [[0, 5, 4], [5, 1, 3], [4, 3, 2]]].reshape(-1, 2)
     return {
         "energy": 1e3 * (parity.energies[:, 1] - parity.energies[:, 0]) / len(frame.symbols),
@@ -95,7 +98,7 @@ def frames() -> list[Frame]:
     ],
 )
 def test_breakdowns_are_those_of_a_loop(frames, key, names):
-    result = evaluate_frames(ToyPotential(), frames, batch_size=5)
+    result = evaluate_frames(as_potential(ToyPotential()), frames, batch_size=5)
     by_name: dict[str, list[Frame]] = {}
     for frame in frames:
         by_name.setdefault(names(frame), []).append(frame)
@@ -124,7 +127,7 @@ def copper(frame: Frame) -> str:
 
 
 def test_headline_numbers_of_forces_and_stress(frames):
-    result = evaluate_frames(ToyPotential(), frames)
+    result = evaluate_frames(as_potential(ToyPotential()), frames)
     errors = [errors_of(frame) for frame in frames]
     labels = np.concatenate([e["labels"] for e in errors])
     prediction = labels + np.concatenate([e["forces"] for e in errors])
@@ -190,7 +193,7 @@ def test_the_corrupted_frame_is_the_worst(frames):
     spoiled = list(frames)
     spoiled[WORST] = dataclasses.replace(frames[WORST], forces=forces)
     spoiled[5] = dataclasses.replace(frames[5], energy=frames[5].energy - 500.0)
-    worst = evaluate_frames(ToyPotential(), spoiled)["worst_frames"]
+    worst = evaluate_frames(as_potential(ToyPotential()), spoiled)["worst_frames"]
     first = worst["by_forces"][0]
     assert (first["frame"], first["max_force_error_atom"]) == (f"a.xyz:{WORST}", 2)
     assert first["max_force_error_element"] == frames[WORST].symbols[2]
@@ -208,7 +211,7 @@ def test_atoms_without_a_force_label_are_left_out(frames):
     forces[0] = np.nan
     forces[2] += 5.0
     frame = dataclasses.replace(frames[WORST], forces=forces)
-    result = evaluate_frames(ToyPotential(), [frame, frames[0]])
+    result = evaluate_frames(as_potential(ToyPotential()), [frame, frames[0]])
     assert result["worst_frames"]["by_forces"][0]["max_force_error_atom"] == 2
     counts = [values["num_atoms"] for values in result["per_element"].values()]
     assert sum(counts) == len(forces) - 1 + len(frames[0].symbols)
@@ -216,7 +219,7 @@ def test_atoms_without_a_force_label_are_left_out(frames):
 
 
 def test_tables_show_what_there_is(frames):
-    result = evaluate_frames(ToyPotential(), [f for f in frames if f.group == "hot"])
+    result = evaluate_frames(as_potential(ToyPotential()), [f for f in frames if f.group == "hot"])
     titles = [table.title for table in breakdown_tables(result)]
     assert titles == ["Errors by element", "Errors by composition"]  # one group is none
     table = breakdown_tables(result)[0]
@@ -228,7 +231,7 @@ def test_tables_show_what_there_is(frames):
         number(result["per_element"][worst]["force_rmse_mev_per_a"]),
     ]
     assert table.bars[0] == 100
-    single = evaluate_frames(ToyPotential(), frames[:1])
+    single = evaluate_frames(as_potential(ToyPotential()), frames[:1])
     assert worst_tables(single) == []
     numbers = [number(x) for x in (None, 0.0, 3, 0.016603, 9.996, 24.8659, 807.63, 1234.5, -0.5)]
     assert numbers == ["–", "0", "3", "0.0166", "10.0", "24.9", "808", "1234", "−0.500"]
@@ -237,7 +240,7 @@ def test_tables_show_what_there_is(frames):
 
 
 def test_many_points_make_no_large_picture(frames):
-    parity = predict(ToyPotential(), frames)
+    parity = predict(as_potential(ToyPotential()), frames)
     rng = np.random.default_rng(1)
     forces = rng.normal(size=(200_000, 3, 2))
     elements = rng.choice(["C", "Cu"], size=200_000)

@@ -187,12 +187,12 @@ def test_files_from_before_and_files_with_it(tmp_path, capsys):
     torch.save(payload, tmp_path / "old.pt")
     graph = cluster_graph(*make_cluster())
     loaded = load_model(tmp_path / "old.pt")
-    assert_same(loaded, model, graph)
+    assert_same(loaded.model, model, graph)
     model = make_model(elements=("Cu", "Ni"), zbl=True, zbl_reach=0.9)
     checkpoint.save_checkpoint(tmp_path / "new.pt", model)
     export_model(model, tmp_path / "exported.pt")
     loaded = load_model(tmp_path / "new.pt")
-    assert_same(loaded, model, graph)
+    assert_same(loaded.model, model, graph)
     capsys.readouterr()
     for name in ("new.pt", "exported.pt"):
         assert cli.main(["info", str(tmp_path / name), "--json"]) == 0

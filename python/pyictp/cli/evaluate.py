@@ -22,7 +22,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="MODEL", help="training folder, checkpoint, exported file")
     parser.add_argument(
-        "data", metavar="DATA", nargs="+", help="extended XYZ, ASE database or rMD17 npz"
+        "data",
+        metavar="DATA",
+        nargs="+",
+        help="extended XYZ, ASE database, npz, outputs of codes",
     )
     parser.add_argument("--json", metavar="FILE", help="write the numbers to a JSON file")
     parser.add_argument(
@@ -63,14 +66,13 @@ def run(args: argparse.Namespace) -> int:
         from pyictp.reports.page import check_report_path
 
         check_report_path(Path(args.report))
-    device = resolve_device(args.device)
-    potential = as_potential(args.model, device, args.dtype)
-    of_run = data_section(getattr(potential, "metadata", {}))
+    potential = as_potential(args.model, resolve_device(args.device), args.dtype)
+    of_run = data_section(potential.metadata)
     files, config, lines = as_in_run(args.data, of_run, given_fields(args))
     for line in lines:
         print(line)
     frames = labelled_frames(files, config, "--energy-key and --forces-key", say=print)
-    parity = predict(potential, frames, args.batch_size, device, progress=not args.quiet)
+    parity = predict(potential, frames, args.batch_size, progress=not args.quiet)
     result = metrics(parity)
     print(report(result))
     if args.json:

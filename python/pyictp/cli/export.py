@@ -72,12 +72,15 @@ def run(args: argparse.Namespace) -> int:
     from pyictp.potential.runs import export_runs
 
     payloads = [_payload(source) for source in args.models]
+    exact = [
+        build_model(payload, torch.float64, source)
+        for payload, source in zip(payloads, args.models, strict=True)
+    ]
     graphs = _training_graphs(args, payloads[0])
     training = graphs if args.training_data else ()
     written = export_runs(payloads, args.output, args.dtype, args.portable, args.radial, training)
     on_frames = None
     if graphs:
-        exact = [build_model(payload, torch.float64) for payload in payloads]
         on_frames = compare(args.output, exact, spread(graphs))
     size = Path(args.output).stat().st_size
     if args.json:

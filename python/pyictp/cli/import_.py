@@ -36,8 +36,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     examples(
         parser,
-        "ictp import mace.model -o run",
-        "ictp import 2023-12-03-mace-128-L1_epoch-199.model -o mp0 --elements Ta V Cr W",
+        "ictp import mace.model -o mace",
+        "ictp import 2023-12-03-mace-128-L1_epoch-199.model -o mp0 --elements Ta V Nb",
         "ictp import ckpt_100 -o old",
     )
     parser.set_defaults(run=run, needs="pyictp.training.new_run")

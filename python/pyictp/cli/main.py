@@ -27,6 +27,7 @@ with leaving_at_once():
 # {group: {command: what it does}}; `ictp --help` has them in this order.
 GROUPS = {
     "data": {
+        "convert": "outputs of other codes as extended XYZ",
         "stats": "what a data set holds, what looks wrong",
         "split": "write train, valid and test files",
     },

@@ -93,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
     from pyictp.md.run import run_md
     from pyictp.md.settings import Request
 
-    request = Request(**{field.name: getattr(args, field.name) for field in fields(Request)})
+    values = {field.name: getattr(args, field.name) for field in fields(Request)}
+    request = Request(**values | {"repeat": tuple(args.repeat)})
     return run_md(
         args.structure,
         args.model,

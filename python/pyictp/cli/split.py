@@ -23,7 +23,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "or as different from one another as there are.",
     )
     parser.add_argument(
-        "data", metavar="DATA", nargs="+", help="extended XYZ, ASE database or rMD17 npz"
+        "data",
+        metavar="DATA",
+        nargs="+",
+        help="extended XYZ, ASE database, npz, outputs of codes",
     )
     parser.add_argument("-o", "--output", metavar="FOLDER", required=True, help="where to write")
     number = {"metavar": "N|FRACTION"}
@@ -59,12 +62,12 @@ def run(args: argparse.Namespace) -> int:
     """Write the parts; print numbers of frames and the section of a configuration."""
     from pyictp.common.files import check_writable, write_json
     from pyictp.config import DataConfig
+    from pyictp.curation.labelled import read_labelled
     from pyictp.curation.split import (
         check_parts,
         choose_parts,
         count_groups,
         data_section,
-        read_labelled,
         report,
         write_parts,
     )

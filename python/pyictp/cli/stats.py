@@ -23,7 +23,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "training.",
     )
     parser.add_argument(
-        "data", metavar="DATA", nargs="+", help="extended XYZ, ASE database or rMD17 npz"
+        "data",
+        metavar="DATA",
+        nargs="+",
+        help="extended XYZ, ASE database, npz, outputs of codes",
     )
     parser.add_argument("--json", metavar="FILE", help="write numbers and warnings to a JSON file")
     parser.add_argument("--cutoff", type=float, default=5.0, help="of neighbors [A]; default: 5")

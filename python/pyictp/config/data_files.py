@@ -29,7 +29,7 @@ class DataFile:
     Validation errors are not weighted. 0 leaves the label out, of validation as well.
     """
 
-    file: str = ""  # required
+    file: str = ""  # required; a file, or a folder of deepmd-kit, ABACUS or CP2K
     weight: float = 1.0  # of all labels; 0: the file is not read
     energy_weight: float = 1.0  # times weight, here and below
     forces_weight: float = 1.0
@@ -42,6 +42,7 @@ class DataFile:
     length_unit: str | None = None
     forces_unit: str | None = None
     stress_unit: str | None = None
+    format: str | None = None  # its name in ase.io or dpdata; null: found out
 
     @property
     def weights(self) -> dict[str, float]:
@@ -88,10 +89,11 @@ def as_data_file(entry: str | Path | DataFile) -> DataFile:
 def check_unweighted(name: str, entries: tuple[str | DataFile, ...]) -> None:
     """Refuse weights where nothing is weighted; 0 says that a label is not used, and may be."""
     for entry in entries:
-        for key, weight in as_data_file(entry).weights.items():
+        file = as_data_file(entry)
+        for key, weight in file.weights.items():
             if weight not in (0.0, 1.0):
                 raise UserError(
-                    f"{name}, '{entry.file}': {key} is {weight:g}, but validation errors are not "
+                    f"{name}, '{file.file}': {key} is {weight:g}, but validation errors are not "
                     "weighted: expected 0 (not used) or 1"
                 )
 

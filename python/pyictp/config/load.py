@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from ase.data import atomic_numbers
 
 from pyictp.config.data_files import DataFile, check_unweighted
-from pyictp.config.reader import check_range, from_dict, to_dict
+from pyictp.config.reader import Positive, Range, check_fields, check_range, from_dict, to_dict
 from pyictp.config.training import PUBLISHED, TrainConfig
 from pyictp.errors import UserError
 
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 MAX_R_CUT = 100.0  # A, also of exported files
-MAX_WIDTH = 10_000  # of networks and features: memory for more is nowhere
+Width = Annotated[int, Range(1, 10_000)]  # of networks and features: memory for more is nowhere
 
 
 @dataclass(frozen=True)
@@ -42,24 +42,24 @@ class ModelConfig:
     elements: tuple[
         str, ...
     ] = ()  # species order; empty: taken from the training data, by atomic number
-    r_cut: float = 5.0  # [A] cutoff radius
-    num_layers: int = 2  # of message passing
-    num_channels: int = 64  # tensors of each rank that an atom carries
-    num_product_channels: int | None = None  # inside the product basis; None: num_channels
-    l_max_edge: int = 3  # highest rank of the harmonics and of A
+    r_cut: Annotated[float, Range(0, MAX_R_CUT, above=True)] = 5.0  # [A] cutoff radius
+    num_layers: Annotated[int, Range(1, 100)] = 2  # of message passing
+    num_channels: Width = 64  # tensors of each rank that an atom carries
+    num_product_channels: Width | None = None  # inside the product basis; None: num_channels
+    l_max_edge: Annotated[int, Range(0, 6)] = 3  # highest rank of the harmonics and of A
     l_max_hidden: int = 1  # highest rank that goes from layer to layer
-    correlation: int = 3  # highest power of A in the product basis
+    correlation: Annotated[int, Range(1, 4)] = 3  # highest power of A in the product basis
     symmetric_product: bool = True  # A x A without the mirror images of its paths
     coupled_product: bool = False  # the weights of products mix channels
     odd_products: bool = False  # products with a Levi-Civita tensor too: tells mirror images apart
-    num_radial: int = 8  # radial functions
-    radial_scale: float = 1.0  # multiplies them; 1 as published
-    cutoff_power: int = 5  # p of the cutoff function
-    radial_hidden: tuple[int, ...] = (64, 64, 64)  # widths of the radial networks' inner layers
-    readout_hidden: tuple[int, ...] = (16,)  # widths of the last readout's inner layers
-    avg_num_neighbors: float | None = None  # divides A; None: measured on the training data
+    num_radial: Annotated[int, Range(1, 1000)] = 8  # radial functions
+    radial_scale: Positive = 1.0  # multiplies them; 1 as published
+    cutoff_power: Annotated[int, Range(2, 100)] = 5  # p of the cutoff function
+    radial_hidden: tuple[Width, ...] = (64, 64, 64)  # widths of the radial networks' inner layers
+    readout_hidden: tuple[Width, ...] = (16,)  # widths of the last readout's inner layers
+    avg_num_neighbors: Positive | None = None  # divides A; None: measured on the training data
     zbl: bool = False  # add the repulsion of nuclei at short distances
-    zbl_reach: float = 0.7  # where it ends, in sums of the covalent radii of the two elements
+    zbl_reach: Positive = 0.7  # where it ends, in sums of the covalent radii of the two elements
 
     @property
     def product_channels(self) -> int:
@@ -68,31 +68,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no model can be built from."""
-        for name, low, high in (
-            ("num_layers", 1, 100),
-            ("num_channels", 1, MAX_WIDTH),
-            ("num_product_channels", 1, MAX_WIDTH),
-            ("l_max_edge", 0, 6),
-            ("l_max_hidden", 0, self.l_max_edge),
-            ("correlation", 1, 4),
-            ("num_radial", 1, 1000),
-            ("cutoff_power", 2, 100),
-            ("radial_hidden", 1, MAX_WIDTH),
-            ("readout_hidden", 1, MAX_WIDTH),
-        ):
-            check_range(f"model.{name}", getattr(self, name), low, high)
-        if not 0 < self.r_cut <= MAX_R_CUT:
-            raise UserError(
-                f"model.r_cut: expected a length above 0 and up to {MAX_R_CUT:g} A, got "
-                f"{self.r_cut}"
-            )
-        if not 0 < self.radial_scale < math.inf:
-            raise UserError(f"model.radial_scale: expected above 0, got {self.radial_scale}")
-        neighbors = self.avg_num_neighbors
-        if neighbors is not None and not 0 < neighbors < math.inf:
-            raise UserError(f"model.avg_num_neighbors: expected above 0, got {neighbors}")
-        if not 0 < self.zbl_reach < math.inf:
-            raise UserError(f"model.zbl_reach: expected above 0, got {self.zbl_reach}")
+        check_fields(self, "model")
+        check_range("model.l_max_hidden", self.l_max_hidden, 0, self.l_max_edge)
         for element in self.elements:
             if not atomic_numbers.get(element):
                 raise UserError(f"model.elements: '{element}' is no chemical symbol")
@@ -106,12 +83,13 @@ class DataConfig:
 
     train: tuple[
         str | DataFile, ...
-    ] = ()  # files: extended XYZ, ASE database (.db), rMD17 npz; or {file: ..., weight: ...}
+    ] = ()  # files, folders, patterns: extended XYZ, ASE database (.db), rMD17 npz,
+    # outputs of other codes (formats.md); or {file: ..., weight: ...}
     valid: tuple[str | DataFile, ...] = ()  # empty: split off the training files
     valid_fraction: float = 0.1  # of the training files' frames, where no file is given
     num_train: int | None = None  # None: all that remain after the validation split
     num_valid: int | None = None  # None: valid_fraction of the frames
-    split_seed: int = 0  # which frames are held back
+    split_seed: Annotated[int, Range(0)] = 0  # which frames are held back
     energy_key: str = "energy"  # names of the fields in the files
     forces_key: str = "forces"  # minus the gradient of the energy
     stress_key: str | None = "stress"  # ASE's sign: tension is positive
@@ -130,7 +108,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Refuse a seed no generator takes, and weights that would do nothing."""
-        check_range("data.split_seed", self.split_seed, 0, None)
+        check_fields(self, "data")
         check_unweighted("data.valid", self.valid)
 
 
@@ -147,7 +125,9 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
 def load_config(
-    path: str | Path, overrides: Sequence[str] = (), kind: type[AnyConfig] = Config
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    kind: type[AnyConfig] = Config,  # type: ignore[assignment]
 ) -> AnyConfig:
     """Return the configuration of a YAML file with `section.key=value` overrides applied.
 
@@ -229,21 +209,38 @@ def data_path(name: str, folder: Path) -> str:
     return find_file(name, folder) or os.path.normpath((folder / name).absolute())
 
 
+def matching_paths(name: str, folder: Path) -> list[str]:
+    """Return the absolute paths that a pattern means in `folder`, or here, in order.
+
+    A name without `*`, `?` or `[`, or of a file that is there, means itself, and so does a pattern
+    without a match, which is reported where it is read.
+    """
+    if any(sign in name for sign in "*?[") and find_file(name, folder) is None:
+        for place in (folder, Path()):
+            found = sorted(glob.glob(str(place / name)))
+            if found:
+                return [os.path.normpath(Path(path).absolute()) for path in found]
+    return [data_path(name, folder)]
+
+
 def _find_files(data: DataConfig, folder: Path) -> DataConfig:
-    """Return `data` with absolute paths."""
+    """Return `data` with absolute paths, patterns replaced by what matches them."""
 
     def find(name: str) -> str:
         return data_path(name, folder)
 
-    def find_entry(entry: str | DataFile) -> str | DataFile:
-        if isinstance(entry, DataFile):
-            return dataclasses.replace(entry, file=find(entry.file))
-        return find(entry)
+    def find_entries(entries: Sequence[str | DataFile]) -> Iterator[str | DataFile]:
+        for entry in entries:
+            if isinstance(entry, DataFile):
+                paths = matching_paths(entry.file, folder)
+                yield from (dataclasses.replace(entry, file=path) for path in paths)
+            else:
+                yield from matching_paths(entry, folder)
 
     lone = data.isolated_atoms
     return dataclasses.replace(
         data,
-        train=tuple(find_entry(entry) for entry in data.train),
-        valid=tuple(find_entry(entry) for entry in data.valid),
+        train=tuple(find_entries(data.train)),
+        valid=tuple(find_entries(data.valid)),
         isolated_atoms=find(lone) if isinstance(lone, str) else lone,
     )

@@ -5,12 +5,40 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pyictp.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The numbers that a field takes: `Annotated[float, Range(0, 1)]`."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False  #: low itself is none of them
+
+    def __contains__(self, value: float) -> bool:
+        """Return whether a number is one of them; infinity and NaN never are."""
+        is_high = self.low < value if self.above else self.low <= value
+        return is_high and value <= self.high and value < math.inf
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        low, high = (f"{x:g}" if isinstance(x, float) else str(x) for x in (self.low, self.high))
+        if self.above:
+            return f"above {low}" + (f" and up to {high}" if self.high < math.inf else "")
+        return f"{low} to {high}" if self.high < math.inf else f"{low} or more"
+
+
+Count = Annotated[int, Range(1)]
+Positive = Annotated[float, Range(0, above=True)]
+NotNegative = Annotated[float, Range(0)]
+Fraction = Annotated[float, Range(0, 1)]
 
 
 def from_dict(cls: type, tree: Mapping[str, Any], section: str) -> Any:
@@ -20,7 +48,7 @@ def from_dict(cls: type, tree: Mapping[str, Any], section: str) -> Any:
         UserError: a key does not exist (the nearest valid one is named), a value has the wrong
             type.
     """
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls)  # without ranges: the dataclass itself asks check_fields
     values = {}
     for key, value in tree.items():
         where = f"{section}.{key}" if section else str(key)
@@ -44,7 +72,8 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """Check a value against its annotation; ints serve as floats, lone values as tuples."""
-    if dataclasses.is_dataclass(hint):
+    hint = str if typing.get_origin(hint) is Literal else hint  # which one: check_fields
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if value is None:
             value = {}
         if not isinstance(value, Mapping):
@@ -104,6 +133,36 @@ def _number(value: Any) -> Any:
 
 def _name(hint: Any) -> str:
     return "null" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def check_fields(config: Any, section: str) -> None:
+    """Refuse values that the annotations of a dataclass's fields do not have.
+
+    `Literal` names choices, `Range` the numbers, of each number where there are several; None is a
+    value left open.
+
+    Raises:
+        UserError: the first such value.
+    """
+    for name, hint in typing.get_type_hints(type(config), include_extras=True).items():
+        _check_value(hint, getattr(config, name), f"{section}.{name}")
+
+
+def _check_value(hint: Any, value: Any, where: str) -> None:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if value is None:
+        return
+    if origin is Literal:
+        check_choice(where, value, arguments)
+    elif origin is Annotated:
+        if value not in arguments[1]:
+            raise UserError(f"{where}: expected {arguments[1]}, got {value}")
+    elif origin in (types.UnionType, typing.Union):
+        for option in arguments:
+            _check_value(option, value, where)
+    elif origin is tuple:
+        for item in value:
+            _check_value(arguments[0], item, where)
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:

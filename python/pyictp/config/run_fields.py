@@ -65,7 +65,7 @@ def as_in_run(
     lines = []
     if used:
         lines.append(f"fields as in the configuration of the run: {_listed(used)}")
-    files = [DataFile(str(path), **_own(path, run, given)) for path in paths]
+    files = [DataFile(str(path), **_own(str(path), run, given)) for path in paths]
     for file in files:
         own = {name: getattr(file, name) for name in FIELDS if getattr(file, name) is not None}
         if own:
@@ -73,7 +73,7 @@ def as_in_run(
     return files, DataConfig(**{**used, **given}), lines
 
 
-def _own(path: str, run: DataConfig, given: Mapping[str, str]) -> dict[str, str]:
+def _own(path: str, run: DataConfig, given: Mapping[str, str]) -> dict[str, Any]:
     """Return the fields that the run's entry of a file has for itself."""
     place = Path(path).resolve()
     for entry in map(as_data_file, (*run.train, *run.valid)):

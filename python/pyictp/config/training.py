@@ -5,9 +5,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pyictp.config.reader import check_choice, check_range
+from pyictp.config.reader import (
+    Count,
+    Fraction,
+    NotNegative,
+    Positive,
+    Range,
+    check_fields,
+)
 from pyictp.errors import UserError
 
 # What `recipe: published` puts in the place of the defaults: arXiv:2405.14253, appendix (spec
@@ -29,27 +36,9 @@ PUBLISHED: dict[str, Any] = {
     "radial_knots": None,
 }
 
-TINY = math.ulp(0.0)
+Dtype = Literal["float32", "float64"]
 MAX_SEED = 2**63 - 1  # torch takes no more
 NUM_EPOCHS = 500  # where neither epochs nor minutes say when a training ends
-CHOICES = {
-    "recipe": ("default", "published"),
-    "dtype": ("float32", "float64"),
-    "optimizer": ("muon", "adam"),
-    "schedule": ("plateau", "cosine"),
-    "schedule_by": ("auto", "epochs", "time"),
-    "on_divergence": ("stop", "rollback"),
-}
-RANGES = (
-    (("batch_size", "max_epochs", "valid_every", "save_every", "plateau_patience"), 1, math.inf),
-    (("num_threads", "early_stopping_patience", "batch_edges", "radial_knots"), 1, math.inf),
-    (("divergence_factor",), 2, math.inf),
-    (("rollback_factor",), 0.01, 0.99),
-    (("energy_weight", "forces_weight", "stress_weight"), 0, math.inf),
-    (("weight_decay", "matrix_decay"), 0, math.inf),
-    (("learning_rate", "max_minutes", "max_grad_norm"), TINY, math.inf),
-    (("warmup_fraction", "final_fraction", "plateau_factor", "ema_decay"), 0, 1),
-)
 
 
 @dataclass(frozen=True)
@@ -59,48 +48,51 @@ class TrainConfig:
     The loss is stated in loss.py, the schedules in optimisation.py.
     """
 
-    recipe: str = "default"  # default | published: what keys that the file does not set are;
+    recipe: Literal["default", "published"] = "default"  # what keys that the file does not set are;
     # in Python this changes nothing, TrainConfig(**PUBLISHED) does
 
     output: str = "run"  # the run folder, relative to the current folder
-    seed: int = 0  # initial weights and the order of the batches
-    dtype: str = "float32"  # of the weights; energies are summed in float64 either way
+    seed: Annotated[int, Range(0, MAX_SEED)] = 0  # initial weights and the order of the batches
+    dtype: Dtype = "float32"  # of the weights; energies are summed in float64 either way
     device: str = "auto"  # auto | cpu | cuda | cuda:0 ...
-    num_threads: int | None = None  # None: as torch decides
+    num_threads: Count | None = None  # None: as torch decides
     # The loss is a sum over the structures of a batch: a step grows with their number, but Adam and
     # its like divide by the size of the gradient, so learning_rate need not follow a larger batch
     # (max_grad_norm, of the sum, and weight_decay, added to it, do depend on it).
-    batch_size: int | None = 5  # structures of a step, at most; null: batch_edges alone bounds it
-    batch_edges: int | None = None  # directed edges of a step, at most (one structure may have
+    batch_size: Count | None = 5  # structures of a step, at most; null: batch_edges alone bounds it
+    batch_edges: Count | None = None  # directed edges of a step, at most (one structure may have
     # more): steps of even work and memory for structures of unlike sizes; null: no bound
-    max_epochs: int | None = None  # passes over the training frames; null: max_minutes says
+    max_epochs: Count | None = None  # passes over the training frames; null: max_minutes says
     # when it ends, without it 500 do
-    max_minutes: float | None = None  # [min] of this session; by time: of all sessions
-    energy_weight: float = 1.0  # of dE^2/N, N the number of atoms
-    forces_weight: float = 10.0  # of dF^2, summed over components
-    stress_weight: float = 0.0  # of dW^2/N, W the virial
-    optimizer: str = "muon"  # muon | adam: Muon (muon.py) on matrices and Adam on the rest, or Adam
-    learning_rate: float = 0.03  # the highest
-    weight_decay: float = 0.0  # of Adam, added to the gradient
-    matrix_decay: float = 0.003  # of Muon: a step first shrinks matrices by learning rate * this
+    max_minutes: Positive | None = None  # [min] of this session; by time: of all sessions
+    energy_weight: NotNegative = 1.0  # of dE^2/N, N the number of atoms
+    forces_weight: NotNegative = 10.0  # of dF^2, summed over components
+    stress_weight: NotNegative = 0.0  # of dW^2/N, W the virial
+    optimizer: Literal["muon", "adam"] = "muon"  # muon: on matrices, and adam on the rest
+    learning_rate: Positive = 0.03  # the highest
+    weight_decay: NotNegative = 0.0  # of Adam, added to the gradient
+    matrix_decay: NotNegative = 0.003  # of Muon: a step first shrinks matrices by this times the
+    # learning rate
     amsgrad: bool = False  # of Adam
-    max_grad_norm: float | None = None  # None: gradients are not clipped
-    schedule: str = "cosine"  # plateau | cosine
-    schedule_by: str = "auto"  # the cosine: auto | epochs | time; auto: time if max_minutes is set
-    warmup_fraction: float = 0.02  # of the cosine: linear rise to learning_rate
-    final_fraction: float = 0.01  # of the cosine: last learning rate / learning_rate
-    plateau_factor: float = 0.8  # of the plateau: what the learning rate is multiplied by
-    plateau_patience: int = 50  # of the plateau: validations without a lower loss before that
-    ema_decay: float | None = 0.99  # of the averaged weights; None: no average, the last are used
-    early_stopping_patience: int | None = None  # validations without a lower validation loss
-    radial_knots: int | None = 256  # intervals in which training interpolates the radial networks
+    max_grad_norm: Positive | None = None  # None: gradients are not clipped
+    schedule: Literal["plateau", "cosine"] = "cosine"  # of the learning rate
+    schedule_by: Literal["auto", "epochs", "time"] = "auto"  # the cosine; auto: time if max_minutes
+    # is set
+    warmup_fraction: Fraction = 0.02  # of the cosine: linear rise to learning_rate
+    final_fraction: Fraction = 0.01  # of the cosine: last learning rate / learning_rate
+    plateau_factor: Fraction = 0.8  # of the plateau: what the learning rate is multiplied by
+    plateau_patience: Count = 50  # of the plateau: validations without a lower loss before that
+    ema_decay: Fraction | None = 0.99  # of the averaged weights; None: no average, but the last
+    early_stopping_patience: Count | None = None  # validations without a lower validation loss
+    radial_knots: Count | None = 256  # intervals in which training interpolates the radial networks
     # (interpolation.py); null: they are evaluated for every edge
-    valid_every: int = 1  # epochs between validations
-    save_every: int = 1  # epochs between writings of last.pt
-    divergence_factor: float | None = 1000.0  # diverged: 5 steps in a row with a loss this many
-    # times above the median of 50 before; null: only a loss that is NaN or infinite counts
-    on_divergence: str = "stop"  # stop | rollback; to last.pt, with a lower learning rate, 3 times
-    rollback_factor: float = 0.5  # of the learning rate, at each rollback
+    valid_every: Count = 1  # epochs between validations
+    save_every: Count = 1  # epochs between writings of last.pt
+    divergence_factor: Annotated[float, Range(2)] | None = 1000.0  # diverged: 5 steps in a row with
+    # a loss this many times above the median of 50 before; null: only one that is NaN or infinite
+    on_divergence: Literal["stop", "rollback"] = "stop"  # rollback: to last.pt, with a lower
+    # learning rate, 3 times
+    rollback_factor: Annotated[float, Range(0.01, 0.99)] = 0.5  # of the learning rate, each time
     refit_shift: bool | str = "auto"  # with --finetune: fit the energy shifts to the new energies;
     # auto: where that explains most of the mismatch, as with another method's energy zero
     report: bool = True  # write report.html and report.json into the run folder at the end
@@ -124,16 +116,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse values no training can run with."""
-        for name, choices in CHOICES.items():
-            check_choice(f"training.{name}", getattr(self, name), choices)
-        check_range("training.seed", self.seed, 0, MAX_SEED)
-        for names, low, high in RANGES:
-            for name in names:
-                value = getattr(self, name)
-                if value is not None and not low <= value <= high:
-                    span = f"{low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
-                    span = "above 0" if low == TINY else span
-                    raise UserError(f"training.{name}: expected {span}, got {value}")
+        check_fields(self, "training")
         if not (self.energy_weight or self.forces_weight or self.stress_weight):
             raise UserError(
                 "training: energy_weight, forces_weight, stress_weight are all 0: nothing to learn"

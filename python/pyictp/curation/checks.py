@@ -10,14 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from ase import units
 from ase.data import covalent_radii
-from numpy.typing import NDArray
 
+from pyictp.common.arrays import FloatArray, IntArray
 from pyictp.curation.descriptors import structure_vectors
 from pyictp.data.frames import Frame
 from pyictp.data.samples import elements_of
 from pyictp.graph.neighbors import neighbor_pairs, periodic_cell
-
-FloatArray = NDArray[np.float64]
 
 MIN_FRAMES = 10  # fewer have no outlier
 MIN_ALIKE = 30  # and fewer frames of the same atoms none among themselves
@@ -84,7 +82,7 @@ def _alike(frames: Sequence[Frame], vectors: FloatArray) -> Iterator[tuple[int, 
             yield from ((min(index, j), max(index, j)) for j in others[near].tolist())
 
 
-def match_atoms(first: Frame, second: Frame) -> NDArray[np.int64] | None:
+def match_atoms(first: Frame, second: Frame) -> IntArray | None:
     """Return for each atom of a frame the one of a copy (N,), None where it is no copy.
 
     A copy has the same cell, and the same atoms on the same spots up to one translation.
@@ -114,7 +112,7 @@ def match_atoms(first: Frame, second: Frame) -> NDArray[np.int64] | None:
     return None
 
 
-def _copy_finding(first: Frame, second: Frame, partners: NDArray[np.int64]) -> Finding:
+def _copy_finding(first: Frame, second: Frame, partners: IntArray) -> Finding:
     """Return what to say of two frames with one structure."""
     differences = []
     if first.energy is not None and second.energy is not None:

@@ -7,13 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pyictp.common.arrays import FloatArray, IntArray
 from pyictp.data.frames import Frame
 from pyictp.data.samples import species_of
 from pyictp.graph.neighbors import neighbor_pairs
-
-FloatArray = NDArray[np.float64]
 
 NUM_RADII = 16
 
@@ -53,9 +51,7 @@ def _vector(frame: Frame, elements: Sequence[str], r_cut: float) -> FloatArray:
     return np.concatenate([fractions, means.ravel(), spreads.ravel()])
 
 
-def _histograms(
-    frame: Frame, species: NDArray[np.int64], num_elements: int, r_cut: float
-) -> FloatArray:
+def _histograms(frame: Frame, species: IntArray, num_elements: int, r_cut: float) -> FloatArray:
     """Return the smeared number of neighbors by element and radius around every atom, (N, S*B)."""
     center, neighbor, offset = neighbor_pairs(frame.positions, frame.cell, frame.pbc, r_cut)
     vectors = frame.positions[neighbor] - frame.positions[center] + offset  # (E, 3)

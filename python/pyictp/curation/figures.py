@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pyictp.common.arrays import FloatArray
 from pyictp.common.files import atomic_path
 from pyictp.curation.parts import is_free_atom
 from pyictp.data.frames import Frame
 from pyictp.reports.parity import IMAGE_SUFFIXES
-
-FloatArray = NDArray[np.float64]
 
 NUM_BINS = 60
 

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import units
-from numpy.typing import NDArray
 
+from pyictp.common.arrays import FloatArray
 from pyictp.common.units import unit_factor
 from pyictp.curation.checks import Finding
 from pyictp.curation.loose_virials import LooseVirial
 from pyictp.curation.pairs import Pair, pairs_of_one_cell, pairs_of_two_cells
 from pyictp.data.frames import Frame
 from pyictp.data.magnitudes import find_doubts, others
-
-FloatArray = NDArray[np.float64]
 
 MIN_PAIRS = 5
 MAX_PAIRS = 300

@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from pyictp.common.arrays import FloatArray
 from pyictp.common.units import unit_factor
+from pyictp.config.data_files import DataFile, as_data_file
 from pyictp.config.load import DataConfig
 from pyictp.data.frames import Frame, read_frames
 from pyictp.data.labels import STRESS_SHAPES, VOIGT, read_field
 from pyictp.data.readers import read_raw
+from pyictp.data.statistics import NO_STRESS
 from pyictp.errors import UserError
-
-NO_STRESS = {"stress_key": None, "virial_key": None}
 
 
 @dataclass(frozen=True)
@@ -26,11 +24,11 @@ class LooseVirial:
 
     frame: Frame  # without it
     key: str
-    virial: NDArray[np.float64] | None  # (3, 3) [eV]; None for a stress, which has no volume
+    virial: FloatArray | None  # (3, 3) [eV]; None for a stress, which has no volume
 
 
 def read_with_loose_virials(
-    paths: Sequence[str | Path], config: DataConfig
+    paths: Sequence[str | Path | DataFile], config: DataConfig
 ) -> tuple[list[Frame], list[LooseVirial]]:
     """Return all frames, and apart from them the virials of frames without pbc.
 
@@ -59,7 +57,8 @@ def _loose_virials(
     path: str | Path, frames: Sequence[Frame], config: DataConfig
 ) -> list[LooseVirial]:
     found = []
-    for raw, frame in zip(read_raw(path), frames, strict=True):
+    file = as_data_file(path)
+    for raw, frame in zip(read_raw(file.file, file.format), frames, strict=True):
         if raw.pbc.any():
             continue
         for key in (config.stress_key, config.virial_key):
@@ -71,6 +70,6 @@ def _loose_virials(
     return found
 
 
-def _tensor(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _tensor(values: FloatArray) -> FloatArray:
     """Return six (Voigt: xx yy zz yz xz xy) or nine numbers as (3, 3)."""
     return (values[VOIGT] if values.size == 6 else values).reshape(3, 3)

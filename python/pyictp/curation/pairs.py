@@ -8,12 +8,10 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pyictp.common.arrays import FloatArray
 from pyictp.data.frames import Frame
 from pyictp.graph.neighbors import periodic_cell
-
-FloatArray = NDArray[np.float64]
 
 BLOCK = 1000  # frames compared with one another at once
 MAX_MOVE = 0.5  # A; farther atoms are no small displacement

@@ -9,14 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from ase.formula import Formula
-from numpy.typing import NDArray
 
+from pyictp.common.arrays import FloatArray
 from pyictp.common.units import unit_factor
 from pyictp.curation.checks import MIN_FRAMES, RARE, Finding, same_atoms
 from pyictp.curation.label_checks import ENERGY_UNITS, FORCE_UNITS, NAMED
 from pyictp.data.frames import Frame
-
-FloatArray = NDArray[np.float64]
 
 FAR = 10.0  # eV/atom, more than any bond
 APART = 1.0  # eV/atom, a gap to look at

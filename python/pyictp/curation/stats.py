@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from ase import units
 from ase.data import atomic_masses
-from numpy.typing import NDArray
 
+from pyictp.common.arrays import FloatArray
 from pyictp.config import DataConfig
 from pyictp.curation import checks as data_checks
 from pyictp.curation import label_checks
@@ -24,8 +24,6 @@ from pyictp.curation.populations import find_populations
 from pyictp.data.frames import LABELS, Frame, missing_labels
 from pyictp.graph.neighbors import neighbor_pairs
 from pyictp.potential.distances import named, shortest_lengths
-
-FloatArray = NDArray[np.float64]
 
 SHOWN_GROUPS = 20
 SHOWN_FINDINGS = 5  # per kind

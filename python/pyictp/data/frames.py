@@ -13,17 +13,16 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
+from pyictp.common.arrays import BoolArray, FloatArray, IntArray
 from pyictp.config.data_files import LABELS, NO_WEIGHTING, DataFile, as_data_file
 from pyictp.config.load import DataConfig
 from pyictp.data.labels import field_keys, finite, label_units, read_field, read_stress
-from pyictp.data.readers import EXTRAPOLATED, RawFrame, frames_from_atoms, read_raw
+from pyictp.data.raw import RawFrame
+from pyictp.data.readers import EXTRAPOLATED, frames_from_atoms, read_raw
 from pyictp.errors import UserError
 
 logger = logging.getLogger("pyictp")
-
-FloatArray = NDArray[np.float64]
 
 FAR = 1e7  # A; further off nothing is left of the digits of distances
 
@@ -32,10 +31,10 @@ FAR = 1e7  # A; further off nothing is left of the digits of distances
 class Frame:
     """One structure; None for a label it does not carry."""
 
-    atomic_numbers: NDArray[np.int64]  # (N,)
+    atomic_numbers: IntArray  # (N,)
     positions: FloatArray  # (N, 3) [A]
     cell: FloatArray  # (3, 3) [A], zero without one
-    pbc: NDArray[np.bool_]  # (3,)
+    pbc: BoolArray  # (3,)
     energy: float | None = None  # eV
     forces: FloatArray | None = None  # (N, 3) [eV/A]; rows of NaN: atoms without a label
     stress: FloatArray | None = None  # (3, 3) [eV/A^3], ASE sign
@@ -93,14 +92,23 @@ def read_frames(
         UserError: a file is missing, empty or unreadable; a label is missing, has a wrong shape,
             is NaN or infinite; a key that was asked for is in no frame; pbc without a cell.
     """
+    return [frame for frame, _ in read_with_raw(paths, config, required)]
+
+
+def read_with_raw(
+    paths: Sequence[str | Path | DataFile],
+    config: DataConfig | None = None,
+    required: Collection[str] = (),
+) -> list[tuple[Frame, RawFrame]]:
+    """Return the structures of several files, each with what its file says; as `read_frames`."""
     files = [file for file in map(as_data_file, paths) if file.weight > 0]
     settings = [file.own_settings(config or DataConfig()) for file in files]
-    raw_frames = [read_raw(file.file) for file in files]
+    raw_frames = [read_raw(file.file, file.format) for file in files]
     _check_keys(raw_frames, settings)
     _warn_of_lost_pbc([raw for raws in raw_frames for raw in raws])
     _say_which_energy(raw_frames, settings)
     return [
-        _convert(raw, own, required, file)
+        (_convert(raw, own, required, file), raw)
         for file, own, raws in zip(files, settings, raw_frames, strict=True)
         for raw in raws
     ]
@@ -200,6 +208,11 @@ def _check_frame(frame: Frame) -> None:
         raise UserError(
             f"{frame.where} field 'positions': an atom is {np.abs(frame.positions).max():.3g} A "
             f"away, expected below {FAR:g}: mend the file or data.length_unit"
+        )
+    if not (np.abs(frame.cell) < FAR).all():
+        raise UserError(
+            f"{frame.where} field 'cell': a vector is {np.abs(frame.cell).max():.3g} A long, "
+            f"expected below {FAR:g}: mend the file or data.length_unit"
         )
     for axis in np.flatnonzero(frame.pbc):
         if not frame.cell[axis].any():

@@ -7,17 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pyictp.common.arrays import FloatArray
 from pyictp.common.units import unit_factor
 from pyictp.config.load import DataConfig
-from pyictp.data.readers import RawFrame
+from pyictp.data.raw import RawFrame
 from pyictp.errors import UserError
-
-FloatArray = NDArray[np.float64]
 
 STRESS_SHAPES = [(6,), (9,), (3, 3), (1, 9)]
 VOIGT = [0, 5, 4, 5, 1, 3, 4, 3, 2]  # of xx yy zz yz xz xy, row by row
+TO_VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])  # rows and columns of xx yy zz yz xz xy
 KINDS = {"b": "logical values: ", "c": "complex numbers: "}  # of numpy
 
 

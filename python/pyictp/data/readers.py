@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 import logging
+import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.io.extxyz import read_xyz
-from ase.io.formats import UnknownFileTypeError
+from ase.io.formats import UnknownFileTypeError, ioformats
 
+from pyictp.data.foreign_formats import dpdata_format, read_with_dpdata
+from pyictp.data.raw import RawFrame
 from pyictp.data.xyz import check_columns, parse_comment, xyz_texts
 from pyictp.errors import UserError
 
@@ -36,24 +40,15 @@ SAME_ENERGY = 1e-6  # eV
 ISOTOPES = ("D", "T")
 
 
-@dataclass(frozen=True)
-class RawFrame:
-    """One structure of a file, in the file's own units."""
+def read_raw(path: str | Path, kind: str | None = None) -> list[RawFrame]:
+    """Return all structures of a file, or of a folder that dpdata reads.
 
-    file: str
-    index: int
-    atomic_numbers: np.ndarray  # (N,)
-    positions: np.ndarray  # (N, 3)
-    cell: np.ndarray  # (3, 3)
-    pbc: np.ndarray  # (3,)
-    fields: Mapping[str, Any]  # labels and whatever else the frame carries
-    layout: str  # "ase" or "npz"
+    Extended XYZ, ASE databases and rMD17 npz archives are told by their names, folders and outputs
+    of other codes by their content.
 
-
-def read_raw(path: str | Path) -> list[RawFrame]:
-    """Return all structures of an extended XYZ file, an ASE database or an rMD17 npz archive.
-
-    Any other format that ase.io knows by the file's name is read as well.
+    Args:
+        path: file or folder.
+        kind: a format's name in ase.io or dpdata; None: found out.
 
     Raises:
         UserError: the file is missing, empty or not readable.
@@ -61,16 +56,17 @@ def read_raw(path: str | Path) -> list[RawFrame]:
     path = Path(path)
     _check_file(path)
     frames: list[RawFrame] = []
-    read = _READERS.get(path.suffix.lower(), _read_ase)
+    read = _reader(path, kind)
     try:
-        for frame in read(path):
-            frames.append(frame)
+        with _warnings_as_lines(path):
+            for frame in read(path):
+                frames.append(frame)
     except UserError:
         raise
     except UnknownFileTypeError as error:
         raise UserError(
             f"data file '{path}': expected extended XYZ, an ASE database, an rMD17 npz archive or "
-            "what ASE knows by the file's name, got another format: convert it or change its name"
+            "what ase.io and dpdata know by its content, got something else: name its format"
         ) from error
     except KeyError as error:
         where = f"'{path}' frame {len(frames)}"
@@ -87,7 +83,9 @@ def _check_file(path: Path) -> None:
     if not str(path).isprintable():
         raise UserError(f"data file {str(path)!a}: its name cannot be printed: rename the file")
     if path.is_dir():
-        raise UserError(f"data file '{path}' is a folder: expected a file of structures")
+        return
+    if not path.is_file() and "*" in path.name:
+        raise UserError(f"no data file matches '{path}'")
     if not path.is_file():
         raise UserError(
             f"data file '{path}' not found (a relative path in a configuration is looked up beside "
@@ -95,6 +93,28 @@ def _check_file(path: Path) -> None:
         )
     if path.stat().st_size == 0:
         raise UserError(f"data file '{path}' is empty")
+
+
+def _reader(path: Path, kind: str | None) -> Callable[[Path], Iterator[RawFrame]]:
+    """Return what yields the frames of a file or folder."""
+    known = None if path.is_dir() else _READERS.get(path.suffix.lower())
+    if kind is None and known is not None:
+        return known
+    name = dpdata_format(path) if kind is None else kind
+    if name is None or (kind is not None and kind in ioformats):
+        return functools.partial(_read_ase, kind=kind)
+    return functools.partial(read_with_dpdata, name=name)
+
+
+@contextlib.contextmanager
+def _warnings_as_lines(path: Path) -> Iterator[None]:
+    """Say what a reader warns of once, by the file's name; not what concerns programmers."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    texts = [" ".join(str(w.message).split()) for w in caught if w.category is UserWarning]
+    for text in dict.fromkeys(texts):
+        logger.warning("'%s': %s", path, text)
 
 
 def _unknown(error: KeyError) -> str:
@@ -112,8 +132,8 @@ def frames_from_atoms(structures: list[Atoms], name: str = "atoms") -> list[RawF
     return [_raw_from_atoms(name, index, atoms) for index, atoms in enumerate(structures)]
 
 
-def _read_ase(path: Path) -> Iterator[RawFrame]:
-    for index, atoms in enumerate(ase.io.iread(path, index=":")):
+def _read_ase(path: Path, kind: str | None = None) -> Iterator[RawFrame]:
+    for index, atoms in enumerate(ase.io.iread(path, index=":", format=kind)):
         yield _raw_from_atoms(str(path), index, atoms)
 
 

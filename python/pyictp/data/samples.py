@@ -44,10 +44,10 @@ def species_of(numbers: Sequence[int] | np.ndarray, elements: Sequence[str]) -> 
         UserError: an element is not in `elements`, or `elements` holds no chemical symbol.
     """
     table = np.full(len(chemical_symbols), -1, dtype=np.int64)
-    for species, element in enumerate(elements):
+    for index, element in enumerate(elements):
         if element not in atomic_numbers:
             raise UserError(f"model.elements: '{element}' is no chemical symbol")
-        table[atomic_numbers[element]] = species
+        table[atomic_numbers[element]] = index
     species = table[np.asarray(numbers, dtype=np.int64)]
     if (species < 0).any():
         atom = int(np.argmax(species < 0))
@@ -126,6 +126,6 @@ class GraphDataset(Sequence[Sample]):
         """Return the number of structures."""
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
         """Return one sample."""
         return self.samples[index]

@@ -6,26 +6,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from ase.data import atomic_numbers
-from numpy.typing import NDArray
 
+from pyictp.common.arrays import FloatArray
 from pyictp.config.load import DataConfig
 from pyictp.data.frames import Frame, read_frames
 from pyictp.data.samples import Sample
 from pyictp.errors import UserError
-from pyictp.graph.derivatives import Potential, evaluate_graph
+from pyictp.graph.derivatives import NodeEnergies, evaluate_graph
 
 logger = logging.getLogger("pyictp")
-
-FloatArray = NDArray[np.float64]
 
 RIDGE = 1.0  # lambda of the regression
 ROUNDING = 1e-6  # eV/atom, energies closer than that to the shifts say nothing of their spread
 SAME_E0 = 1e-3  # eV, of two energies of one isolated atom
-NO_STRESS = {"stress_key": None, "virial_key": None}
+NO_STRESS: dict[str, Any] = {"stress_key": None, "virial_key": None}
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def compute_statistics(samples: Sequence[Sample], e0: FloatArray) -> Statistics:
     )
 
 
-def subtract(sample: Sample, potential: Potential) -> Sample:
+def subtract(sample: Sample, potential: NodeEnergies) -> Sample:
     """Return a sample with what a potential leaves of its energy and forces."""
     found = evaluate_graph(potential, sample.graph)
     return replace(

@@ -16,9 +16,8 @@ from ase.io import read, write
 from pyictp.common.files import atomic_path
 from pyictp.config.data_files import LABEL_WEIGHTS, as_data_file
 from pyictp.config.load import DataConfig
-from pyictp.curation.split import LabelledFrame, to_atoms
-from pyictp.data.frames import Frame, from_atoms, read_frames
-from pyictp.data.readers import read_raw
+from pyictp.curation.labelled import LabelledFrame, to_atoms
+from pyictp.data.frames import Frame, from_atoms, read_with_raw
 from pyictp.errors import UserError
 
 
@@ -30,7 +29,7 @@ def read_sources(entries: Sequence[object], data: DataConfig) -> list[Atoms]:
     """
     structures = []
     for entry in map(as_data_file, entries):
-        for frame, raw in zip(read_frames([entry], data), read_raw(entry.file), strict=True):
+        for frame, raw in read_with_raw([entry], data):
             atoms = to_atoms(LabelledFrame(frame, raw), DataConfig())
             atoms.info.pop("config_weight", None)
             atoms.info.update(zip(LABEL_WEIGHTS, frame.weights, strict=True))

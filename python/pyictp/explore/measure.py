@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pyictp.data.frames import Frame
-from pyictp.data.samples import make_sample
 from pyictp.explore.settings import DEVIATION
-from pyictp.potential.batch import evaluate_graphs
 from pyictp.potential.exported import load_exported
-from pyictp.reports.evaluate import evaluate_frames
+from pyictp.reports.evaluate import predict
+from pyictp.reports.metrics import metrics
 
 KEYS = (
     *("energy_mae_mev_per_atom", "energy_rmse_mev_per_atom"),
@@ -25,15 +26,15 @@ def measure(model: Path, frames: Sequence[Frame], by: str) -> dict[str, Any]:
 
     Args:
         model: exported file.
-        frames: with labels.
+        frames: with labels, forces among them.
         by: deviation [eV/A] or grade.
     """
-    potential = load_exported(model)
-    found = evaluate_frames(potential, frames)
-    field = "force_deviations" if by == DEVIATION else "grades"
-    graphs = (make_sample(f, potential.elements, potential.r_cut).graph for f in frames)
-    unsure = evaluate_graphs(potential, graphs, uncertainty=True)
-    largest = [getattr(one, field).max().item() for one in unsure]
+    parity = predict(load_exported(model), frames)
+    found = metrics(parity)
+    unsure = parity.force_deviations if by == DEVIATION else parity.grades
+    assert unsure is not None  # the models of a cycle are several, each with its grade
+    indices = np.unique(parity.force_structures)
+    largest = [float(unsure[parity.force_structures == index].max()) for index in indices]
     return {
         "num_structures": len(frames),
         **{key: found[key] for key in KEYS},

@@ -10,20 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from numpy.typing import NDArray
 
+from pyictp.common.arrays import FloatArray
 from pyictp.curation.checks import find_close_atoms
 from pyictp.curation.descriptors import farthest_first
 from pyictp.data.frames import Frame, from_atoms
 from pyictp.data.samples import make_sample
 from pyictp.explore.settings import FARTHEST, SelectionConfig
 from pyictp.graph.graph import collate
-from pyictp.graph.packing import pack
+from pyictp.graph.packing import BATCH_EDGES, pack
 from pyictp.model.ictp import ICTPModel
 from pyictp.potential.distances import Watch, distance_table
-from pyictp.potential.extrapolation import BATCH_EDGES, ExtrapolationGrade
-
-FloatArray = NDArray[np.float64]
+from pyictp.potential.extrapolation import ExtrapolationGrade
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def _described(model: ICTPModel, path: Path, file: Record, choice: Choice) -> Im
         "head": choice.head_name,
         "heads": list(choice.heads),
         "elements_of_file": list(choice.all_elements),
-        "notes": list(notes),
+        "notes": "; ".join(notes),
     }
     if licence:
         provenance["licence"] = licence

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pyictp.graph.graph import Graph
 
-Potential = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+NodeEnergies = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Prediction:
     edge_gradients: Tensor  # (E, 3) dE/d(edge_vectors) [eV/A]
 
 
-def evaluate_graph(model: Potential, graph: Graph, training: bool = False) -> Prediction:
+def evaluate_graph(model: NodeEnergies, graph: Graph, training: bool = False) -> Prediction:
     """Return energies and their derivatives.
 
     Args:

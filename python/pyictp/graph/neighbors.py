@@ -5,19 +5,16 @@ from __future__ import annotations
 
 import numpy as np
 from ase.geometry import complete_cell
-from numpy.typing import NDArray
 from vesin import NeighborList
 
+from pyictp.common.arrays import BoolArray, FloatArray, IntArray
 from pyictp.errors import UserError
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 SAME_SPOT = 1e-4  # A; closer atoms are one atom written twice
 
 
 def neighbor_pairs(
-    positions: FloatArray, cell: FloatArray, pbc: NDArray[np.bool_], r_cut: float
+    positions: FloatArray, cell: FloatArray, pbc: BoolArray, r_cut: float
 ) -> tuple[IntArray, IntArray, FloatArray]:
     """Return center, neighbor and image offset of every pair up to `r_cut`, sorted by center.
 
@@ -46,7 +43,7 @@ def neighbor_pairs(
     return center.astype(np.int64), neighbor.astype(np.int64), offset
 
 
-def periodic_cell(cell: FloatArray, pbc: NDArray[np.bool_]) -> FloatArray:
+def periodic_cell(cell: FloatArray, pbc: BoolArray) -> FloatArray:
     """Return a cell (3, 3) [A] that is complete where pbc needs it, zero where nothing repeats.
 
     Raises:
@@ -100,11 +97,11 @@ class SkinList:
         self.r_cut = r_cut
         self.skin = skin
         self.num_builds = 0
-        self._system: tuple[FloatArray, FloatArray, NDArray[np.bool_]] | None = None
+        self._system: tuple[FloatArray, FloatArray, BoolArray] | None = None
         self._pairs: tuple[IntArray, IntArray, FloatArray] | None = None
 
     def edges(
-        self, positions: FloatArray, cell: FloatArray, pbc: NDArray[np.bool_]
+        self, positions: FloatArray, cell: FloatArray, pbc: BoolArray
     ) -> tuple[IntArray, FloatArray]:
         """Return edge_index (2, E) and edge_vectors (E, 3) [A] with lengths strictly below r_cut.
 
@@ -122,7 +119,7 @@ class SkinList:
         inside = lengths < self.r_cut
         return np.stack([center[inside], neighbor[inside]]), vectors[inside]
 
-    def _is_outdated(self, positions: FloatArray, cell: FloatArray, pbc: NDArray[np.bool_]) -> bool:
+    def _is_outdated(self, positions: FloatArray, cell: FloatArray, pbc: BoolArray) -> bool:
         assert self._system is not None
         old_positions, old_cell, old_pbc = self._system
         if self.skin == 0 or positions.shape != old_positions.shape:

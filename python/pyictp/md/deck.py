@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from pyictp import __version__
+from pyictp.common.arrays import IntArray
 from pyictp.md.settings import BAROSTAT, THERMOSTAT, Settings
 
 RANGES = 10  # on a line of the deck
@@ -28,7 +29,7 @@ def render(
     elements: Sequence[str],
     boundary: str,
     structure: str,
-    fixed: Sequence[int] = (),
+    fixed: Sequence[int] | IntArray = (),
 ) -> str:
     """Return the text of `in.lammps`.
 
@@ -59,7 +60,7 @@ def deck_values(
     elements: Sequence[str],
     boundary: str,
     structure: str,
-    fixed: Sequence[int] = (),
+    fixed: Sequence[int] | IntArray = (),
 ) -> dict[str, Any]:
     """Return what the template calls by name; arguments as `render`."""
     return {
@@ -89,7 +90,7 @@ def comment(text: str) -> str:
     return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 3]}..."
 
 
-def _id_ranges(indices: Sequence[int]) -> list[str]:
+def _id_ranges(indices: Sequence[int] | IntArray) -> list[str]:
     """Return ascending indices as words of `group ID id`, such as 1:4 7, some on each line."""
     ranges: list[list[int]] = []
     for number in (int(index) + 1 for index in indices):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -187,7 +188,7 @@ def read_frames(path: Path) -> tuple[np.ndarray, list[Atoms]]:
     if not frames:
         return np.zeros(0, int), []
     stream = io.StringIO("".join(head + frame for frame in frames))
-    atoms = read(stream, ":", format="lammps-dump-text")
+    atoms: Any = read(stream, ":", format="lammps-dump-text")  # a list: of all frames
     return np.array([int(frame[0]) for frame in lines]), atoms
 
 

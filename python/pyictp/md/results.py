@@ -164,7 +164,7 @@ def _speed(
     seconds, steps = float(thermo["CPU"][-1]), float(thermo["Step"][-1] - thermo["Step"][0])
     if not seconds or not steps:
         return {"us_per_atom_and_step": None}
-    speed = {"us_per_atom_and_step": 1e6 * seconds / steps / num_atoms}
+    speed: dict[str, float | None] = {"us_per_atom_and_step": 1e6 * seconds / steps / num_atoms}
     if settings.minimizes:
         return speed
     return speed | {"ns_per_day": steps * settings.timestep / 1000 / seconds * SECONDS_PER_DAY}

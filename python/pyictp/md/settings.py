@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -22,6 +23,7 @@ SAMPLED = {  # of `compute models all pair ictp`
     "force_deviation_eV_per_A": "c_models[1]",
     "grade": "c_models[4]",
 }
+Coupling = Literal["iso", "aniso", "tri"]  # what of the cell a pressure changes
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,11 @@ class Request:
     temperature: float = 300.0  # K
     to_temperature: float | None = None  # K
     pressure: float | None = None  # bar
-    coupling: str | None = None
+    coupling: Coupling | None = None
     time: float | None = None  # ps
     steps: int | None = None
     timestep: float | None = None  # fs
-    repeat: Sequence[int] = (1, 1, 1)
+    repeat: tuple[int, int, int] = (1, 1, 1)
     seed: int = 1
     thermo: int | None = None  # steps
     every: int | None = None  # steps
@@ -54,7 +56,7 @@ class Settings:
     temperature: float  # K
     to_temperature: float  # K, at the end
     pressure: float | None  # bar
-    coupling: str
+    coupling: Coupling
     repeat: tuple[int, int, int]
     thermo: int  # steps between rows of the log
     every: int  # steps between frames
@@ -104,7 +106,7 @@ def resolve(request: Request, atoms: Atoms) -> Settings:
         UserError: options that contradict each other or the structure.
     """
     _check(request, atoms)
-    repeat = tuple(request.repeat)
+    repeat = request.repeat
     minimizes = request.ensemble == "minimize"
     light = "H" in atoms.get_chemical_symbols()
     timestep = (request.timestep or (0.5 if light else 1.0)) / 1000
@@ -117,7 +119,9 @@ def resolve(request: Request, atoms: Atoms) -> Settings:
     num_atoms = len(atoms) * int(np.prod(repeat))
     frames = max(1, min(NUM_ROWS, MOST_POSITIONS // num_atoms))
     pressure = 0.0 if request.ensemble == "npt" and request.pressure is None else request.pressure
-    to_temperature = request.to_temperature if request.ensemble == "anneal" else request.temperature
+    to_temperature = request.temperature
+    if request.ensemble == "anneal" and request.to_temperature is not None:  # as _check has it
+        to_temperature = request.to_temperature
     return Settings(
         ensemble=request.ensemble,
         steps=steps,

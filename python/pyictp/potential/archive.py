@@ -13,7 +13,15 @@ from pyictp.errors import UserError
 
 # Words of code that reaches files or other processes, runs at load, or hides what it calls.
 # pair_ictp/ictp_archive.cpp refuses the same; export/FORMAT.md has the list for people.
-DENIED = ("save", "load", "from_file", "rpc_sync", "rpc_async", "rpc_remote", "classes")
+DENIED: tuple[str, ...] = (
+    "save",
+    "load",
+    "from_file",
+    "rpc_sync",
+    "rpc_async",
+    "rpc_remote",
+    "classes",
+)
 DENIED += ("__setstate__", "__getstate__", "getattr")
 LIBRARIES = ("aten", "prim", "prims", "ictp")  # whose operators a model may call
 REFUSED = re.compile(

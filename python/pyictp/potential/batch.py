@@ -11,26 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from pyictp.common.arrays import FloatArray
 from pyictp.data.samples import species_of
 from pyictp.errors import UserError
-from pyictp.graph.derivatives import Prediction, assemble, evaluate_graph, stress_from_virial
+from pyictp.graph.derivatives import Prediction, assemble, stress_from_virial
 from pyictp.graph.graph import Graph, build_graph, collate
-from pyictp.graph.packing import pack
-from pyictp.potential.distances import CloseAtoms, Watch, known_distances
-from pyictp.potential.load import as_potential, potential_properties, resolve_device
-from pyictp.potential.uncertainty import (
-    UncertainPrediction,
-    evaluate_uncertain,
-    has_grade,
-    num_models,
-)
-
-FloatArray = NDArray[np.float64]
-
-BATCH_EDGES = 20_000  # on a CPU more is not faster, only larger; a GPU may want more
+from pyictp.graph.packing import BATCH_EDGES, pack
+from pyictp.potential.distances import CloseAtoms, Watch
+from pyictp.potential.interface import Potential
+from pyictp.potential.load import as_potential, resolve_device
+from pyictp.potential.uncertainty import UncertainPrediction, evaluate_uncertain
 
 
 @dataclass(frozen=True)
@@ -50,7 +42,7 @@ class Result:
 
 
 def evaluate_batch(
-    model: str | Path | Any,
+    model: str | Path | nn.Module | Potential,
     structures: Iterable[Atoms],
     *,
     batch_edges: int = BATCH_EDGES,
@@ -86,22 +78,21 @@ def evaluate_batch(
         raise UserError("structures: expected a list of ase.Atoms, got a single one: give [atoms]")
     if batch_edges < 1:
         raise UserError(f"batch_edges: expected 1 or more, got {batch_edges}")
-    resolved = resolve_device(device)
-    potential = as_potential(model, resolved, dtype)
-    if uncertainty and num_models(potential) == 1 and not has_grade(potential):
+    potential = as_potential(model, resolve_device(device), dtype)
+    if uncertainty and potential.num_models == 1 and not potential.has_grade:
         raise UserError(
             "uncertainty: expected several models or a grade, this is a single model without: "
             "let its training end, or ictp export run1 run2 ... -o ensemble.pt"
         )
-    elements, r_cut = potential_properties(potential)
+    elements, r_cut = potential.elements, potential.r_cut
     chosen = list(structures)
-    watch = Watch(known_distances(potential), elements, r_cut, closest)
+    watch = Watch(potential.shortest_distances, elements, r_cut, closest)
     close: dict[int, CloseAtoms] = {}
     graphs = _watched(
         (_graph(index, atoms, elements, r_cut) for index, atoms in enumerate(chosen)), watch, close
     )
     predictions = evaluate_graphs(
-        potential, graphs, batch_edges, None, resolved, forces or stress, uncertainty
+        potential, graphs, batch_edges, None, forces or stress, uncertainty
     )
     results = [
         Result(
@@ -134,29 +125,30 @@ def _watched(
 
 
 def evaluate_graphs(
-    potential: Any,
+    potential: Potential,
     graphs: Iterable[Graph],
     batch_edges: int | None = BATCH_EDGES,
     batch_size: int | None = None,
-    device: str | torch.device = "cpu",
     gradients: bool = True,
     uncertainty: bool = False,
 ) -> Iterator[Prediction]:
     """Yield the prediction of each graph on the CPU, in their order.
 
     Args:
-        potential: model or loaded file on `device`.
+        potential: what says the energies.
         graphs: one structure each, on the CPU; built as they are needed.
         batch_edges: edges evaluated together; None: any number.
         batch_size: structures evaluated together; None: any number.
-        device: where the potential is.
         gradients: False: energies only; forces, virials and edge gradients are zero.
         uncertainty: yield `UncertainPrediction`, with gradients in any case.
     """
-    evaluate = evaluate_graph if gradients else _energies
-    evaluate = evaluate_uncertain if uncertainty else evaluate
     for batch in pack(graphs, lambda graph: graph.num_edges, batch_size, batch_edges):
-        yield from _split(evaluate(potential, collate(batch).to(device)), batch)
+        graph = collate(batch).to(potential.device)
+        if uncertainty:
+            prediction: Prediction = evaluate_uncertain(potential, graph)
+        else:
+            prediction = potential.evaluate(graph) if gradients else _energies(potential, graph)
+        yield from _split(prediction, batch)
 
 
 def structure_stress(virial: Tensor, structure: Any) -> FloatArray | None:
@@ -182,11 +174,9 @@ def _graph(index: int, atoms: Atoms, elements: Sequence[str], r_cut: float) -> G
         raise UserError(f"structure {index}: {error}") from error
 
 
-def _energies(potential: Any, graph: Graph) -> Prediction:
+def _energies(potential: Potential, graph: Graph) -> Prediction:
     """Return a prediction without derivatives."""
-    with torch.no_grad():
-        energies = potential(graph.species, graph.edge_index, graph.edge_vectors, graph.num_local)
-    return assemble(graph, energies.to(torch.float64), torch.zeros_like(graph.edge_vectors))
+    return assemble(graph, potential.energies(graph), torch.zeros_like(graph.edge_vectors))
 
 
 def _split(prediction: Prediction, graphs: Sequence[Graph]) -> Iterator[Prediction]:

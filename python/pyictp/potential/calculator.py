@@ -12,19 +12,20 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
-from torch import Tensor, nn
+from torch import nn
 
 from pyictp.data.samples import species_of
 from pyictp.errors import UserError
-from pyictp.graph.derivatives import Prediction, assemble, evaluate_graph
-from pyictp.graph.graph import Graph, build_graph
-from pyictp.graph.neighbors import FloatArray, SkinList
+from pyictp.graph.derivatives import Prediction
+from pyictp.graph.graph import build_graph
+from pyictp.graph.neighbors import SkinList
 from pyictp.model.kernels import operators_available
 from pyictp.potential.batch import structure_stress
-from pyictp.potential.distances import KEY, Watch, known_distances
-from pyictp.potential.exported import read_metadata
-from pyictp.potential.load import as_potential, potential_properties, resolve_device
-from pyictp.potential.uncertainty import evaluate_uncertain, has_grade, num_models
+from pyictp.potential.distances import Watch
+from pyictp.potential.interface import Potential
+from pyictp.potential.load import as_potential, resolve_device
+from pyictp.potential.loaded_model import LoadedModel
+from pyictp.potential.uncertainty import evaluate_uncertain
 
 UNCERTAINTIES = {"force_deviation": "force_deviations", "grade": "grades"}  # property, field
 
@@ -48,7 +49,7 @@ class ICTPCalculator(Calculator):
 
     def __init__(
         self,
-        model: str | Path | Any,
+        model: str | Path | nn.Module | Potential,
         device: str = "cpu",
         dtype: torch.dtype | str | None = None,
         skin: float = 0.5,
@@ -74,18 +75,20 @@ class ICTPCalculator(Calculator):
                 exported file, or `closest` is something else.
         """
         super().__init__(**kwargs)
-        self.device = resolve_device(device)
         self._file = Path(model).absolute() if isinstance(model, (str, Path)) else None
         self._dtype, self._native = dtype, native
+        self._wanted_device = resolve_device(device)
         self.potential = self._load(model)
-        self.elements, self.r_cut = potential_properties(self.potential)
+        self.device = self.potential.device
+        self.elements, self.r_cut = self.potential.elements, self.potential.r_cut
         self.implemented_properties = [
             *ICTPCalculator.implemented_properties,
-            *(["force_deviation"] if num_models(self.potential) > 1 else []),
-            *(["grade"] if has_grade(self.potential) else []),
+            *(["force_deviation"] if self.potential.num_models > 1 else []),
+            *(["grade"] if self.potential.has_grade else []),
         ]
         self.neighbors = SkinList(self.r_cut, skin)
-        self.watch = Watch(self._known_distances(), self.elements, self.r_cut, closest)
+        known = self.potential.shortest_distances
+        self.watch = Watch(known, self.elements, self.r_cut, closest)
         self._numbers = np.zeros(0, dtype=np.int64)
         self._species = np.zeros(0, dtype=np.int64)
 
@@ -113,10 +116,11 @@ class ICTPCalculator(Calculator):
             self.neighbors,
         )
         self.watch.tell(self.watch.find(graph))
-        evaluate = self._evaluate_native if self._native else self._evaluate_python
+        graph = graph.to(self.device)
         if {*properties} & {*UNCERTAINTIES} & {*self.implemented_properties}:
-            evaluate = self._evaluate_uncertain
-        prediction = evaluate(graph.to(self.device))
+            prediction: Prediction = evaluate_uncertain(self.potential, graph)
+        else:
+            prediction = self.potential.evaluate(graph)
         energy = prediction.energies[0].item()
         self.results = {
             "energy": energy,
@@ -139,7 +143,7 @@ class ICTPCalculator(Calculator):
             UserError: a compiled model came without its file.
         """
         state = self.__dict__.copy()
-        if not isinstance(self.potential, nn.Module):
+        if not isinstance(self.potential, LoadedModel):
             if self._file is None:
                 raise UserError(
                     "a calculator of a loaded exported file cannot be copied or pickled: "
@@ -159,52 +163,11 @@ class ICTPCalculator(Calculator):
         if self.potential is None:
             self.potential = self._load(self._file)
 
-    def _load(self, model: str | Path | Any) -> Any:
-        if self._native:
-            return _load_native(model, str(self.device), self._dtype)
-        return as_potential(model, self.device, self._dtype)
-
-    def _known_distances(self) -> FloatArray:
-        if not self._native:
-            return known_distances(self.potential)
-        size = len(self.elements)  # the file was read by C++, which does not hand them out
-        return np.array(read_metadata(self._file)[KEY]).reshape(size, size)
+    def _load(self, model: str | Path | nn.Module | Potential) -> Potential:
+        return as_potential(model, self._wanted_device, self._dtype, self._native)
 
     def _species_of(self, numbers: np.ndarray) -> np.ndarray:
         if not np.array_equal(numbers, self._numbers):
             self._species = species_of(numbers, self.elements)
             self._numbers = numbers.copy()
         return self._species
-
-    def _evaluate_python(self, graph: Graph) -> Prediction:
-        return evaluate_graph(self.potential, graph)
-
-    def _evaluate_uncertain(self, graph: Graph) -> Prediction:
-        return evaluate_uncertain(self.potential, graph)
-
-    def _evaluate_native(self, graph: Graph) -> Prediction:
-        cpu = graph.to("cpu")
-        node_energies, edge_gradients = self.potential.evaluate(
-            cpu.species.numpy(), cpu.edge_index.numpy(), cpu.edge_vectors.numpy(), cpu.num_local
-        )
-        return assemble(cpu, _real(node_energies), _real(edge_gradients))
-
-
-def _load_native(model: Any, device: str, dtype: torch.dtype | str | None) -> Any:
-    if not isinstance(model, (str, Path)) or not Path(model).is_file():
-        raise UserError(f"native=True: expected the path of an exported file, got {model!r}")
-    if dtype is not None:
-        raise UserError("native=True: an exported file has its own dtype: leave dtype out")
-    from pyictp import native
-
-    native.load_operators()
-    from pyictp import _native
-
-    try:
-        return _native.Model(str(model), device)
-    except (RuntimeError, ValueError) as error:
-        raise UserError(" ".join(str(error).split())) from error
-
-
-def _real(values: Any) -> Tensor:
-    return torch.as_tensor(values).to(device="cpu", dtype=torch.float64)

@@ -130,9 +130,9 @@ def _check_weights(state: Any, path: Path) -> None:
 def _check_grade(grade: Mapping[str, Any], state: Mapping[str, Any], path: Path) -> None:
     """Refuse centers (S, C) and whitening matrices (S, C, C) of other shapes, or not finite."""
     center, whitening = grade.get("center"), grade.get("whitening")
-    are_tensors = isinstance(center, Tensor) and isinstance(whitening, Tensor)
     if not (
-        are_tensors
+        isinstance(center, Tensor)
+        and isinstance(whitening, Tensor)
         and center.dim() == 2
         and center.shape[:1] == state["e0"].shape
         and whitening.shape == (*center.shape, center.shape[1])
@@ -164,10 +164,17 @@ def _brief(value: Any) -> str:
     return text if len(text) < 60 else f"some {type(value).__name__}"
 
 
-def build_model(payload: Mapping[str, Any], dtype: torch.dtype | None = None) -> ICTPModel:
+def build_model(
+    payload: Mapping[str, Any], dtype: torch.dtype | None = None, source: str | Path = ""
+) -> ICTPModel:
     """Return the model of a checkpoint, in the dtype it was saved in unless told otherwise.
 
     Of a last.pt it has the averaged weights, as that of a best.pt.
+
+    Args:
+        payload: contents of the checkpoint.
+        dtype: None keeps that of the file.
+        source: file or folder that the message names.
 
     Raises:
         UserError: its weights are not those of its architecture.
@@ -179,9 +186,10 @@ def build_model(payload: Mapping[str, Any], dtype: torch.dtype | None = None) ->
         model.load_state_dict(state)
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
+        name = f"checkpoint '{source}'" if source else "a checkpoint"
         raise UserError(
-            f"a checkpoint's architecture and weights do not go together ({reason[:300]}): copy or "
-            "write it again"
+            f"{name}: its architecture and its weights do not go together ({reason[:300]}): copy "
+            "or write it again"
         ) from error
     return model
 

@@ -25,7 +25,7 @@ def describe(path: str | Path) -> dict[str, Any]:
 
         return {"file": str(path), **read_metadata(path)}
     payload = load_checkpoint(path)
-    model = build_model(payload)
+    model = build_model(payload, source=path)
     return {
         "file": str(path),
         "format": payload["format"],

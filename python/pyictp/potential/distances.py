@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pyictp.common.arrays import FloatArray, IntArray
 from pyictp.errors import UserError
 from pyictp.graph.graph import Graph
-from pyictp.graph.neighbors import FloatArray, IntArray
-from pyictp.potential.load import potential_properties
 
 logger = logging.getLogger("pyictp")
 
@@ -94,14 +93,6 @@ def distance_table(
         i, j = (elements.index(element) for element in pair.split("-"))
         table[i, j] = table[j, i] = length
     return table
-
-
-def known_distances(potential: Any) -> FloatArray:
-    """Return the table of a model, an exported file or a model in memory; zeros: nothing known."""
-    if hasattr(potential, KEY):
-        return getattr(potential, KEY)
-    provenance = getattr(potential, "metadata", {}).get("provenance", {})
-    return distance_table(provenance, *potential_properties(potential))
 
 
 class CloseAtoms(NamedTuple):

@@ -15,12 +15,12 @@ from ase.data import atomic_masses, atomic_numbers
 from torch import Tensor, nn
 
 from pyictp import __version__
+from pyictp.common.arrays import FloatArray
 from pyictp.common.files import atomic_path
 from pyictp.config.load import to_dict
 from pyictp.errors import UserError
 from pyictp.graph.derivatives import Prediction, evaluate_graph
 from pyictp.graph.graph import Graph, build_graph
-from pyictp.graph.neighbors import FloatArray
 from pyictp.model.ictp import ICTPModel
 from pyictp.model.tabulate import Tabulated, tabulate_radial
 from pyictp.native import load_operators
@@ -79,7 +79,7 @@ class ExportedModule(nn.Module):
 
     def add_reference(self, graph: Graph, reference: Prediction) -> None:
         """Keep a structure and what the models say of it in float64, on average."""
-        shift = sum(model.shift for model in self.models) / self.num_models
+        shift = torch.stack([model.get_buffer("shift") for model in self.models]).mean(0)
         interaction = (reference.node_energies - shift[graph.species]).abs().max().item()
         largest = max(interaction, reference.forces.abs().max().item(), 1e-3)
         # in scale with the model, above the rounding of energies
@@ -122,7 +122,7 @@ class ExportedModule(nn.Module):
         grades = energies[:0]
         for i, model in enumerate(self.models):
             if i == index:
-                energies, features = model.energies_and_features(
+                energies, features = model.energies_and_features(  # type: ignore[operator]
                     species, edge_index, edge_vectors, num_local
                 )
                 if i == 0 and graded and self.grade is not None:
@@ -240,7 +240,7 @@ def reference_graph(model: ICTPModel) -> Graph:
     )
 
 
-def _save(module: ExportedModule, path: Path, metadata: Mapping[str, Any]) -> None:
+def _save(module: ExportedModule, path: Path, metadata: dict[str, Any]) -> None:
     load_operators()
     with warnings.catch_warnings():
         # TorchScript is deprecated upstream; it is our file format today.
@@ -273,7 +273,7 @@ def _metadata(
         "format": "ictp",
         **{name: getattr(module, name) for name in ATTRIBUTES},
         "units": {"energy": "eV", "length": "Angstrom", "forces": "eV/Angstrom"},
-        "e0": dict(zip(module.elements, module.models[0].e0.tolist(), strict=True)),
+        "e0": dict(zip(module.elements, models[0].e0.tolist(), strict=True)),
         **members[0],
         "other_models": members[1:],
         "exported": time.strftime("%Y-%m-%d"),

@@ -18,6 +18,7 @@ from pyictp.graph.graph import Graph
 from pyictp.model.ictp import ICTPModel
 from pyictp.potential.batch import evaluate_graphs
 from pyictp.potential.exported import load_exported
+from pyictp.potential.loaded_model import LoadedModel
 
 Item = TypeVar("Item")
 NUM_FRAMES = 20
@@ -63,7 +64,7 @@ def compare(path: str | Path, models: Sequence[ICTPModel], graphs: Sequence[Grap
         graphs: one structure each.
     """
     found = evaluate_graphs(load_exported(path), graphs)
-    members = zip(*(evaluate_graphs(model, graphs) for model in models), strict=True)
+    members = zip(*(evaluate_graphs(LoadedModel(m), graphs) for m in models), strict=True)
     right = (torch.stack([one.forces for one in several]).mean(0) for several in members)
     differences = [(one.forces - two).numpy() for one, two in zip(found, right, strict=True)]
     squares = np.concatenate([difference.ravel() for difference in differences]) ** 2

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pyictp.errors import UserError
-from pyictp.graph.derivatives import Potential, evaluate_graph
+from pyictp.graph.derivatives import NodeEnergies, Prediction, evaluate_graph
 from pyictp.graph.graph import Graph
 from pyictp.native import load_operators
 from pyictp.potential.archive import archive_of, check_code, read_archive
@@ -26,15 +26,23 @@ from pyictp.potential.exported_checks import (
     check_metadata,
     check_structure,
 )
+from pyictp.potential.interface import EnergyFunction
 
 SCHEMA_VERSION = 2
-ATTRIBUTES = ("schema_version", "elements", "r_cut", "num_layers", "dtype", "reference_tolerance")
+ATTRIBUTES: tuple[str, ...] = (
+    "schema_version",
+    "elements",
+    "r_cut",
+    "num_layers",
+    "dtype",
+    "reference_tolerance",
+)
 ATTRIBUTES += ("num_models", "has_grade", "shortest_distances", "masses")
 REFERENCE = ("species", "edge_index", "edge_vectors", "node_energies", "forces", "virial")
 
 
-class ExportedPotential:
-    """An exported file in Python: a callable like `ICTPModel.forward`."""
+class ExportedPotential(EnergyFunction):
+    """An exported file in Python."""
 
     def __init__(self, module: torch.jit.ScriptModule, metadata: dict[str, Any]) -> None:
         """Wrap a loaded archive."""
@@ -43,7 +51,6 @@ class ExportedPotential:
         self.elements: tuple[str, ...] = tuple(module.elements)
         self.r_cut: float = module.r_cut
         self.dtype: torch.dtype = getattr(torch, module.dtype)
-        self.num_models: int = module.num_models
         self.has_grade: bool = module.has_grade
         size = len(self.elements)
         # (S, S) [A], 0: nothing is known
@@ -57,8 +64,24 @@ class ExportedPotential:
         with torch.jit.optimized_execution(False):
             return self.module(species, edge_index, edge_vectors, num_local)
 
-    def member(self, index: int) -> Potential:
-        """Return one model of an ensemble, a callable like this one."""
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.module.reference_species.device
+
+    @property
+    def num_models(self) -> int:
+        """The models whose mean it is."""
+        return self.module.num_models
+
+    def evaluate_members(self, graph: Graph) -> list[Prediction]:
+        """Return what each of its models says."""
+        if self.num_models == 1:
+            return [self.evaluate(graph)]
+        return [evaluate_graph(self.member(k), graph) for k in range(self.num_models)]
+
+    def member(self, index: int) -> NodeEnergies:
+        """Return one model of an ensemble, called like this one."""
 
         def energies(
             species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
@@ -67,10 +90,8 @@ class ExportedPotential:
 
         return energies
 
-    def grades(
-        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
-    ) -> Tensor:
-        """Return the extrapolation grades (num_local,) of local nodes: 1 is the training's edge.
+    def grades(self, graph: Graph) -> Tensor:
+        """Return extrapolation grades (num_local,), float64: 1 is the farthest training atom.
 
         Raises:
             UserError: the file has none.
@@ -81,7 +102,9 @@ class ExportedPotential:
                 "or with --training-data FILE"
             )
         with torch.no_grad():
-            return self._member(0, True, species, edge_index, edge_vectors, num_local)[1]
+            return self._member(
+                0, True, graph.species, graph.edge_index, graph.edge_vectors, graph.num_local
+            )[1]
 
     def _member(self, *arguments: Any) -> tuple[Tensor, Tensor]:
         with torch.jit.optimized_execution(False):

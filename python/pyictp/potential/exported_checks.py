@@ -52,7 +52,7 @@ def check_attributes(values: Mapping[str, Any], path: Path) -> None:
     """
     elements, r_cut = values.get("elements"), values.get("r_cut")
     size = len(elements) if isinstance(elements, list) else 0
-    r_max = r_cut if _is_number(r_cut, 0, MAX_R_CUT) else MAX_R_CUT
+    r_max = float(r_cut) if r_cut and _is_number(r_cut, 0, MAX_R_CUT) else MAX_R_CUT
     rules: dict[str, tuple[Callable[[Any], bool], str]] = {
         "elements": (
             lambda v: _are_elements(v) and len(set(v)) == size,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyictp.errors import UserError
 from pyictp.graph.graph import Graph, collate
-from pyictp.graph.packing import pack
+from pyictp.graph.packing import BATCH_EDGES, pack
 from pyictp.model import kernels
 from pyictp.model.exact import ExactModule
 from pyictp.model.ictp import ICTPModel
@@ -28,7 +28,6 @@ UNSEEN = 1e3  # distances are multiplied by this where the training data have no
 ROUNDING = (
     1e-12  # a variance of less than this part of the square of the mean is float32's rounding
 )
-BATCH_EDGES = 20_000
 KEY = "extrapolation"  # in checkpoints
 
 
@@ -126,7 +125,7 @@ def add_grade(path: Path, graphs: Iterable[Graph]) -> None:
         UserError: no checkpoint, or it cannot be written; it is as it was then.
     """
     payload = load_checkpoint(path)
-    model = build_model(payload)
+    model = build_model(payload, source=path)
     grade = fit_grade(model, graphs)
     extras = {k: v for k, v in payload.items() if k not in CHECKPOINT_KEYS}
     extras[KEY] = {"center": grade.center, "whitening": grade.whitening}

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from pyictp.reports.comparison import FloatArray, IntArray, Parity
+from pyictp.common.arrays import FloatArray, IntArray
+from pyictp.reports.comparison import Parity
 from pyictp.training.curves import plain_log_ticks
 
 if TYPE_CHECKING:  # matplotlib is slow to import

@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ase.formula import Formula
 from tqdm import tqdm
 
+from pyictp.common.arrays import IntArray
 from pyictp.config.data_files import DataFile, as_data_file
 from pyictp.config.load import DataConfig
 from pyictp.data.frames import LABELS, Frame, missing_labels, read_frames
+from pyictp.data.labels import TO_VOIGT
 from pyictp.data.magnitudes import check_labels
 from pyictp.data.samples import make_sample
 from pyictp.errors import UserError
 from pyictp.potential.batch import evaluate_graphs, structure_stress
-from pyictp.potential.load import potential_properties
+from pyictp.potential.interface import Potential
 from pyictp.potential.uncertainty import UncertainPrediction
 from pyictp.reports.calibration import describe_calibration
-from pyictp.reports.comparison import IntArray, Parity, Structure
+from pyictp.reports.comparison import Parity, Structure
 from pyictp.reports.metrics import METRICS, metrics
 
 logger = logging.getLogger("pyictp")
@@ -33,10 +34,9 @@ UNCERTAIN = ("energy_deviations", "force_deviations", "grades")  # of Parity and
 
 
 def evaluate_frames(
-    potential: Any,
+    potential: Potential,
     frames: Sequence[Frame],
     batch_size: int = 16,
-    device: str | torch.device = "cpu",
     progress: bool = False,
 ) -> dict[str, Any]:
     """Return the errors of energy, forces and stress as `metrics.metrics` states them.
@@ -44,33 +44,30 @@ def evaluate_frames(
     A quantity without a label is None.
 
     Args:
-        potential: model or loaded file on `device`.
+        potential: what is judged.
         frames: structures; one that lacks a label is left out for that quantity only.
         batch_size: structures per evaluation.
-        device: where the potential is.
         progress: show a bar on a terminal.
 
     Raises:
         UserError: an element is not in the model, two atoms are on one spot.
     """
-    return metrics(predict(potential, frames, batch_size, device, progress))
+    return metrics(predict(potential, frames, batch_size, progress))
 
 
 def predict(
-    potential: Any,
+    potential: Potential,
     frames: Sequence[Frame],
     batch_size: int = 16,
-    device: str | torch.device = "cpu",
     progress: bool = False,
 ) -> Parity:
     """Return labels and predictions of all frames; arguments as `evaluate_frames`."""
     if batch_size < 1:
         raise UserError(f"batch size: expected 1 or more, got {batch_size}")
-    elements, r_cut = potential_properties(potential)
     rows: dict[str, list[Any]] = {name: [] for name in (*LABELS, "atoms", *UNCERTAIN)}
     bar = tqdm(total=len(frames), unit="frame", disable=None if progress else True)
-    graphs = (make_sample(frame, elements, r_cut).graph for frame in frames)
-    predictions = evaluate_graphs(potential, graphs, None, batch_size, device, uncertainty=True)
+    graphs = (make_sample(frame, potential.elements, potential.r_cut).graph for frame in frames)
+    predictions = evaluate_graphs(potential, graphs, None, batch_size, uncertainty=True)
     for frame, prediction in zip(frames, predictions, strict=True):
         _append(rows, frame, prediction)
         bar.update()
@@ -129,7 +126,7 @@ def _append(rows: dict[str, list[Any]], frame: Frame, prediction: UncertainPredi
     if frame.stress is not None:
         stress = structure_stress(prediction.virials, frame)
         pairs = np.stack([frame.stress, stress], axis=-1)  # (3, 3, 2)
-        rows["stress"].append(pairs[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])  # (6, 2)
+        rows["stress"].append(pairs[TO_VOIGT])  # (6, 2)
 
 
 def report(result: dict[str, Any]) -> str:

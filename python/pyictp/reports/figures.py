@@ -17,8 +17,9 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pyictp.common.arrays import FloatArray
 from pyictp.reports.calibration import Spread, draw_spread, spreads
-from pyictp.reports.comparison import FloatArray, Parity
+from pyictp.reports.comparison import Parity
 from pyictp.reports.parity import Panel, draw_panel, parity_panels
 from pyictp.training.curves import Curve, Rows, draw_curve, plain_log_ticks, present_curves
 

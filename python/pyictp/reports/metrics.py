@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from ase.units import GPa
 
+from pyictp.common.arrays import FloatArray, IntArray
 from pyictp.reports.calibration import calibration
-from pyictp.reports.comparison import FloatArray, IntArray, Parity
+from pyictp.reports.comparison import Parity
 from pyictp.reports.parity import NINE
 
 METRICS = (  # JSON key, what it is called on the screen, unit

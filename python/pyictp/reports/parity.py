@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pyictp.common.arrays import FloatArray
 from pyictp.errors import UserError
-from pyictp.reports.comparison import FloatArray, Parity
+from pyictp.reports.comparison import Parity
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes

@@ -133,7 +133,7 @@ def make_report(
     """
     from pyictp.reports.page import Subject, report_numbers, write_report
 
-    parity = predict(load_model(folder.best, device), frames, batch_size, device, not quiet)
+    parity = predict(load_model(folder.best, device), frames, batch_size, not quiet)
     result = metrics(parity)
     again = ["ictp", "train", str(folder.path / "config.yaml"), "training.output=again"]
     start = load_checkpoint(folder.best).get("provenance", {}).get("finetuned_from")

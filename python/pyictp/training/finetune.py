@@ -21,8 +21,8 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor
 
+from pyictp.common.arrays import FloatArray
 from pyictp.config.load import Config
-from pyictp.data.statistics import FloatArray
 from pyictp.model.ictp import ICTPModel
 from pyictp.model.layers import SpeciesLinear
 from pyictp.potential.checkpoint import build_model

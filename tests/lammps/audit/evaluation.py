@@ -13,7 +13,6 @@ from ase.geometry import find_mic
 from pyictp.graph.derivatives import evaluate_graph
 from pyictp.graph.graph import build_graph
 from pyictp.model.ictp import ICTPModel
-from pyictp.potential.load import potential_properties
 
 TOLERANCES = {"energy": 1e-9, "forces": 1e-8, "virial": 1e-8}  # energy, virial: relative; eV/A
 BOND = (2.0, 2.2)  # K [eV/A^2], r0 [A] of every bond
@@ -83,8 +82,7 @@ class Rule:
 
 def evaluate(record: Record, rule: Rule, model: ICTPModel) -> Record:
     """Return the record with the energy, forces and virial that it should have."""
-    elements, r_cut = potential_properties(model)
-    known = list(elements)
+    known, r_cut = list(model.config.elements), model.config.r_cut
     species = np.array([known.index(e) if e in known else -1 for e in rule.elements])
     species = species[record.types - 1]
     for bit, name in enumerate(record.groups):
