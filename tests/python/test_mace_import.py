@@ -25,7 +25,10 @@ from pyictp.potential.exported import load_exported
 MACE = "ICTP_TEST_MACE"
 ALLOY = ["V", "Nb", "Ta"]
 # float32: the file's tensors are rounded, mace-torch computed with the rounded ones in float64
-TOLERANCES = dict.fromkeys(CASES, 1e-12) | {"float32": 1e-7}
+TOLERANCES = dict.fromkeys(CASES, 1e-12) | {
+    "float32": 1e-7,
+    "float32_density": 1e-6,
+}
 
 
 def imported(name: str, folder: Path, **options: object) -> Imported:
@@ -91,7 +94,9 @@ def test_a_training_folder_with_provenance(tmp_path: Path, capsys) -> None:
     assert (provenance["head"], provenance["heads"]) == ("cc", ["pbe", "r2scan", "cc"])
     assert len(provenance["sha256"]) == 64
     assert main(["info", str(run)]) == 0
-    assert "  imported_from        rank1_ell3.model\n" in capsys.readouterr().out
+    assert ["imported_from", "rank1_ell3.model"] in [
+        line.split() for line in capsys.readouterr().out.splitlines()
+    ]
     assert main(command) == 1
     assert "already holds a training" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
@@ -110,12 +115,8 @@ def test_exported(dtype: str, tolerance: float, tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "agnostic": "first interaction RealAgnosticInteractionBlock is not supported, only "
-    "RealAgnosticResidualInteractionBlock",
-    "density": "first interaction RealAgnosticDensityInteractionBlock is not supported",
-    "nonlinear": "RealAgnosticResidualNonLinearInteractionBlock is not supported",
-    "agnesi": "distance transform AgnesiTransform is not supported",
-    "zbl": r"repulsion of nuclei \(pair_repulsion, ZBL\) is not supported",
+    "nonlinear": "first interaction RealAgnosticResidualNonLinearInteractionBlock is not supported, "
+    "only RealAgnosticResidualInteractionBlock, RealAgnostic",
     "gaussian": "radial functions GaussianBasis is not supported, only BesselBasis",
     "chebyshev": "ChebychevBasis are not supported, .* mace-torch's forces of such a model lack",
     "no_cutoff": r"a cutoff after the radial network \(apply_cutoff false\) is not supported",

@@ -13,13 +13,16 @@ from typing import Any
 import torch
 
 from pyictp.errors import UserError
+from pyictp.foreign.choice import Choice, choose
 from pyictp.foreign.licences import licence_notice
-from pyictp.foreign.mace import Choice, check_model, choose, model_config
+from pyictp.foreign.mace import check_model, model_config
+from pyictp.foreign.mace_options import described
 from pyictp.foreign.pickles import Record, read_records
 from pyictp.foreign.records import get, kind, number, tensor
 from pyictp.foreign.upstream import find_checkpoint, import_checkpoint
 from pyictp.foreign.weights import fill
 from pyictp.model.ictp import ICTPModel
+from pyictp.model.mace import new_model
 
 TABLES_FROM = 0.5  # A, where tolerances of exported tables begin: training data are not known
 
@@ -66,7 +69,7 @@ def _import_mace(path: Path, head: str | None, elements: Sequence[str] | None) -
     try:
         check_model(file)
         choice = choose(file, head, elements)
-        model = ICTPModel(model_config(file, choice)).double()
+        model = new_model(model_config(file, choice)).double()
         fill(model, file, choice)
         return _described(model, path, file, choice)
     except UserError as error:
@@ -109,11 +112,13 @@ def _described(model: ICTPModel, path: Path, file: Record, choice: Choice) -> Im
         "changed: spherical into Cartesian tensors, contractions into path weights; energies and "
         "forces are the same",
     ]
+    if config.mace is not None:
+        notes.append(f"with: {', '.join(described(config.mace))}")
     left_out = [e for e in choice.all_elements if e not in choice.elements]
     if left_out:
         notes.append(f"left out: elements {' '.join(left_out)}")
     rounding = _frequency_rounding(file)
-    if rounding > 1e-14:
+    if rounding > 1e-14 and not (config.mace and config.mace.frequencies):
         notes.append(
             f"changed: Bessel frequencies, rounded by {rounding:.0e} in the file, to n pi/r_max"
         )

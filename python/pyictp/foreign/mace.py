@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: MIT
 """What a file of MACE says: whether an ICTP model can be the same, and its settings.
 
-Covered are models of residual layers with Bessel functions of the distance itself: the convolution
-is the same in another basis, and so is the symmetric contraction (see `contraction`).
+The convolution is the same in another basis, and so is the symmetric contraction (see
+`contraction`); what goes beyond an ICTP model is in `mace_options`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
-
-from ase.data import chemical_symbols
-from torch import Tensor
 
 from pyictp.config.load import ModelConfig
 from pyictp.errors import UserError
+from pyictp.foreign.choice import Choice
+from pyictp.foreign.mace_options import BLOCKS, mace_config
 from pyictp.foreign.pickles import Record
 from pyictp.foreign.records import (
     check_natural,
@@ -35,7 +31,6 @@ from pyictp.foreign.records import (
 KINDS = ("MACE", "ScaleShiftMACE")
 # parts and settings of a model that change what it computes, and what they are to people
 FURTHER = {
-    "pair_repulsion": "repulsion of nuclei (pair_repulsion, ZBL)",
     "joint_embedding": "an embedding of charge, spin or the like (joint_embedding)",
     "embedding_readout": "a readout of the embedding (embedding_readout)",
     "use_so3": "features without parity (use_so3)",
@@ -50,25 +45,9 @@ KNOWN_PARTS = {
     "products",
     "readouts",
     "scale_shift",
+    "pair_repulsion_fn",
 }
 MAX_ELL = 3  # of the harmonics: what spans were looked at for
-FREQUENCY_TOLERANCE = 1e-6  # relative; float32 rounds to 6e-8, training moves them by far more
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What of a file is taken: one head, and some of its elements."""
-
-    head: int
-    head_name: str
-    heads: tuple[str, ...]
-    all_elements: tuple[str, ...]
-    species: tuple[int, ...]  # of those kept, in the file
-
-    @property
-    def elements(self) -> tuple[str, ...]:
-        """Return the elements kept, in the order of the file."""
-        return tuple(self.all_elements[i] for i in self.species)
 
 
 def check_model(model: Any) -> None:
@@ -93,14 +72,19 @@ def check_model(model: Any) -> None:
     _check_radial(get(model, "radial_embedding"))
     for i, interaction in enumerate(parts(get(model, "interactions"))):
         where = "first interaction" if i == 0 else f"interaction {i + 1}"
-        expect(interaction, "RealAgnosticResidualInteractionBlock", where)
+        if kind(interaction) not in BLOCKS:
+            raise UserError(
+                f"{where} {kind(interaction)} is not supported, only {', '.join(BLOCKS)}"
+            )
         expect(get(interaction, "conv_tp"), "TensorProduct", where)
         _check_irreps(interaction, where)
-    for product in parts(get(model, "products")):
+    for interaction, product in zip(
+        parts(get(model, "interactions")), parts(get(model, "products")), strict=False
+    ):
         expect(product, "EquivariantProductBasisBlock", "product")
         expect(get(product, "symmetric_contractions"), "SymmetricContraction", "product")
-        if not get(product, "use_sc", True):
-            raise UserError("a layer without skip connection (use_sc false) is not supported")
+        if BLOCKS[kind(interaction)][0] and not get(product, "use_sc", True):
+            raise UserError("a residual layer that does not use its skip connection: not supported")
 
 
 def _check_irreps(interaction: Record, where: str) -> None:
@@ -119,11 +103,8 @@ def _check_irreps(interaction: Record, where: str) -> None:
 
 
 def _check_radial(radial: Any) -> None:
-    """Refuse radial functions that are not Bessel's of the distance times the cutoff."""
+    """Refuse radial functions that are not Bessel's, times the cutoff."""
     expect(radial, "RadialEmbeddingBlock")
-    if has(radial, "distance_transform"):
-        transform = kind(get(radial, "distance_transform"))
-        raise UserError(f"distance transform {transform} is not supported")
     basis = get(radial, "bessel_fn")
     if kind(basis) == "ChebychevBasis":
         raise UserError(
@@ -134,38 +115,6 @@ def _check_radial(radial: Any) -> None:
     expect(get(radial, "cutoff_fn"), "PolynomialCutoff", "cutoff")
     if not get(radial, "apply_cutoff", True):
         raise UserError("a cutoff after the radial network (apply_cutoff false) is not supported")
-    r_max, frequencies = number(basis, "r_max"), tensor(basis, "bessel_weights")
-    for n, frequency in enumerate(frequencies.flatten().tolist(), start=1):
-        if abs(frequency * r_max / (n * math.pi) - 1.0) > FREQUENCY_TOLERANCE:
-            raise UserError(
-                f"trained Bessel frequencies are not supported: the one of function {n} is "
-                f"{frequency:.6g}, not {n} pi/r_max"
-            )
-
-
-def choose(model: Record, head: str | None, elements: Sequence[str] | None) -> Choice:
-    """Return which head and elements of a file are taken.
-
-    Raises:
-        UserError: there are several heads and none is named, or it has not what is named.
-    """
-    heads = get(model, "heads", None) or ["Default"]
-    if not all(isinstance(name, str) for name in heads):
-        raise UserError("its heads are no names: the file is damaged")
-    if head is None and len(heads) > 1:
-        raise UserError(f"it has several heads: choose one with --head: {', '.join(heads)}")
-    if head is not None and head not in heads:
-        raise UserError(f"it has no head '{head}': expected one of {', '.join(heads)}")
-    numbers = [int(z) for z in tensor(model, "atomic_numbers").tolist()]
-    if not numbers or not all(0 < z < len(chemical_symbols) for z in numbers):
-        raise UserError("its atomic numbers are none: the file is damaged")
-    known = tuple(chemical_symbols[z] for z in numbers)
-    missing = [element for element in elements or () if element not in known]
-    if missing:
-        raise UserError(f"--elements {missing[0]}: it knows only {' '.join(known)}")
-    species = tuple(i for i, e in enumerate(known) if elements is None or e in elements)
-    name = heads[0] if head is None else head
-    return Choice(heads.index(name), name, tuple(heads), known, species)
 
 
 def model_config(model: Record, choice: Choice) -> ModelConfig:
@@ -202,6 +151,7 @@ def model_config(model: Record, choice: Choice) -> ModelConfig:
         avg_num_neighbors=_shared(
             [number(i, "avg_num_neighbors") for i in interactions], "avg_num_neighbors differs"
         ),
+        mace=mace_config(model, choice),
     )
 
 
@@ -212,8 +162,10 @@ def _check_sizes(model: Record, first: Record, num_channels: int, num_species: i
         UserError: the file is damaged.
     """
     embedding = linear_matrices(get(get(model, "node_embedding"), "linear"))[0]
+    ranks = 1 if BLOCKS[kind(first)][0] else len(irreps(get(first, "target_irreps")))
     skip = tensor(get(first, "skip_tp"), "weight").numel()
-    if embedding.shape != (num_species, num_channels) or skip != num_species * num_channels**2:
+    expected = ranks * num_species * num_channels**2
+    if embedding.shape != (num_species, num_channels) or skip != expected:
         raise UserError("its weights are of other sizes than it says: the file is damaged")
 
 
@@ -258,22 +210,6 @@ def _readout_widths(model: Record, num_heads: int) -> tuple[int, ...]:
         raise UserError("its heads share the last readout: not supported")
     (slot,) = irreps(get(get(last, "linear_1"), "irreps_out"))
     return (slot.count // num_heads,)
-
-
-def atomic_energies(model: Record, choice: Choice) -> Tensor:
-    """Return the energies of lone atoms of the head, (S,) float64 [eV]."""
-    energies = tensor(get(model, "atomic_energies_fn"), "atomic_energies")
-    rows = energies.reshape(-1, len(choice.all_elements))
-    return rows[choice.head if len(rows) > 1 else 0][list(choice.species)]
-
-
-def scale_and_shift(model: Record, choice: Choice) -> tuple[float, float]:
-    """Return factor and shift [eV] of the head; plain MACE has 1 and 0."""
-    if kind(model) == "MACE":
-        return 1.0, 0.0
-    values = [tensor(get(model, "scale_shift"), name).flatten() for name in ("scale", "shift")]
-    scale, shift = (v[choice.head if len(v) > 1 else 0].item() for v in values)
-    return scale, shift
 
 
 def convolution_paths(interaction: Record) -> list[tuple[tuple[int, int, int], float]]:

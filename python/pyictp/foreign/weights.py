@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from pyictp.errors import UserError
 from pyictp.foreign.bases import coupling_ratio, harmonics_scale
+from pyictp.foreign.choice import Choice, atomic_energies, scale_and_shift
 from pyictp.foreign.contraction import path_coordinates, path_tensors, rotated
-from pyictp.foreign.mace import Choice, atomic_energies, convolution_paths, scale_and_shift
+from pyictp.foreign.mace import convolution_paths
 from pyictp.foreign.pickles import Record
 from pyictp.foreign.records import (
     expect,
     get,
+    has,
     irreps,
     kind,
     linear_matrices,
@@ -29,6 +31,7 @@ from pyictp.foreign.records import (
     tensor,
 )
 from pyictp.model.ictp import ICTPModel, Layer
+from pyictp.model.mace import MaceLayer
 from pyictp.model.products import Irrep, product_paths
 from pyictp.model.radial import MLP, SILU_GAIN, ScaledLinear
 
@@ -106,11 +109,30 @@ def _fill_interaction(layer: Layer, file: Record, prefactor: float, species: Ten
         blocks = matrices[rank].chunk(len(of_rank))
         matrix = torch.cat([blocks[sorted(of_rank).index(i)] for i in of_rank])
         target = interaction.linear_out.maps[rank]
-        _put_linear(target, matrix / number(file, "avg_num_neighbors"), "linear")
+        divisor = 1.0 if has(file, "density_fn") else number(file, "avg_num_neighbors")
+        _put_linear(target, matrix / divisor, "linear")
+    if isinstance(layer, MaceLayer):
+        _fill_further(layer, file, prefactor, species)
     skips = species_matrices(get(file, "skip_tp"))
     for i, target in enumerate(layer.skip_target):
         matrix = skips[layer.irreps[target].rank].index_select(1, species)
         put(layer.skip[i].weight, matrix / layer.skip[i].scale, "skip_tp")
+
+
+def _fill_further(layer: MaceLayer, file: Record, prefactor: float, species: Tensor) -> None:
+    """Fill the maps of a layer without a skip connection, and its density."""
+    if layer.is_mapped:
+        for rank, matrix in species_matrices(get(file, "skip_tp")).items():
+            kept = matrix.index_select(1, species)
+            put(layer.maps[rank].weight, kept / layer.maps[rank].scale, "skip_tp")
+    if layer.density is not None:
+        network = get(file, "density_fn")
+        expect(network, "FullyConnectedNet", "density")
+        matrices = [tensor(part, "weight") for part in parts(network)]
+        if len(matrices) != 1:
+            raise UserError("a density of several layers is not supported")
+        scale = prefactor * len(matrices[0]) ** -0.5
+        _put_linear(layer.density.radial.linear, matrices[0] * scale, "density")
 
 
 def _fill_radial(network: MLP, file: Record, prefactor: float, order: list[int]) -> None:

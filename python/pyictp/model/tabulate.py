@@ -95,13 +95,13 @@ def _tabulated(
     intervals: int,
 ) -> Tabulated:
     """Return a table with its errors between the knots from r_min on."""
-    values, slopes = _sample(radial, torch.linspace(0.0, r_cut, intervals + 1, dtype=torch.float64))
+    values, slopes = sample(radial, torch.linspace(0.0, r_cut, intervals + 1, dtype=torch.float64))
     slopes[0] = 0.0  # Bessel functions are even, and the cutoff begins with r^p
     table = RadialTable(values, slopes, r_cut, num_channels)
     knots = torch.arange(intervals, dtype=torch.float64).unsqueeze(1)
     between = (knots + torch.tensor(WORST, dtype=torch.float64)).flatten() * table.spacing
     between = between[between >= r_min]
-    ours, theirs = _sample(lambda r: table(r.unsqueeze(1)), between), _sample(radial, between)
+    ours, theirs = sample(lambda r: table(r.unsqueeze(1)), between), sample(radial, between)
     value_error, slope_error = (
         ((a - b).abs().max() / b.abs().max().clamp_min(1e-300)).item()
         for a, b in zip(ours, theirs, strict=True)
@@ -109,7 +109,7 @@ def _tabulated(
     return Tabulated(table, value_error, slope_error)
 
 
-def _sample(function: Callable[[Tensor], Tensor], r: Tensor) -> tuple[Tensor, Tensor]:
+def sample(function: Callable[[Tensor], Tensor], r: Tensor) -> tuple[Tensor, Tensor]:
     """Return values and derivatives, (n, P*C), at distances r (n,) [A]."""
     r = r.clamp_min(NEAR_ZERO)
     with torch.enable_grad():

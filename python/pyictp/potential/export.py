@@ -22,6 +22,8 @@ from pyictp.errors import UserError
 from pyictp.graph.derivatives import Prediction, evaluate_graph
 from pyictp.graph.graph import Graph, build_graph
 from pyictp.model.ictp import ICTPModel
+from pyictp.model.mace import MaceModel
+from pyictp.model.pair_tables import tabulate_pairs
 from pyictp.model.tabulate import Tabulated, tabulate_radial
 from pyictp.native import load_operators
 from pyictp.potential.checkpoint import build_model
@@ -176,7 +178,7 @@ def export_model(
         rounded.append(copy.deepcopy(one).to(getattr(torch, dtype)).eval().requires_grad_(False))
         rounded[-1].use_operators(not portable)
         edge = known.get("shortest_edge", 0.0)
-        errors.append(tabulate_radial(rounded[-1], one, edge) if tables else [])
+        errors.append(_tabulate(rounded[-1], one, edge) if tables else [])
     distances = _largest(exact, provenances)
     module = ExportedModule(rounded, copy.deepcopy(grade), dtype, distances)
     graph = reference_graph(exact[0])
@@ -192,6 +194,13 @@ def export_model(
                 "try --dtype float64"
             )
     return deviation
+
+
+def _tabulate(model: ICTPModel, exact: ICTPModel, shortest_edge: float) -> list[Tabulated]:
+    """Put tables in the place of radial functions; they hold from the shortest edge [A] on."""
+    if isinstance(model, MaceModel) and isinstance(exact, MaceModel):
+        return tabulate_pairs(model, exact, shortest_edge)
+    return tabulate_radial(model, exact, shortest_edge)
 
 
 def _largest(models: Sequence[ICTPModel], provenances: Sequence[Mapping[str, Any]]) -> FloatArray:

@@ -13,6 +13,7 @@ from pyictp.config.load import Config, TrainConfig, load_config
 from pyictp.errors import UserError
 from pyictp.foreign.importer import import_model
 from pyictp.model.ictp import ICTPModel
+from pyictp.model.mace import new_model
 from pyictp.potential.checkpoint import save_checkpoint
 from pyictp.training.run_folder import RunFolder
 
@@ -53,7 +54,7 @@ def new_run(path: str | Path, overrides: Sequence[str], output: str | Path) -> s
     if not config.model.elements:
         raise UserError(f"config '{path}': model.elements is empty: name the elements of the model")
     torch.manual_seed(config.training.seed)
-    model = ICTPModel(config.model).to(getattr(torch, config.training.dtype))
+    model = new_model(config.model).to(getattr(torch, config.training.dtype))
     return write_run(output, model, config, {"untrained": True, "seed": config.training.seed})
 
 

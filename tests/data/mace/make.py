@@ -54,6 +54,10 @@ BLOCKS = {
     name: interaction_classes[f"RealAgnostic{name}InteractionBlock"]
     for name in ("", "Density", "DensityResidual", "ResidualNonLinear")
 }
+DENSITY = {
+    "interaction_cls_first": BLOCKS["Density"],
+    "interaction_cls": BLOCKS["DensityResidual"],
+}
 CASES = {
     "rank0_ell3": {"hidden_irreps": o3.Irreps("4x0e"), "max_ell": 3},
     "rank1_ell3": {
@@ -72,6 +76,42 @@ CASES = {
     "one_layer": {"num_interactions": 1, "num_polynomial_cutoff": 6, "use_reduced_cg": False},
     "last_readout": {"use_last_readout_only": True, "correlation": 1},
     "float32": {"hidden_irreps": o3.Irreps("4x0e + 4x1o"), "max_ell": 2},
+    "agnostic_agnesi": {
+        "interaction_cls_first": BLOCKS[""],
+        "distance_transform": "Agnesi",
+        "pair_repulsion": True,
+    },
+    "density_agnesi": {
+        "hidden_irreps": o3.Irreps("2x0e + 2x1o"),
+        "max_ell": 3,
+        "radial_MLP": [6],
+        "distance_transform": "Agnesi",
+        "pair_repulsion": True,
+        **DENSITY,
+        **HEADS,
+    },
+    "density_soft": {
+        "hidden_irreps": o3.Irreps("3x0e + 3x1o + 3x2e"),
+        "num_interactions": 3,
+        "correlation": 2,
+        "radial_MLP": [9],
+        "distance_transform": "Soft",
+        **DENSITY,
+    },
+    "agnostic_zbl": {
+        "interaction_cls_first": BLOCKS[""],
+        "interaction_cls": BLOCKS[""],
+        "pair_repulsion": True,
+        "correlation": 2,
+        **NO_SCALE,
+    },
+    "frequencies": {"num_interactions": 1, "correlation": 2, "hidden_irreps": o3.Irreps("4x0e")},
+    "float32_density": {
+        "distance_transform": "Agnesi",
+        "pair_repulsion": True,
+        "correlation": 2,
+        **DENSITY,
+    },
 }
 SMALL = {
     "max_ell": 1,
@@ -82,17 +122,10 @@ SMALL = {
     "radial_MLP": [4],
 }
 REFUSED = {
-    "agnostic": {"interaction_cls_first": BLOCKS[""]},
-    "density": {
-        "interaction_cls_first": BLOCKS["Density"],
-        "interaction_cls": BLOCKS["DensityResidual"],
-    },
     "nonlinear": {
         "interaction_cls_first": BLOCKS["ResidualNonLinear"],
         "interaction_cls": BLOCKS["ResidualNonLinear"],
     },
-    "agnesi": {"distance_transform": "Agnesi"},
-    "zbl": {"pair_repulsion": True},
     "gaussian": {"radial_type": "gaussian"},
     "chebyshev": {"radial_type": "chebyshev"},
     "no_cutoff": {"apply_cutoff": False},
@@ -187,8 +220,11 @@ def main() -> None:
     args = parser.parse_args()
     for name, changes in CASES.items():
         if name in args.names or not args.names:
-            torch.set_default_dtype(torch.float32 if name == "float32" else torch.float64)
+            torch.set_default_dtype(torch.float32 if "float32" in name else torch.float64)
             model = make_model(changes, args.seed)
+            if name == "frequencies":  # as if they had been trained
+                weights = model.radial_embedding.bessel_fn.bessel_weights
+                weights *= 1.0 + 0.05 * torch.rand(weights.shape)
             write(args.folder, name, model)
             torch.set_default_dtype(torch.float64)
             head = changes.get("heads", ["", ""])[1]
