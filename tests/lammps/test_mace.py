@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from deck import Deck, pair_lines, run
-from mace_files import unpack
+from mace_files import HEADS, unpack
 from pyictp.foreign.importer import Imported, import_model
 from pyictp.potential.export import export_model
 from session import assert_agrees
@@ -15,14 +15,15 @@ from structures import STRUCTURES
 
 pytestmark = pytest.mark.lammps
 ALLOY = ("V", "Nb", "Ta")
+NAMES = ("rank1_ell3", "rank2_layers3", "agnostic_zbl", "density_agnesi", "density_soft")
 ACCURACY = [("float64", 1e-10), ("float32", 2e-5)]
 
 
-@pytest.fixture(scope="module", params=["rank1_ell3", "rank2_layers3"])
+@pytest.fixture(scope="module", params=NAMES)
 def imported(request, tmp_path_factory) -> Imported:
     name = request.param
     path = unpack(name, tmp_path_factory.mktemp("mace"))
-    return import_model(path, "r2scan" if name == "rank1_ell3" else None, ALLOY)
+    return import_model(path, HEADS.get(name), ALLOY)
 
 
 @pytest.fixture(scope="module")
@@ -41,4 +42,6 @@ def files(imported, tmp_path_factory) -> dict[str, Path]:
 def test_as_the_float64_model(name, dtype, tolerance, processes, imported, files, tmp_path) -> None:
     deck = Deck(pair_lines(files[dtype], " ".join(ALLOY)), processes=processes)
     answer = run(tmp_path, STRUCTURES[name], deck)
+    if dtype == "float32" and imported.model.config.l_max_hidden == 2:
+        tolerance *= 5  # the soft transform is steep
     assert_agrees(answer, imported.model, STRUCTURES[name], tolerance)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +20,13 @@ from pyictp.errors import UserError
 from pyictp.foreign.importer import Imported, import_model
 from pyictp.foreign.licences import licence_notice
 from pyictp.graph.derivatives import evaluate_graph, stress_from_virial
-from pyictp.potential.checkpoint import load_checkpoint
-from pyictp.potential.export import export_model
+from pyictp.graph.graph import build_graph
+from pyictp.model import pair_tables
+from pyictp.model.pair_tables import tabulate_pairs
+from pyictp.potential.checkpoint import build_model, load_checkpoint, save_checkpoint
+from pyictp.potential.export import export_model, reference_graph
 from pyictp.potential.exported import load_exported
+from pyictp.training.finetune import extend_model
 
 MACE = "ICTP_TEST_MACE"
 ALLOY = ["V", "Nb", "Ta"]
@@ -102,21 +108,94 @@ def test_a_training_folder_with_provenance(tmp_path: Path, capsys) -> None:
     assert main([*command, "--overwrite"]) == 0
 
 
+EXPORTED = ("rank1_ell3", "agnostic_zbl", "density_agnesi", "density_soft")
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-11), ("float32", 1e-5)])
-def test_exported(dtype: str, tolerance: float, tmp_path: Path) -> None:
-    found = imported("rank1_ell3", tmp_path)
+@pytest.mark.parametrize("name", EXPORTED)
+def test_exported(name: str, dtype: str, tolerance: float, tmp_path: Path) -> None:
+    found = imported(name, tmp_path)
     export_model(found.model, tmp_path / "model.pt", dtype, provenance=found.provenance)
     exported = load_exported(tmp_path / "model.pt")
     numbers = [atomic_numbers[element] for element in found.model.config.elements]
-    for reference in references("rank1_ell3", numbers, found.model.config.r_cut):
+    for reference in references(name, numbers, found.model.config.r_cut):
         ours = evaluate_graph(exported, reference.graph)
         assert np.abs(ours.node_energies.numpy() - reference.node_energies).max() < tolerance
         assert np.abs(ours.forces.numpy() - reference.forces).max() < tolerance
 
 
+@pytest.mark.parametrize("options", [{}, {"portable": True}, {"radial": "network"}], ids=str)
+@pytest.mark.parametrize("name", ["rank1_ell3", "density_agnesi", "density_soft"])
+def test_short_distances(name: str, options: dict, tmp_path: Path) -> None:
+    """Files in float32 hold from 0.5 A on, for pairs of all elements."""
+    found = imported(name, tmp_path)
+    export_model(found.model, tmp_path / "model.pt", provenance=found.provenance, **options)
+    exported = load_exported(tmp_path / "model.pt")
+    r_cut = found.model.config.r_cut
+    for species in combinations_with_replacement(range(len(found.model.config.elements)), 2):
+        for length in np.linspace(0.5, r_cut, 15):
+            positions = np.array([[0.0, 0.0, 0.0], [0.6, 0.64, 0.48]]) * length
+            graph = build_graph(positions, np.zeros((3, 3)), False, list(species), r_cut)
+            ours, theirs = (evaluate_graph(model, graph) for model in (exported, found.model))
+            size = 1.0 + theirs.forces.abs().max()
+            assert (ours.node_energies - theirs.node_energies).abs().max() < 1e-5 * size
+            assert (ours.forces - theirs.forces).abs().max() < 1e-4 * size
+
+
+def test_operators_and_plain_pytorch(tmp_path: Path) -> None:
+    model = imported("density_agnesi", tmp_path).model
+    numbers = [atomic_numbers[element] for element in model.config.elements]
+    for reference in references("density_agnesi", numbers, model.config.r_cut):
+        fused, plain = (
+            evaluate_graph(model.use_operators(fused), reference.graph) for fused in (True, False)
+        )
+        torch.testing.assert_close(fused.forces, plain.forces, atol=1e-12, rtol=0)
+
+
+def test_radial_functions_of_pairs_have_tables_of_their_own(tmp_path: Path) -> None:
+    """Of three elements six tables, and one where distances are not transformed."""
+    for name, count in (("density_agnesi", 6), ("agnostic_zbl", 1)):
+        found = imported(name, tmp_path, elements=ALLOY)
+        exact = found.model
+        model = copy.deepcopy(exact)
+        tables = tabulate_pairs(model, exact, 0.5)
+        rows = {layer.interaction.radial.knots.shape[0] for layer in model.layers}
+        assert rows == {count * (tables[0].table.num_intervals + 1)}
+
+
+def test_tables_of_too_many_pairs_are_refused(tmp_path: Path, monkeypatch) -> None:
+    found = imported("density_agnesi", tmp_path)
+    monkeypatch.setattr(pair_tables, "LARGEST", 1e5)
+    with pytest.raises(UserError, match=r"21 pairs of elements .* with --elements"):
+        export_model(found.model, tmp_path / "model.pt")
+
+
+def test_a_checkpoint_of_each_kind(tmp_path: Path) -> None:
+    """What a training folder keeps is the model, with all that MACE has beside."""
+    for name in EXPORTED:
+        found = imported(name, tmp_path)
+        save_checkpoint(tmp_path / "best.pt", found.model, provenance=found.provenance)
+        again = build_model(load_checkpoint(tmp_path / "best.pt"))
+        assert type(again) is type(found.model)
+        assert again.config == found.model.config
+        graph = reference_graph(again)
+        ours, theirs = (evaluate_graph(model, graph) for model in (again, found.model))
+        assert torch.equal(ours.forces, theirs.forces)
+
+
+def test_finetuning_with_a_new_element(tmp_path: Path) -> None:
+    """An old element's copy of a model with densities, maps and pairs is that model."""
+    model = imported("density_agnesi", tmp_path).model
+    larger = extend_model(model, [*model.config.elements, "W"])
+    assert larger.config.mace.radii[-1] == pytest.approx(1.62)
+    graph = reference_graph(model)
+    ours, theirs = (evaluate_graph(each, graph) for each in (larger, model))
+    torch.testing.assert_close(ours.forces, theirs.forces, atol=1e-12, rtol=0)
+
+
 REFUSED = {
-    "nonlinear": "first interaction RealAgnosticResidualNonLinearInteractionBlock is not supported, "
-    "only RealAgnosticResidualInteractionBlock, RealAgnostic",
+    "nonlinear": "first interaction RealAgnosticResidualNonLinearInteractionBlock is not "
+    "supported, only RealAgnosticResidualInteractionBlock, RealAgnostic",
     "gaussian": "radial functions GaussianBasis is not supported, only BesselBasis",
     "chebyshev": "ChebychevBasis are not supported, .* mace-torch's forces of such a model lack",
     "no_cutoff": r"a cutoff after the radial network \(apply_cutoff false\) is not supported",
