@@ -27,7 +27,8 @@ from typing import Any
 
 import machine
 import report
-from pyictp.explore.frames import read_all, to_frames
+from pyictp.common.extxyz import load_structures
+from pyictp.explore.frames import to_frames
 from pyictp.explore.loop import MODEL, START, TEST
 from pyictp.explore.measure import measure
 from pyictp.explore.retrain import export_committee, train_member
@@ -133,7 +134,7 @@ def explore(config: Source, runs: dict[str, Path], name: str) -> list[Any]:
 def train_on(config: Source, shipped: Path, folder: Path) -> list[Any]:
     """Train the first models of `as shipped` on with their own frames; return the test of each."""
     settings = load_settings(*config)
-    frames = to_frames(read_all(shipped / TEST))
+    frames = to_frames(load_structures(shipped / TEST))
     by = settings.uncertainty.by
     first = shipped / "cycle_0"
     tests, former = [measure(first / MODEL, frames, by)], first
@@ -157,7 +158,10 @@ def with_as_many_steps(
     """Return settings with the epochs that take as many steps of fewer frames as a cycle took."""
     number, epochs = settings.training.batch_size, retraining(settings).num_epochs
     steps = [
-        -(-len(read_all(shipped / f"cycle_{c}" / "data" / f"train_{member}.extxyz")) // number)
+        -(
+            -len(load_structures(shipped / f"cycle_{c}" / "data" / f"train_{member}.extxyz"))
+            // number
+        )
         for c in (0, cycle)
     ]
     changed = {**settings.retraining, "max_epochs": round(epochs * steps[1] / steps[0])}

@@ -34,7 +34,7 @@ from pyictp.potential.load import load_model
 from pyictp.reports.evaluate import predict
 from pyictp.reports.metrics import metrics
 from pyictp.training.prepare import read_split
-from pyictp.training.provenance import learned_from
+from pyictp.training.provenance import PRETRAINING, learned_from
 from pyictp.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,9 +108,9 @@ def publish(
         add_grade(run.best, (sample.graph for sample in samples))
     payload = load_checkpoint(run.best)
     model = build_model(payload)
-    # trainings of before shortest distances do not say
-    payload["provenance"] |= learned_from(samples, model.config.elements, config.training)
-    provenance = payload["provenance"]
+    # trainings of before shortest distances do not say; fine-tuned models know more than these
+    learned = learned_from(samples, model.config.elements, config.training)
+    payload["provenance"] = provenance = {**learned, **payload["provenance"]}
     without_paths = to_dict(dataclasses.replace(config, data=shipped_data(name)))
     save_checkpoint(
         target / "best.pt",
@@ -193,6 +193,7 @@ def describe(
         "num_valid": provenance["num_valid"],
         "files": provenance["data_files"],
         "shortest": provenance["shortest_distances"],
+        "pretraining": provenance.get(PRETRAINING),
         "minutes": float(last["seconds"]) / 60,
         "epochs": int(last["epoch"]),
         "rate": float(last["samples_per_second"]),

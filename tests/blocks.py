@@ -31,10 +31,14 @@ ELSEWHERE = (
     ("docs/explore.md", "export LAMMPS_POTENTIALS", "tests/lammps/test_explore_restart.py"),
     ("docs/explore.md", "# Silicon", "tests/lammps/test_explore_restart.py"),
     ("docs/explore.md", "labeller:", "tests/python/test_explore_settings.py"),
+    ("docs/pretraining.md", "# pretrain.yaml", "tests/python/test_pretrain_structures.py"),
+    ("docs/pretraining.md", "labeller:", "tests/python/test_pretrain_structures.py"),
     ("docs/interop.md", "$ python docs/interop/", "tests/python/test_interop_scripts.py"),
     ("docs/interop.md", "$ ictp import ckpt_100/", "tests/python/test_upstream.py"),
 )
 NOT_RUN = (
+    ("docs/pretraining.md", "ictp pretrain", "half an hour, by tblite, some on data not shipped"),
+    ("docs/pretraining.md", "ictp evaluate", "an hour of training before"),
     ("docs/accuracy.md", "ictp train configs/acac.yaml", "an hour, on data that are not shipped"),
     ("docs/water.md", "ictp train docs/water/train.yaml", "an hour, on data that are not shipped"),
     ("docs/scaling.md", "python benchmarks/scaling.py", "a benchmark of several minutes"),

@@ -12,7 +12,7 @@ import textwrap
 import tokenize
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -21,6 +21,7 @@ from pyictp.config.load import Config
 from pyictp.config.reader import to_dict
 from pyictp.config.training import PUBLISHED
 from pyictp.explore.settings import ExploreConfig
+from pyictp.pretrain.settings import PretrainConfig
 
 UNIT = re.compile(r"^\[([^\]]+)\] *")  # how a comment begins that names a unit
 TYPE_NAMES = {str: "text", float: "number", int: "integer", bool: "true, false", Any: "value"}
@@ -31,15 +32,22 @@ def configuration_page() -> str:
     kinds = typing.get_type_hints(Config)
     parts = [part for name, kind in kinds.items() for part in section(name, kind)]
     parts += section("An entry of data.train or data.valid", DataFile)
-    for name, kind in typing.get_type_hints(ExploreConfig).items():
-        title = f"{name} (of ictp explore)"
-        if dataclasses.is_dataclass(kind) and name not in kinds:
-            parts += section(title, kind)
-        elif name not in kinds:
-            parts += [f"## {title}", paragraph(comments_of(ExploreConfig)[name])]
+    known = set(kinds)
+    for command, config in (("explore", ExploreConfig), ("pretrain", PretrainConfig)):
+        for name, kind in typing.get_type_hints(config).items():
+            if name not in known:
+                parts += further(f"{name} (of ictp {command})", name, kind, config)
+            known.add(name)
     changes = "\n".join(f"{key}: {as_yaml(value)}" for key, value in PUBLISHED.items())
     parts += ["## recipe: published", "The keys that are not set become"]
     return "\n\n".join([*parts, f"```yaml\n{changes}\n```"])
+
+
+def further(title: str, name: str, kind: type, config: type) -> Sequence[str]:
+    """Return the parts of a section that other commands have beside those of `ictp train`."""
+    if dataclasses.is_dataclass(kind):
+        return section(title, kind)
+    return f"## {title}", paragraph(comments_of(config)[name])
 
 
 def section(title: str, kind: type) -> tuple[str, str, str]:

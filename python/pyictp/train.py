@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from pyictp.common.interrupt import StopRequest
+from pyictp.common.interrupt import StopRequest, Terminated
 from pyictp.config.load import Config, ModelConfig, to_dict
 from pyictp.data.samples import Sample
 from pyictp.errors import UserError
 from pyictp.model.ictp import ICTPModel
 from pyictp.model.mace import new_model
 from pyictp.potential.checkpoint import load_checkpoint
-from pyictp.potential.extrapolation import add_grade
+from pyictp.potential.extrapolation import add_grade, grade_of
 from pyictp.potential.load import resolve_device
 from pyictp.reports.training import write_training_report
 from pyictp.training.batches import Batch, single
@@ -28,7 +28,7 @@ from pyictp.training.finetune import prepare_finetuning, starting_model
 from pyictp.training.freezing import select_trainable
 from pyictp.training.parallel import SINGLE, Processes
 from pyictp.training.prepare import TrainingData, prepare_data
-from pyictp.training.provenance import describe_training, inherit
+from pyictp.training.provenance import PRETRAINING, describe_training, inherit
 from pyictp.training.run_folder import RunFolder
 from pyictp.training.trainer import Outcome, Trainer
 
@@ -45,6 +45,7 @@ def train(
     given_model: Mapping[str, Any] | None = None,
     stop: StopRequest | None = None,
     processes: Processes = SINGLE,
+    origin: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> tuple[Trainer, Outcome]:
     """Train a model and return the trainer with the reason why it ended.
@@ -57,6 +58,7 @@ def train(
         given_model: model keys that must agree with the model to fine-tune.
         stop: tells afterwards which signal stopped the training.
         processes: which train together, all calling this with the same arguments.
+        origin: what the model shall keep of where its labels are from, under `pretraining`.
         quiet: show no progress; the log has it.
 
     Raises:
@@ -68,6 +70,8 @@ def train(
             trainer, data, notes = _prepare(
                 config, resume, overwrite, finetune, given_model or {}, processes, held, quiet
             )
+        if origin is not None and not resume:
+            trainer.extras["provenance"][PRETRAINING] = dict(origin)
         for model in (trainer.model, trainer.average_model):
             processes.copy_first(model)
         with processes.together():
@@ -81,6 +85,56 @@ def train(
         if outcome is not Outcome.SIGNAL:
             _conclude(trainer, data)
     return trainer, outcome
+
+
+def train_to_end(
+    config: Config,
+    finetune: Path | None = None,
+    origin: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train, go on with a training that was stopped, or do nothing where it has ended.
+
+    Args:
+        config: of the training.
+        finetune: as `train`, here and below.
+        origin: what the model keeps.
+        quiet: show no progress.
+
+    Returns:
+        Epochs, seconds and the best validation loss.
+
+    Raises:
+        UserError: as `train`.
+        KeyboardInterrupt, Terminated: a signal came; the state is saved.
+    """
+    run = RunFolder(config.training.output)
+    if not _has_ended(run):
+        stop, is_resumed = StopRequest(), run.last.exists()
+        _, outcome = train(
+            config,
+            resume=is_resumed,
+            overwrite=not is_resumed,
+            finetune=None if is_resumed else finetune,
+            stop=stop,
+            origin=origin,
+            quiet=quiet,
+        )
+        if outcome is Outcome.SIGNAL:
+            raise KeyboardInterrupt if stop.exit_code == 130 else Terminated
+    position = load_checkpoint(run.last)["training_state"]["position"]
+    return {
+        "epochs": position["epoch"],
+        "seconds": round(position["seconds"], 1),
+        "best_validation_loss": position["best_loss"],
+    }
+
+
+def _has_ended(run: RunFolder) -> bool:
+    """Return whether a training ended: the grade is the last thing that it writes."""
+    if not (run.best.exists() and run.last.exists()):
+        return False
+    return grade_of(load_checkpoint(run.best)) is not None
 
 
 def _conclude(trainer: Trainer, data: TrainingData) -> None:

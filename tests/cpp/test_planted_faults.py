@@ -66,13 +66,13 @@ REPORTED = {
         Fault(
             STYLE,
             {
-                "++impl->num_evaluations;": "impl->num_evaluations = 2147483647;\n"
+                "++impl->num_evaluations;": "impl->num_evaluations = 9223372036854775807;\n"
                 "++impl->num_evaluations;"
             },
             "ictpplugin.so",
         ),
         f"{DECK}[0]",
-        ["signed integer overflow: 2147483647 + 1", "pair_ictp_compute.cpp"],
+        ["signed integer overflow: 9223372036854775807 + 1", "pair_ictp_compute.cpp"],
     ),
     "a number at an odd address": (
         Fault(

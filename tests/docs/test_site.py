@@ -16,6 +16,7 @@ import pytest
 from pyictp.cli.main import COMMANDS, build_parser
 from pyictp.config.load import Config
 from pyictp.explore.settings import ExploreConfig
+from pyictp.pretrain.settings import PretrainConfig
 
 bs4 = pytest.importorskip("bs4", reason="furo is not installed: pip install .[docs]")
 BROKEN = r"""# A page
@@ -55,6 +56,8 @@ def test_every_key_is_in_the_reference(site: Path) -> None:
     retraining = reference.find(id="retraining-of-ictp-explore")
     assert "for all trainings after the first" in retraining.get_text()
     del sections["retraining-of-ictp-explore"]  # its keys are those of training
+    own = typing.get_type_hints(PretrainConfig)
+    sections |= {f"{k}-of-ictp-pretrain": own[k] for k in own if k not in common | further}
     for name, kind in sections.items():
         found = rows(reference.find(id=name))
         assert list(found) == [field.name for field in dataclasses.fields(kind)]

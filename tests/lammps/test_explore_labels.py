@@ -10,8 +10,8 @@ from ase.calculators.lj import LennardJones
 from ase.units import kcal, mol
 from pyictp.errors import UserError
 from pyictp.explore.labeller_check import check_labeller
-from pyictp.explore.labellers import make_labeller
-from pyictp.explore.settings import LabellerConfig
+from pyictp.labelling.labellers import make_labeller
+from pyictp.labelling.settings import LabellerConfig
 
 pytestmark = pytest.mark.lammps
 SILICON = LabellerConfig(lammps=("pair_style sw", "pair_coeff * * Si.sw Si"))

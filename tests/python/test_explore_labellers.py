@@ -7,21 +7,24 @@ import importlib.util
 import re
 import sys
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
 from ase.io import read, write
 from explore_toys import write_loop
+from pyictp.common.extxyz import load_structures, save_structures
 from pyictp.config.load import DataConfig
 from pyictp.errors import UserError
-from pyictp.explore.frames import read_all, read_sources, write_frames
-from pyictp.explore.label_pool import forget_failures, label_structures
+from pyictp.explore.frames import read_sources
 from pyictp.explore.labeller_check import Check, check_labeller
-from pyictp.explore.labellers import make_labeller
 from pyictp.explore.loop import Exploration
 from pyictp.explore.retrain import _member_config
-from pyictp.explore.settings import XTB, LabellerConfig, load_settings
+from pyictp.explore.settings import load_settings
+from pyictp.labelling.label_pool import forget_failures, label_structures
+from pyictp.labelling.labellers import make_labeller
+from pyictp.labelling.settings import LabellerConfig, Xtb
 from pyictp.training.prepare import required_labels
 from train_toys import emt_frames
 
@@ -216,7 +219,7 @@ def test_a_labeller_that_is_not_there(settings, message):
 
 def test_the_methods_are_those_of_tblite():
     interface = pytest.importorskip("tblite.interface", reason="tblite is not installed")
-    assert set(XTB) == set(interface.Calculator._loader)
+    assert set(get_args(Xtb)) == set(interface.Calculator._loader)
 
 
 def test_a_labeller_that_is_not_there_ends_the_loop(tmp_path):
@@ -296,10 +299,10 @@ def test_labels_of_the_data_do_not_hide_those_of_the_labeller(method, where, tmp
         known = read_sources([str(tmp_path / "data.extxyz")], DataConfig())
         assert "forces" in known[0].arrays
     elif where == "file":
-        write_frames(
+        save_structures(
             tmp_path / "own.extxyz", read_sources([tmp_path / "data.extxyz"], DataConfig())
         )
-        known = read_all(tmp_path / "own.extxyz")
+        known = load_structures(tmp_path / "own.extxyz")
     wrong = labellers(tmp_path, 2).get(method, LabellerConfig(calculator=FOREIGN))
     check = check_labeller(known, wrong, tmp_path / "wrong")
     forces = emt_frames(1)[0].get_forces()

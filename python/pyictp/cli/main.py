@@ -33,6 +33,7 @@ GROUPS = {
     },
     "models": {
         "train": "train a model as a YAML file says",
+        "pretrain": "a model from the labels of a cheap teacher",
         "report": "a training on one HTML page",
         "evaluate": "errors on labelled structures",
         "info": "what is inside a model file",

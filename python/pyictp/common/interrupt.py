@@ -14,6 +14,15 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Terminated(BaseException):
+    """SIGTERM asked the program to end."""
+
+
+def raise_terminated(*_: object) -> None:
+    """End what runs, as a handler of SIGTERM."""
+    raise Terminated
+
+
 @contextmanager
 def leaving_at_once() -> Iterator[None]:
     """While entered, Ctrl-C ends the process: one line, status 130, no exception.

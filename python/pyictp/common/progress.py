@@ -69,10 +69,12 @@ class Stages:
 class Counter:
     """Counts finished work of a known amount; several threads may advance it."""
 
-    def __init__(self, total: int, unit: str) -> None:
-        self._bar = tqdm(total=total, unit=unit, disable=not sys.stderr.isatty(), leave=False)
-        self._total, self._unit, self._done = total, unit, 0
-        self._pace = _Pace(total, 0, last_line=time.monotonic())
+    def __init__(self, total: int, unit: str, done: int = 0) -> None:
+        """Begin with what was done before."""
+        shown = {"unit": unit, "disable": not sys.stderr.isatty(), "leave": False}
+        self._bar = tqdm(total=total, initial=done, **shown)
+        self._total, self._unit, self._done = total, unit, done
+        self._pace = _Pace(total, done, last_line=time.monotonic())
         self._lock = threading.Lock()
 
     def advance(self, amount: int = 1) -> None:

@@ -213,6 +213,14 @@ def data_path(name: str, folder: Path) -> str:
     return find_file(name, folder) or os.path.normpath((folder / name).absolute())
 
 
+def frames_path(name: str, folder: Path) -> str:
+    """Return FILE, FILE@INDEX or FILE@SLICE with the file found as `data_path` does."""
+    from ase.io.formats import parse_filename  # takes half a second
+
+    file, index = parse_filename(name)
+    return data_path(file, folder) + ("" if index is None else name[len(file) :])
+
+
 def matching_paths(name: str, folder: Path) -> list[str]:
     """Return the absolute paths that a pattern means in `folder`, or here, in order.
 

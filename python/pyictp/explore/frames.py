@@ -7,13 +7,10 @@ Everything is extended XYZ in eV and A under the names energy, forces and stress
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io import read, write
 
-from pyictp.common.files import atomic_path
 from pyictp.config.data_files import LABEL_WEIGHTS, as_data_file
 from pyictp.config.load import DataConfig
 from pyictp.curation.labelled import LabelledFrame, to_atoms
@@ -35,17 +32,6 @@ def read_sources(entries: Sequence[object], data: DataConfig) -> list[Atoms]:
             atoms.info.update(zip(LABEL_WEIGHTS, frame.weights, strict=True))
             structures.append(atoms)
     return structures
-
-
-def write_frames(path: Path, structures: Sequence[Atoms]) -> None:
-    """Write extended XYZ, whole or not at all."""
-    with atomic_path(path) as temporary:
-        write(temporary, list(structures), format="extxyz")
-
-
-def read_all(path: Path) -> list[Atoms]:
-    """Return all frames of a file of this loop; none where there is no file."""
-    return read(path, ":") if path.exists() and path.stat().st_size else []
 
 
 def to_frames(structures: Sequence[Atoms]) -> list[Frame]:

@@ -13,8 +13,8 @@ from ase import Atoms
 
 from pyictp.errors import UserError
 from pyictp.explore.frames import has_labels, is_free_atom, to_frames
-from pyictp.explore.label_pool import forget_failures, label_structures
-from pyictp.explore.settings import LabellerConfig
+from pyictp.labelling.label_pool import forget_failures, label_structures
+from pyictp.labelling.settings import LabellerConfig
 
 logger = logging.getLogger("pyictp")
 

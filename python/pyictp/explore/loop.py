@@ -12,6 +12,7 @@ from typing import Any
 
 from ase import Atoms
 
+from pyictp.common.extxyz import load_structures, save_structures
 from pyictp.common.progress import Counter, say
 from pyictp.config.load import to_dict
 from pyictp.errors import UserError
@@ -20,13 +21,10 @@ from pyictp.explore.frames import (
     has_labels,
     is_free_atom,
     largest_force,
-    read_all,
     split_batches,
     to_frames,
-    write_frames,
 )
 from pyictp.explore.inputs import Inputs, check_inputs, read_inputs
-from pyictp.explore.label_pool import forget_failures, label_structures
 from pyictp.explore.labeller_check import check_labeller
 from pyictp.explore.measure import measure
 from pyictp.explore.retrain import export_committee, train_member
@@ -34,6 +32,7 @@ from pyictp.explore.select import count_closer, select
 from pyictp.explore.settings import UNITS, ExploreConfig
 from pyictp.explore.simulate import FRAMES, Visit, plan_runs, simulate
 from pyictp.explore.state import State
+from pyictp.labelling.label_pool import forget_failures, label_structures
 from pyictp.potential.checkpoint import build_model, load_checkpoint
 from pyictp.potential.extrapolation import needed_grade
 from pyictp.training.prepare import required_labels
@@ -133,7 +132,7 @@ class Exploration:
         """Return what the loop begins with: from its own folder, once that is written."""
         if "start" not in self.state.stages:
             return read_inputs(self.config)
-        known = (read_all(self.folder / name) for name in (START, VALID, TEST))
+        known = (load_structures(self.folder / name) for name in (START, VALID, TEST))
         return Inputs(*known, plan_runs(self.config.dynamics, self.config.explore.seed, 1))
 
     def start(self, inputs: Inputs) -> dict[str, Any]:
@@ -146,7 +145,7 @@ class Exploration:
         for name, structures in sources.items():
             sources[name] = self._with_labels(structures, name)
             if structures:
-                write_frames(self.folder / name, sources[name])
+                save_structures(self.folder / name, sources[name])
         counts = {name: len(structures) for name, structures in sources.items()}
         self.say(f"start      {counts[START]} labelled frames, {counts[TEST]} held back to test")
         return {"frames": counts, "labeller": check.differences}
@@ -161,7 +160,7 @@ class Exploration:
         """Train all members and export them."""
         here, config = self.folder / f"cycle_{cycle}", self.config
         batches = self.batches(cycle)
-        common = read_all(self.folder / VALID)
+        common = load_structures(self.folder / VALID)
         fraction = 0.0 if common else config.data.valid_fraction
         folders, members = [], []
         for member in range(config.explore.committee):
@@ -169,7 +168,7 @@ class Exploration:
             files = tuple(here / "data" / f"{part}_{member}.extxyz" for part in ("train", "valid"))
             files[0].parent.mkdir(parents=True, exist_ok=True)
             for path, structures in zip(files, (train, common or valid), strict=True):
-                write_frames(path, structures)
+                save_structures(path, structures)
             folders.append(here / f"member_{member}")
             start = self.folder / f"cycle_{cycle - 1}" / f"member_{member}" if cycle else None
             done = train_member(config, member, files, folders[-1], start)
@@ -185,11 +184,11 @@ class Exploration:
     def batches(self, cycle: int) -> list[list[Atoms]]:
         """Return the labelled structures that a cycle trains on, as they came."""
         added = [self.folder / f"cycle_{c}" / ADDED for c in range(1, cycle + 1)]
-        return [read_all(self.folder / START), *map(read_all, added)]
+        return [load_structures(self.folder / START), *map(load_structures, added)]
 
     def measure(self, cycle: int) -> dict[str, Any]:
         """Evaluate the models on the structures held back."""
-        frames = to_frames(read_all(self.folder / TEST))
+        frames = to_frames(load_structures(self.folder / TEST))
         if not frames:
             return {}
         found = measure(self.folder / f"cycle_{cycle}" / MODEL, frames, self.config.uncertainty.by)
@@ -236,7 +235,7 @@ class Exploration:
         """Choose frames of the dynamics for labels."""
         here = self.folder / f"cycle_{cycle}"
         names = [run["name"] for run in self.state.stages[f"{cycle} dynamics"]["runs"]]
-        candidates = [a for name in names for a in read_all(here / "runs" / name / FRAMES)]
+        candidates = [a for name in names for a in load_structures(here / "runs" / name / FRAMES)]
         if not candidates:
             return {"candidates": 0, "selected": 0, "settings": self.search()}
         payload = self._first_model(cycle - 1)
@@ -249,7 +248,7 @@ class Exploration:
             self.config.selection,
             self.config.explore.seed + cycle,
         )
-        write_frames(here / "selected.extxyz", [candidates[i] for i in found.chosen])
+        save_structures(here / "selected.extxyz", [candidates[i] for i in found.chosen])
         self.say(
             f"select     {len(found.chosen)} of {len(candidates)} candidates "
             f"({found.near} near duplicates, {found.too_close} with atoms too close, "
@@ -272,7 +271,7 @@ class Exploration:
     def label(self, cycle: int) -> dict[str, Any]:
         """Label what was chosen and add it to the data."""
         here = self.folder / f"cycle_{cycle}"
-        selected = read_all(here / "selected.extxyz")
+        selected = load_structures(here / "selected.extxyz")
         labelled = self._label(selected, f"labels of cycle {cycle}", f"cycle_{cycle}/labels")
         kept, limit = [], self.config.selection.max_force
         for atoms in labelled:
@@ -283,7 +282,7 @@ class Exploration:
                 self.say(f"label      a force of {force:.1f} eV/A is above {limit:g}: left out")
         if not kept:
             raise UserError(f"cycle {cycle}: all forces are above selection.max_force: raise it")
-        write_frames(here / ADDED, kept)
+        save_structures(here / ADDED, kept)
         self.say(f"label      {len(kept)} of {len(selected)} structures added")
         return {"added": len(kept), "failed": len(selected) - len(labelled)}
 

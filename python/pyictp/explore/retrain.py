@@ -8,17 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pyictp.common.interrupt import StopRequest
 from pyictp.common.progress import logger
 from pyictp.config.load import Config, DataConfig, ModelConfig
 from pyictp.explore.settings import ExploreConfig, retraining
-from pyictp.explore.state import Terminated
 from pyictp.potential.checkpoint import load_checkpoint
-from pyictp.potential.extrapolation import grade_of
 from pyictp.potential.runs import export_runs
-from pyictp.train import train
-from pyictp.training.position import Outcome
-from pyictp.training.run_folder import RunFolder
+from pyictp.train import train_to_end
 
 
 def train_member(
@@ -38,35 +33,13 @@ def train_member(
 
     Raises:
         UserError: as `train`.
-        KeyboardInterrupt, Terminated: a signal came; the state is saved.
+        KeyboardInterrupt, Terminated: as `train_to_end`.
     """
-    run = RunFolder(folder)
-    if not _is_finished(run):
-        stop = StopRequest()
-        is_resumed = run.last.exists()
-        _, outcome = train(
-            _member_config(config, member, data, folder, start),
-            resume=is_resumed,
-            overwrite=not is_resumed,
-            finetune=None if is_resumed else start,
-            stop=stop,
-            quiet=not logger.isEnabledFor(logging.DEBUG),  # -v asks for messages
-        )
-        if outcome is Outcome.SIGNAL:
-            raise KeyboardInterrupt if stop.exit_code == 130 else Terminated
-    position = load_checkpoint(run.last)["training_state"]["position"]
-    return {
-        "epochs": position["epoch"],
-        "seconds": round(position["seconds"], 1),
-        "best_validation_loss": position["best_loss"],
-    }
-
-
-def _is_finished(run: RunFolder) -> bool:
-    """Return whether the training ended: the grade is the last thing that it writes."""
-    if not (run.best.exists() and run.last.exists()):
-        return False
-    return grade_of(load_checkpoint(run.best)) is not None
+    return train_to_end(
+        _member_config(config, member, data, folder, start),
+        finetune=start,
+        quiet=not logger.isEnabledFor(logging.DEBUG),  # -v asks for messages
+    )
 
 
 def _member_config(

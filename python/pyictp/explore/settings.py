@@ -4,32 +4,32 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pyictp.config.load import (
     Config,
     DataFile,
     TrainConfig,
     data_path,
-    find_file,
+    frames_path,
     load_config,
     read_tree,
 )
-from pyictp.config.reader import check_choice, check_range, from_dict
+from pyictp.config.reader import Count, NotNegative, Positive, Range, check_fields, from_dict
 from pyictp.config.training import PUBLISHED
 from pyictp.errors import UserError
+from pyictp.labelling.settings import METHODS, LabellerConfig, find_words
+from pyictp.md.settings import Coupling
 
 DEVIATION, GRADE = "deviation", "grade"
 UNITS = {DEVIATION: "eV/A", GRADE: ""}
 THRESHOLDS = {DEVIATION: (0.1, 0.5), GRADE: (1.0, 5.0)}  # low and high where none are given
 FARTHEST, RANDOM = "farthest", "random"
-XTB = ("GFN2-xTB", "GFN1-xTB", "IPEA1-xTB")  # what tblite has
-METHODS = ("lammps", "calculator", "xtb", "command", "function")  # of labels
+By = Literal["auto", "deviation", "grade"]
+Method = Literal["farthest", "random"]
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class LoopConfig:
     """The section `explore`: how long, how many models, where."""
 
     output: str = "exploration"  # the folder of everything, relative to the current folder
-    cycles: int = 5  # dynamics, labels and training so many times, at most
-    committee: int = 3  # models, each with its own seed and its own validation frames
-    seed: int = 0  # of the models, the split and the velocities
+    cycles: Count = 5  # dynamics, labels and training so many times, at most
+    committee: Annotated[int, Range(1, 16)] = (
+        3  # models, each with seed and validation frames of its own
+    )
+    seed: Annotated[int, Range(0, 10**6)] = 0  # of the models, the split and the velocities
     test: tuple[str, ...] = ()  # files held back, for errors; labelled first if need be
 
     def __post_init__(self) -> None:
         """Refuse what is no loop."""
-        check_range("explore.cycles", self.cycles, 1, None)
-        check_range("explore.committee", self.committee, 1, 16)
-        check_range("explore.seed", self.seed, 0, 10**6)
+        check_fields(self, "explore")
 
 
 @dataclass(frozen=True)
@@ -54,38 +54,37 @@ class DynamicsConfig:
     """The section `dynamics`: every cycle runs each structure at each temperature."""
 
     structures: tuple[str, ...] = ()  # files that ASE reads; FILE@0 or FILE@:, else the last frame
-    temperatures: tuple[float, ...] = (300.0,)  # [K] each structure runs at each of them
+    temperatures: tuple[Positive, ...] = (300.0,)  # [K] each structure runs at each of them
     pressure: float | None = None  # [bar] null: the cell stays as it is
-    coupling: str = "iso"  # what of the cell may change: iso, aniso or tri
-    steps: int = 2000  # of a run
-    timestep: float | None = None  # [fs] null: 1, with hydrogen 0.5
-    every: int = 20  # steps between two looks at the uncertainty
-    processes: int = 1  # of MPI
+    coupling: Coupling = "iso"  # what of the cell may change
+    steps: Count = 2000  # of a run
+    timestep: Positive | None = None  # [fs] null: 1, with hydrogen 0.5
+    every: Count = 20  # steps between two looks at the uncertainty
+    processes: Count = 1  # of MPI
     lmp: str | None = None  # the LAMMPS program; null: the one of this Python environment
 
     def __post_init__(self) -> None:
         """Refuse what LAMMPS would."""
-        for name in ("steps", "every", "processes"):
-            check_range(f"dynamics.{name}", getattr(self, name), 1, None)
+        check_fields(self, "dynamics")
         if self.every > self.steps:
             raise UserError(
                 f"dynamics.every is {self.every}, above dynamics.steps {self.steps}: lower it"
             )
-        check_choice("dynamics.coupling", self.coupling, ("iso", "aniso", "tri"))
         if not self.temperatures:
             raise UserError("dynamics.temperatures: expected one or more, got none")
-        for value in (*self.temperatures, self.timestep):
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"dynamics: expected temperatures, timestep above 0, got {value}")
 
 
 @dataclass(frozen=True)
 class UncertaintyConfig:
     """The section `uncertainty`: frames between `low` and `high` are candidates."""
 
-    by: str = "auto"  # deviation | grade | auto: deviation where there is a committee
-    low: float | None = None  # below, the models know it; null: 0.1 eV/A, or grade 1
-    high: float | None = None  # above, the run ends: too strange to label; null: 0.5 eV/A, or 5
+    by: By = "auto"  # auto: deviation where there is a committee
+    low: NotNegative | None = None  # below, the models know it; null: 0.1 eV/A, or grade 1
+    high: Positive | None = None  # above, the run ends: too strange to label; null: 0.5 eV/A, or 5
+
+    def __post_init__(self) -> None:
+        """Refuse what is no threshold."""
+        check_fields(self, "uncertainty")
 
     def resolve(self, committee: int) -> UncertaintyConfig:
         """Return this with every default filled in.
@@ -94,7 +93,6 @@ class UncertaintyConfig:
             UserError: a deviation of one model, or thresholds in the wrong order.
         """
         by = self.by
-        check_choice("uncertainty.by", by, ("auto", DEVIATION, GRADE))
         if by == "auto":
             by = DEVIATION if committee > 1 else GRADE
         if by == DEVIATION and committee == 1:
@@ -104,10 +102,8 @@ class UncertaintyConfig:
             )
         low = THRESHOLDS[by][0] if self.low is None else self.low
         high = THRESHOLDS[by][1] if self.high is None else self.high
-        if not 0 <= low < high < math.inf:
-            raise UserError(
-                f"uncertainty: expected 0 <= low < high, got low {low:g} and high {high:g}"
-            )
+        if not low < high:
+            raise UserError(f"uncertainty: expected low < high, got low {low:g} and high {high:g}")
         return UncertaintyConfig(by, low, high)
 
 
@@ -115,57 +111,18 @@ class UncertaintyConfig:
 class SelectionConfig:
     """The section `selection`: which candidates are labelled."""
 
-    method: str = FARTHEST  # farthest: from training frames and each other | random: to compare
-    max_frames: int = 20  # of a cycle
-    min_distance: float = 0.1  # of a candidate from all training frames and chosen ones; 1 is the
-    # largest distance of a training frame from the mean of all; nearer ones are near duplicates
-    closest: float = 0.5  # times the sum of covalent radii: candidates with closer atoms are left
-    max_force: float = 100.0  # [eV/A] structures whose labels have a larger force are left out
+    method: Method = FARTHEST  # farthest: from training frames and each other | random: to compare
+    max_frames: Count = 20  # of a cycle
+    min_distance: NotNegative = (
+        0.1  # from training frames and chosen ones; 1 is the largest distance
+    )
+    # of a training frame from the mean of all; nearer ones are near duplicates
+    closest: Positive = 0.5  # times the sum of covalent radii: closer candidates are left
+    max_force: Positive = 100.0  # [eV/A] structures whose labels have a larger force are left out
 
     def __post_init__(self) -> None:
         """Refuse what selects nothing."""
-        check_choice("selection.method", self.method, (FARTHEST, RANDOM))
-        check_range("selection.max_frames", self.max_frames, 1, None)
-        for name in ("closest", "max_force"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"selection.{name}: expected above 0, got {getattr(self, name)}")
-        if not 0 <= self.min_distance < math.inf:
-            raise UserError(f"selection.min_distance: expected 0 or more, got {self.min_distance}")
-
-
-@dataclass(frozen=True)
-class LabellerConfig:
-    """The section `labeller`: where energies and forces come from; one of the first five."""
-
-    lammps: tuple[str, ...] = ()  # lines: pair_style ..., pair_coeff ...
-    calculator: str | None = None  # dotted name of an ASE calculator: ase.calculators.emt.EMT
-    xtb: str | None = None  # GFN2-xTB, GFN1-xTB or IPEA1-xTB, by the package tblite
-    command: str | None = None  # program with {input} and {output}, extended XYZ files
-    function: str | None = None  # module:name or file.py:name; takes Atoms, returns them labelled
-    arguments: Mapping[str, Any] | None = None  # keywords of the calculator
-    elements: tuple[str, ...] = ()  # of lammps: types 1, 2, ...; may be left out for one element
-    units: str = "metal"  # of lammps: metal or real
-    processes: int = 1  # structures labelled at a time
-    timeout: float | None = None  # [minutes] for one structure; null: no limit
-
-    @property
-    def method(self) -> str:
-        """Return which of METHODS is set."""
-        return next(name for name in METHODS if getattr(self, name))
-
-    def __post_init__(self) -> None:
-        """Refuse two labellers, and options of another one."""
-        given = [name for name in METHODS if getattr(self, name)]
-        if len(given) > 1:
-            raise UserError(f"labeller: {' and '.join(given)} are given: expected one of them")
-        check_range("labeller.processes", self.processes, 1, None)
-        check_choice("labeller.units", self.units, ("metal", "real"))
-        if self.xtb:
-            check_choice("labeller.xtb", self.xtb, XTB)
-        if self.timeout is not None and not 0 < self.timeout < math.inf:
-            raise UserError(f"labeller.timeout: expected minutes above 0, got {self.timeout}")
-        if self.arguments and given and given[0] not in ("calculator", "xtb"):
-            raise UserError("labeller.arguments are for a calculator or xtb")
+        check_fields(self, "selection")
 
 
 @dataclass(frozen=True)
@@ -196,69 +153,15 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> ExploreCon
         )
     retraining(config)
     folder = Path(path).parent
-    labeller = dataclasses.replace(
-        config.labeller,
-        lammps=tuple(_find_in_line(line, folder) for line in config.labeller.lammps),
-        command=_find_words(config.labeller.command, folder),
-        function=_find_function(config.labeller.function, folder),
-    )
-    structures = tuple(_find_frames(name, folder) for name in config.dynamics.structures)
+    structures = tuple(frames_path(name, folder) for name in config.dynamics.structures)
     test = tuple(data_path(name, folder) for name in config.explore.test)
     return dataclasses.replace(
         config,
-        labeller=labeller,
+        labeller=find_words(config.labeller, folder),
         explore=dataclasses.replace(config.explore, test=test),
         dynamics=dataclasses.replace(config.dynamics, structures=structures),
         uncertainty=config.uncertainty.resolve(config.explore.committee),
     )
-
-
-def _find_frames(name: str, folder: Path) -> str:
-    """Return FILE@INDEX with the file found."""
-    file, at, index = name.partition("@")
-    return data_path(file, folder) + at + index
-
-
-def _find_in_line(line: str, folder: Path) -> str:
-    """Return a LAMMPS command with the whole paths of those of its words that are files."""
-    words = []
-    for word in line.split():
-        found = find_file(word, folder)
-        if found is None or not Path(found).is_file():
-            words.append(word)
-        else:
-            words.append(_quoted(found))
-    return " ".join(words)
-
-
-def _quoted(word: str) -> str:
-    """Return a word so that LAMMPS takes it as it is: blanks, #, $ and & mean nothing in quotes."""
-    if not set(word) & set(" \t#$&\"'"):
-        return word
-    return next(mark + word + mark for mark in ('"', "'", '"""') if mark not in word)
-
-
-def _find_words(command: str | None, folder: Path) -> str | None:
-    """Return a command line with the whole paths of those of its words that are files."""
-    if command is None:
-        return None
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise UserError(f"labeller.command: '{command}' is no line of words: {error}") from None
-    places = [(folder / word, Path(word)) for word in words]
-    found = [next((place for place in two if place.is_file()), None) for two in places]
-    # links stay: the python of a virtual environment is one
-    return shlex.join(str(f.absolute()) if f else w for f, w in zip(found, words, strict=True))
-
-
-def _find_function(text: str | None, folder: Path) -> str | None:
-    if text is None:
-        return None
-    module, colon, name = text.rpartition(":")
-    if not (colon and module and name.isidentifier()):
-        raise UserError(f"labeller.function: expected module:name or file.py:name, got '{text}'")
-    return f"{find_file(module, folder) or module}:{name}"
 
 
 def _refuse(config: ExploreConfig, training: Mapping[str, Any]) -> None:

@@ -14,9 +14,9 @@ import numpy as np
 from ase import Atoms
 from ase.io.formats import parse_filename
 
+from pyictp.common.extxyz import save_structures
 from pyictp.common.files import atomic_path
 from pyictp.errors import UserError
-from pyictp.explore.frames import write_frames
 from pyictp.explore.settings import DEVIATION, UNITS, DynamicsConfig, UncertaintyConfig
 from pyictp.md.deck import deck_values, templates
 from pyictp.md.lammps import lammps_command, read_frames, read_thermo, watch
@@ -139,7 +139,7 @@ def simulate(
         problem = str(error)
     visit = _visit(run, uncertainty, folder, settings.every, problem)
     frames = _frames(run, placed.back, uncertainty, folder)
-    write_frames(folder / FRAMES, frames)
+    save_structures(folder / FRAMES, frames)
     with atomic_path(done) as temporary:
         temporary.write_text(json.dumps(asdict(visit), indent=1) + "\n")
     return visit

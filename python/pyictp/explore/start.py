@@ -13,10 +13,10 @@ from pyictp.common.files import LOCK, atomic_path
 from pyictp.config.load import to_dict
 from pyictp.errors import UserError
 from pyictp.explore.inputs import check_inputs, count_labels, read_inputs
-from pyictp.explore.label_pool import start_labeller
 from pyictp.explore.loop import Exploration
 from pyictp.explore.settings import UNITS, ExploreConfig
 from pyictp.explore.state import FILE
+from pyictp.labelling.label_pool import start_labeller
 
 
 def start(config: ExploreConfig, folder: Path, overwrite: bool, quiet: bool) -> Exploration:

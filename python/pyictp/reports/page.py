@@ -214,7 +214,19 @@ def _training_facts(training: Mapping[str, Any]) -> list[tuple[str, str]]:
         course = f"{course}; {training['date']}" if course else training["date"]
     start = training.get("finetuned_from") or training.get("imported_from")
     start = str(start) if start else "random weights" if training.get("untrained") else ""
-    return [("Started from", start), ("Training data", data), ("Training", course)]
+    return [
+        ("Pretraining", _pretraining(training.get("pretraining"))),
+        *(("Started from", start), ("Training data", data), ("Training", course)),
+    ]
+
+
+def _pretraining(origin: Mapping[str, Any] | None) -> str:
+    """Return whose labels a model learned first, in words; nothing where there were none."""
+    if not origin:
+        return ""
+    kinds = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in origin["frames"].items())
+    temperatures = " ".join(f"{value:g}" for value in origin["sampling"]["temperatures"])
+    return f"labels of {origin['teacher']['name']}: {kinds}; {temperatures} K"
 
 
 def _duration(seconds: float) -> str:

@@ -19,6 +19,8 @@ from pyictp.data.samples import Sample
 from pyictp.potential.distances import KEY, shortest_distances, smaller, unknown
 from pyictp.training.prepare import TrainingData, required_labels
 
+PRETRAINING = "pretraining"  # of a model that learned from a teacher first: who that was, where
+
 
 def describe_training(data: TrainingData, config: Config) -> dict[str, Any]:
     """Return the provenance of a model that is trained from random weights."""
@@ -67,7 +69,11 @@ def inherit(
     result[KEY] = unknown(start["model_config"]["elements"]) | provenance[KEY]
     if KEY in former:
         result[KEY] = smaller(former[KEY], provenance[KEY])
+    if "shortest_edge" in former:
+        result["shortest_edge"] = min(former["shortest_edge"], provenance["shortest_edge"])
     known = former.get("trained_on")
     both = {*(known or ()), *provenance["trained_on"]}
     result["trained_on"] = None if known is None else [label for label in LABELS if label in both]
+    if PRETRAINING in former:
+        result[PRETRAINING] = former[PRETRAINING]
     return result

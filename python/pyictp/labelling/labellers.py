@@ -17,12 +17,12 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read, write
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from pyictp.common.extxyz import load_structure, save_structures
 from pyictp.data.frames import from_atoms
 from pyictp.errors import UserError
-from pyictp.explore.settings import LabellerConfig
+from pyictp.labelling.settings import LabellerConfig
 
 Labeller = Callable[[Atoms, Path], Atoms]  # structure, an empty folder to work in -> labelled one
 FORMER = ("energy", "free_energy", "energies", "forces", "stress", "stresses", "virial")
@@ -38,7 +38,9 @@ def make_labeller(settings: LabellerConfig) -> Labeller:
     """
     method = settings.method
     if method == "lammps":
-        from pyictp.explore.lammps_labeller import lammps_labels  # the others start without PyTorch
+        from pyictp.labelling.lammps_labeller import (
+            lammps_labels,  # the others start without PyTorch
+        )
         from pyictp.md.lammps import lammps_command
 
         lammps_command()  # is it there?
@@ -49,8 +51,8 @@ def make_labeller(settings: LabellerConfig) -> Labeller:
     if method == "function":
         function = _function(str(settings.function))
         return _checked(lambda atoms, _: function(atoms))
-    calculator = _calculator(settings)
-    return _checked(lambda atoms, _: _calculated(atoms, calculator))
+    calculator = make_calculator(settings)
+    return _checked(lambda atoms, _: calculated(atoms, calculator))
 
 
 def _checked(label: Labeller) -> Labeller:
@@ -93,8 +95,12 @@ def without_labels(atoms: Atoms) -> Atoms:
     return bare
 
 
-def _calculator(settings: LabellerConfig) -> Any:
-    """Return the ASE calculator of `calculator` or `xtb`."""
+def make_calculator(settings: LabellerConfig) -> Any:
+    """Return the ASE calculator of `calculator` or `xtb`.
+
+    Raises:
+        UserError: there is no such package or calculator, or it does not start.
+    """
     arguments = dict(settings.arguments or {})
     if settings.method == "xtb":
         name = "tblite.ase.TBLite"
@@ -135,7 +141,8 @@ def _imported(module: str, name: str, key: str) -> Any:
         raise UserError(f"{key}: cannot import '{module}': {_reason(error)}") from error
 
 
-def _calculated(atoms: Atoms, calculator: Any) -> Atoms:
+def calculated(atoms: Atoms, calculator: Any) -> Atoms:
+    """Return a structure with the labels of a calculator, of periodic ones the stress as well."""
     labelled = atoms.copy()
     labelled.calc = calculator
     labels = {"energy": labelled.get_potential_energy(), "forces": labelled.get_forces()}
@@ -161,7 +168,7 @@ def _check_program(command: str) -> None:
 def _run_command(atoms: Atoms, settings: LabellerConfig, folder: Path) -> Atoms:
     """Run a program that reads and writes extended XYZ; its messages go to a file beside them."""
     given, made = folder / "input.extxyz", folder / "output.extxyz"
-    write(given, atoms, format="extxyz")
+    save_structures(given, [atoms])
     words = [
         word.replace("{input}", str(given)).replace("{output}", str(made))
         for word in shlex.split(str(settings.command))
@@ -185,7 +192,7 @@ def _run_command(atoms: Atoms, settings: LabellerConfig, folder: Path) -> Atoms:
         raise UserError(f"'{words[0]}' ended with status {done.returncode}{last}")
     if not made.is_file():
         raise UserError(f"'{words[0]}' wrote no file {{output}} ('{made.name}')")
-    return read(made)
+    return load_structure(made)
 
 
 def _reason(error: BaseException) -> str:

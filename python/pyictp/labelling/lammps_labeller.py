@@ -13,8 +13,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from pyictp.common.units import unit_factor
 from pyictp.errors import UserError
-from pyictp.explore.settings import LabellerConfig
-from pyictp.md.lammps import lammps_command, potential_folder, read_thermo, watch
+from pyictp.labelling.settings import LabellerConfig
+from pyictp.md.lammps import lammps_command, potential_environment, read_thermo, watch
 from pyictp.md.structure import place
 
 PRESSURES = "pxx pyy pzz pyz pxz pxy"  # in the order of ASE's stress
@@ -49,7 +49,13 @@ def lammps_labels(atoms: Atoms, settings: LabellerConfig, folder: Path) -> Atoms
     placed.write_data(folder / "structure.data", elements)
     (folder / "in.lammps").write_text(_deck(settings, placed.boundary))
     command = [*lammps_command(), "-in", "in.lammps", "-nocite"]
-    watch(command, folder, "the potential in LAMMPS", 0, environment=_environment())
+    watch(
+        command,
+        folder,
+        "the potential in LAMMPS",
+        0,
+        environment={**os.environ, **potential_environment()},
+    )
     thermo = read_thermo(folder / "log.lammps")
     unit, bar = UNITS[settings.units]
     energy = unit_factor(unit)
@@ -83,9 +89,3 @@ def _deck(settings: LabellerConfig, boundary: str) -> str:
         "write_dump all custom forces.txt id fx fy fz modify sort id format float %.12g",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment with the potentials that LAMMPS' wheel brings behind the user's."""
-    folders = [os.environ.get("LAMMPS_POTENTIALS"), str(potential_folder())]
-    return {**os.environ, "LAMMPS_POTENTIALS": os.pathsep.join(f for f in folders if f)}

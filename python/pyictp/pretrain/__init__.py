@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""`ictp pretrain`: structures sampled and labelled by a cheap teacher, a model trained on them."""
