@@ -111,11 +111,15 @@ def test_a_training_folder_with_provenance(tmp_path: Path, capsys) -> None:
 EXPORTED = ("rank1_ell3", "agnostic_zbl", "density_agnesi", "density_soft")
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-11), ("float32", 1e-5)])
+@pytest.mark.parametrize(
+    ("dtype", "radial", "tolerance"),
+    [("float64", "auto", 1e-11), ("float64", "table", 1e-7), ("float32", "auto", 1e-5)],
+)
 @pytest.mark.parametrize("name", EXPORTED)
-def test_exported(name: str, dtype: str, tolerance: float, tmp_path: Path) -> None:
-    found = imported(name, tmp_path)
-    export_model(found.model, tmp_path / "model.pt", dtype, provenance=found.provenance)
+def test_exported(name: str, dtype: str, radial: str, tolerance: float, tmp_path: Path) -> None:
+    found = imported(name, tmp_path, elements=None if radial == "auto" else ALLOY)
+    path = tmp_path / "model.pt"
+    export_model(found.model, path, dtype, provenance=found.provenance, radial=radial)
     exported = load_exported(tmp_path / "model.pt")
     numbers = [atomic_numbers[element] for element in found.model.config.elements]
     for reference in references(name, numbers, found.model.config.r_cut):

@@ -18,10 +18,11 @@ from pyictp.model.tabulate import (
     VALUE_TOLERANCE,
     WORST,
     Tabulated,
+    is_close,
     sample,
 )
 
-LARGEST = 2e9  # bytes of a table in float32
+LARGEST = 2e9  # bytes of a table
 FINER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # intervals of densities in one of the other functions
 
 OfPair = Callable[[Tensor], Tensor]  # lengths (n,) [A] to (n, P*C)
@@ -33,10 +34,11 @@ class Pairs(NamedTuple):
     kinds: list[int]  # a pair of each table
     r_cut: float  # [A]
     r_min: float  # where tolerances begin [A]
+    exacter: int  # see `fit_table`
 
 
 def tabulate_pairs(
-    model: MaceModel, exact: MaceModel, shortest_edge: float = 0.0
+    model: MaceModel, exact: MaceModel, shortest_edge: float = 0.0, exacter: int = 1
 ) -> list[Tabulated]:
     """Put tables in the place of the radial functions of a model.
 
@@ -46,6 +48,7 @@ def tabulate_pairs(
         model: changed; tables get its dtype.
         exact: the same model in float64, which the tables are made from.
         shortest_edge: where tolerances begin [A].
+        exacter: see `fit_table`.
 
     Returns:
         Per layer, the table and its errors.
@@ -58,8 +61,9 @@ def tabulate_pairs(
     is_of_pairs = config.mace is not None and config.mace.transform != "none"
     numbers = symmetric_tables(num_species) if is_of_pairs else torch.zeros(num_species**2).long()
     kinds = [int((numbers == k).nonzero()[0]) for k in range(int(numbers.max()) + 1)]
-    pairs = Pairs(kinds, config.r_cut, shortest_edge)
-    _check_size(model, len(kinds))
+    dtype = model.node_embedding.dtype
+    pairs = Pairs(kinds, config.r_cut, shortest_edge, exacter)
+    _check_size(model, pairs)
 
     def of_pairs(radial: nn.Module) -> list[OfPair]:
         return [_of_pair(exact.radial_embedding, radial, kind) for kind in kinds]
@@ -70,7 +74,6 @@ def tabulate_pairs(
     intervals = found[0].table.num_intervals
     densities = [of_pairs(layer.density.radial) for layer in exact.layers if layer.has_density]
     made = iter(_fitted(densities, 1, pairs, [(k * intervals, k) for k in FINER]))
-    dtype = model.node_embedding.dtype
     of_density = [
         next(made).table.to(dtype) if layer.has_density else None for layer in exact.layers
     ]
@@ -78,10 +81,11 @@ def tabulate_pairs(
     return found
 
 
-def _check_size(model: MaceModel, num_tables: int) -> None:
+def _check_size(model: MaceModel, pairs: Pairs) -> None:
     """Refuse tables that no memory holds, before they are made."""
+    num_tables, intervals = len(pairs.kinds), pairs.exacter * INTERVALS[1]
     widest = max(layer.interaction.radial.layers[-1].weight.shape[0] for layer in model.layers)
-    if 2.0 * 4.0 * INTERVALS[1] * widest * num_tables > LARGEST:
+    if 2.0 * model.node_embedding.itemsize * intervals * widest * num_tables > LARGEST:
         raise UserError(
             f"tables of {num_tables} pairs of elements would take more than {LARGEST / 1e9:.0f} GB "
             "each: import the model with --elements, those in use, or export with --radial network"
@@ -104,7 +108,7 @@ def _fitted(
         found = []
         for of_pairs in functions:
             found.append(_tabulated(of_pairs, num_channels, pairs, intervals, gap))
-            if not _is_close(found[-1]):
+            if not is_close(found[-1], pairs.exacter):
                 worst = found[-1]
                 break
         else:
@@ -112,12 +116,9 @@ def _fitted(
     raise UserError(
         f"tables of {intervals} intervals miss the radial functions by {worst.value_error:.1e} "
         f"(slopes {worst.slope_error:.1e}) of their largest value, allowed are "
-        f"{VALUE_TOLERANCE:.0e} ({SLOPE_TOLERANCE:.0e}): export with --radial network"
+        f"{VALUE_TOLERANCE / pairs.exacter**4:.0e} ({SLOPE_TOLERANCE / pairs.exacter**3:.0e}): "
+        "export with --radial network"
     )
-
-
-def _is_close(found: Tabulated) -> bool:
-    return found.value_error <= VALUE_TOLERANCE and found.slope_error <= SLOPE_TOLERANCE
 
 
 def _tabulated(
@@ -144,7 +145,7 @@ def _tabulated(
         value_error, slope_error = max(value_error, errors[0]), max(slope_error, errors[1])
         values.append(one[0])
         slopes.append(one[1])
-        if not _is_close(Tabulated(table, value_error, slope_error)):
+        if not is_close(Tabulated(table, value_error, slope_error), pairs.exacter):
             break
     table = PairTable(torch.stack(values), torch.stack(slopes), pairs.r_cut, num_channels, gap)
     return Tabulated(table, value_error, slope_error)
