@@ -170,7 +170,8 @@ def _prepare(
         raise UserError("--finetune starts a new training: leave it out to --resume one")
     folder.check(resume, overwrite, keep=finetune)
     device = resolve_device(processes.device(settings.device))
-    start, architecture, known = None, config.model, ()
+    start: Mapping[str, Any] = {}
+    architecture, known = config.model, tuple[str, ...]()
     if finetune:
         start = starting_checkpoint(finetune)
         architecture = check_finetune(given_model, start)
@@ -215,7 +216,7 @@ def _make_trainer(
     config: Config,
     folder: RunFolder,
     data: TrainingData,
-    start: Mapping[str, Any] | None,
+    start: Mapping[str, Any],
     device: torch.device,
     processes: Processes = SINGLE,
     quiet: bool = False,
@@ -226,7 +227,7 @@ def _make_trainer(
         )
     dtype = getattr(torch, config.training.dtype)
     torch.manual_seed(config.training.seed)
-    if start is None:
+    if not start:
         model = _new_model(config.model, data)
     else:
         model = starting_model(start, data.elements, data.statistics.e0, dtype)
@@ -262,13 +263,14 @@ def _new_model(architecture: ModelConfig, data: TrainingData) -> ICTPModel:
 
 def _resume(trainer: Trainer, start: Mapping[str, Any]) -> None:
     now = trainer.extras["provenance"]
-    former = {**now, **start["provenance"]}  # an older checkpoint says nothing of newer keys
+    former = start["provenance"]
     for key in ("num_train", "num_valid"):
-        if former[key] != now[key]:
+        number = former.get(key)
+        if number != now[key]:
             raise UserError(
-                f"--resume: {key} was {former[key]} and is {now[key]} now: the data have changed"
+                f"--resume: {key} was {number} and is {now[key]} now: the data have changed"
             )
-    if former["data_digest"] != now["data_digest"]:
+    if former.get("data_digest") != now["data_digest"]:
         raise UserError(
             "--resume: expected the structures and labels that the training was started with, got "
             "others: put the old data back, or start anew with another training.output"

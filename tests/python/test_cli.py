@@ -22,6 +22,7 @@ from ase.io import write
 from explore_toys import write_loop
 from mace_files import unpack
 from output_toys import write_deepmd, write_outcar, write_vasprun
+from pretrain_toys import write_pretraining
 from pyictp import __version__
 from pyictp.cli import main as cli
 from pyictp.cli.completion import script
@@ -246,6 +247,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_vasprun(folder / "vasprun.xml")
     write_deepmd(folder / "set1")
     shutil.copy(folder / "OUTCAR", folder / "output.log")
+    write_pretraining(folder)
+    shutil.copytree(folder / "run", folder / "pretrained" / "model")
     (folder / "lammps" / "build").mkdir(parents=True)
     (folder / "lammps" / "build" / "lmp").symlink_to(BIN / "lmp")
     (folder / "build").symlink_to(library_folder())
@@ -297,7 +300,7 @@ def test_examples_of_help_run(
         (workplace / "ckpt_100").symlink_to(source / "ckpt_1")
     if words[1] == "explore":
         write_loop(workplace).rename("si.yaml")
-    if words[1] == "train" and not {"--resume", "--finetune"} & set(words):
+    if words[1] == "train" and not {"--resume", "run"} & set(words):
         shutil.rmtree("run")
     if set(example.split(" #")[0]) & set("><|$;&"):
         done = run_in_shell(shorter(example))

@@ -138,12 +138,16 @@ def test_resume_refuses_other_structures_and_labels(config, tmp_path, change):
     with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
         train.train(changed(config, max_epochs=3), resume=True)
 
+
+@pytest.mark.parametrize("key", ["data_digest", "num_valid"])
+def test_resume_refuses_what_does_not_say_its_data(config, tmp_path, key):
+    train.train(changed(config, max_epochs=1))
     last = tmp_path / "run" / "last.pt"
     payload = load_checkpoint(last)
-    del payload["provenance"]["data_digest"]  # as older ones
+    del payload["provenance"][key]
     torch.save(payload, last)
-    train.train(changed(config, max_epochs=3), resume=True)
-    assert load_checkpoint(last)["provenance"]["data_digest"]
+    with pytest.raises(UserError, match=r"^--resume: .*data"):
+        train.train(changed(config, max_epochs=3), resume=True)
 
 
 def forget_a_step(optimizer):

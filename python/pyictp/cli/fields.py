@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 # As DataConfig has them, which is not imported here.
 FIELD_KEYS = {"energy": "energy", "forces": "forces", "stress": "stress", "virial": "virial"}
@@ -20,7 +21,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--stress-unit", help="default: energy unit per cubed length unit")
 
 
-def given_fields(args: argparse.Namespace) -> dict[str, str]:
+def given_fields(args: argparse.Namespace) -> dict[str, Any]:
     """Return the names and units of fields that the command line has."""
     from pyictp.config.run_fields import FIELDS
 

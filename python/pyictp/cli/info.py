@@ -45,12 +45,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _difference(values: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is not as in another description."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in values.items():
         known = first.get(key)
-        both = isinstance(value, Mapping) and isinstance(known, Mapping)
-        if value != known:
-            found[key] = _difference(value, known) if both else value
+        if value == known:
+            continue
+        if isinstance(value, Mapping) and isinstance(known, Mapping):
+            found[key] = _difference(value, known)
+        else:
+            found[key] = value
     return found
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, overload
 
 import yaml
 from ase.data import atomic_numbers
@@ -128,11 +128,17 @@ class Config:
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
+@overload
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config: ...
+
+
+@overload
+def load_config(path: str | Path, overrides: Sequence[str], kind: type[AnyConfig]) -> AnyConfig: ...
+
+
 def load_config(
-    path: str | Path,
-    overrides: Sequence[str] = (),
-    kind: type[AnyConfig] = Config,  # type: ignore[assignment]
-) -> AnyConfig:
+    path: str | Path, overrides: Sequence[str] = (), kind: type[Config] = Config
+) -> Config:
     """Return the configuration of a YAML file with `section.key=value` overrides applied.
 
     `kind` may have further sections.

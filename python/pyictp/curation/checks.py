@@ -232,7 +232,8 @@ def find_close_atoms(frames: Sequence[Frame], close: float = CLOSE) -> list[Find
 
 def net_forces(frames: Sequence[Frame]) -> FloatArray:
     """Return |sum F| [eV/A] of every frame with forces of two atoms or more, none fixed."""
-    return np.array([np.linalg.norm(f.forces.sum(axis=0)) for f in _free(frames)])
+    found = [frame.forces for frame in _free(frames) if frame.forces is not None]
+    return np.array([np.linalg.norm(forces.sum(axis=0)) for forces in found])
 
 
 def _free(frames: Sequence[Frame]) -> list[Frame]:

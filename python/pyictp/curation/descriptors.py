@@ -66,7 +66,9 @@ def _histograms(frame: Frame, species: IntArray, num_elements: int, r_cut: float
         )
         for radius in radii
     ]
-    return np.stack(columns, axis=1).reshape(len(species), num_elements * NUM_RADII)
+    return np.stack(columns, axis=1, dtype=np.float64).reshape(
+        len(species), num_elements * NUM_RADII
+    )
 
 
 def farthest_points(vectors: FloatArray, number: int) -> list[int]:

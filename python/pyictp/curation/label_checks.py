@@ -153,7 +153,9 @@ def _cluster_virials(
 ) -> tuple[list[Frame], FloatArray, FloatArray]:
     """Return clusters, and nine components each of the label and of sum r (x) F [eV]."""
     clusters, labels, from_forces = [], [], []
-    known = [(item.frame, item.virial, item.frame.positions) for item in loose]
+    known: list[tuple[Frame, FloatArray | None, FloatArray | None]] = [
+        (item.frame, item.virial, item.frame.positions) for item in loose
+    ]
     for frame in frames:
         if frame.stress is not None and frame.volume is not None:
             known.append((frame, -frame.stress * frame.volume, _whole(frame)))

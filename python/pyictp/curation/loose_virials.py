@@ -54,7 +54,7 @@ def read_with_loose_virials(
 
 
 def _loose_virials(
-    path: str | Path, frames: Sequence[Frame], config: DataConfig
+    path: str | Path | DataFile, frames: Sequence[Frame], config: DataConfig
 ) -> list[LooseVirial]:
     found = []
     file = as_data_file(path)

@@ -60,8 +60,8 @@ def run_lammps(
     subject: Subject, lines: Sequence[str], launcher: Sequence[str] = (), **changes: str | None
 ) -> Finished:
     """Run LAMMPS on an input, in a new folder; `changes` of the environment, None removes."""
-    environment = {**subject.environment, **changes}
-    environment = {key: value for key, value in environment.items() if value is not None}
+    changed = {**subject.environment, **changes}
+    environment = {key: value for key, value in changed.items() if value is not None}
     with tempfile.TemporaryDirectory(prefix="ictp-doctor-") as folder:
         (Path(folder) / "in.doctor").write_text("\n".join(lines) + "\n")
         command = [*launcher, find_lmp(subject), "-in", "in.doctor", "-log", "none"]

@@ -7,18 +7,19 @@ Everything is extended XYZ in eV and A under the names energy, forces and stress
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
-from pyictp.config.data_files import LABEL_WEIGHTS, as_data_file
+from pyictp.config.data_files import LABEL_WEIGHTS, DataFile, as_data_file
 from pyictp.config.load import DataConfig
 from pyictp.curation.labelled import LabelledFrame, to_atoms
 from pyictp.data.frames import Frame, from_atoms, read_with_raw
 from pyictp.errors import UserError
 
 
-def read_sources(entries: Sequence[object], data: DataConfig) -> list[Atoms]:
+def read_sources(entries: Sequence[str | Path | DataFile], data: DataConfig) -> list[Atoms]:
     """Return the frames of data files with labels in eV and A, weights and other fields.
 
     Raises:

@@ -46,8 +46,8 @@ def read_inputs(config: ExploreConfig) -> Inputs:
     """
     data, loop = config.data, config.explore
     runs = plan_runs(config.dynamics, loop.seed, 1)
-    sources = (read_sources(files, data) for files in (data.train, data.valid, loop.test))
-    return Inputs(*sources, runs)
+    train, valid, test = (read_sources(f, data) for f in (data.train, data.valid, loop.test))
+    return Inputs(train, valid, test, runs)
 
 
 def check_inputs(inputs: Inputs, config: ExploreConfig) -> None:

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,8 @@ class Exploration:
                 if reason:
                     ended = reason
                     break
-            self.state.stage(f"{cycle} train", lambda cycle=cycle: self.train(cycle))
-            self.state.stage(f"{cycle} measure", lambda cycle=cycle: self.measure(cycle))
+            self.state.stage(f"{cycle} train", partial(self.train, cycle))
+            self.state.stage(f"{cycle} measure", partial(self.measure, cycle))
             self.write_results(f"cycle {cycle} is done")
         return self.write_results(ended)
 
@@ -132,8 +133,10 @@ class Exploration:
         """Return what the loop begins with: from its own folder, once that is written."""
         if "start" not in self.state.stages:
             return read_inputs(self.config)
-        known = (load_structures(self.folder / name) for name in (START, VALID, TEST))
-        return Inputs(*known, plan_runs(self.config.dynamics, self.config.explore.seed, 1))
+        train, valid, test = (load_structures(self.folder / n) for n in (START, VALID, TEST))
+        return Inputs(
+            train, valid, test, plan_runs(self.config.dynamics, self.config.explore.seed, 1)
+        )
 
     def start(self, inputs: Inputs) -> dict[str, Any]:
         """Write the labelled structures to begin with and those held back."""
@@ -165,7 +168,8 @@ class Exploration:
         folders, members = [], []
         for member in range(config.explore.committee):
             train, valid = split_batches(batches, fraction, config.explore.seed, member)
-            files = tuple(here / "data" / f"{part}_{member}.extxyz" for part in ("train", "valid"))
+            data = here / "data"
+            files = (data / f"train_{member}.extxyz", data / f"valid_{member}.extxyz")
             files[0].parent.mkdir(parents=True, exist_ok=True)
             for path, structures in zip(files, (train, common or valid), strict=True):
                 save_structures(path, structures)

@@ -31,7 +31,7 @@ def collect(
         uncertainty: resolved.
         ended: why the loop is where it is.
     """
-    cycles = []
+    cycles: list[dict[str, Any]] = []
     while f"{len(cycles)} measure" in stages:
         number = len(cycles)
         row: dict[str, Any] = {"cycle": number, **stages[f"{number} train"]}

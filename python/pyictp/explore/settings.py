@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pyictp.config.load import (
     Config,
@@ -24,10 +24,12 @@ from pyictp.errors import UserError
 from pyictp.labelling.settings import METHODS, LabellerConfig, find_words
 from pyictp.md.settings import Coupling
 
-DEVIATION, GRADE = "deviation", "grade"
+DEVIATION: Final = "deviation"
+GRADE: Final = "grade"
 UNITS = {DEVIATION: "eV/A", GRADE: ""}
 THRESHOLDS = {DEVIATION: (0.1, 0.5), GRADE: (1.0, 5.0)}  # low and high where none are given
-FARTHEST, RANDOM = "farthest", "random"
+FARTHEST: Final = "farthest"
+RANDOM: Final = "random"
 By = Literal["auto", "deviation", "grade"]
 Method = Literal["farthest", "random"]
 

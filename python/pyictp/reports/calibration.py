@@ -182,7 +182,12 @@ def draw_spread(axes: Axes, spread: Spread) -> None:
     """Draw the atoms, with median and 90th percentile of bins of equal numbers."""
     many = len(spread.values) > VECTOR_POINTS
     alpha = float(np.clip(1000 / len(spread.values), 0.08, 0.5))
-    style = {"markersize": 3, "alpha": alpha, "rasterized": many, "markeredgewidth": 0}
+    style: dict[str, Any] = {
+        "markersize": 3,
+        "alpha": alpha,
+        "rasterized": many,
+        "markeredgewidth": 0,
+    }
     axes.plot(spread.values, spread.errors, ".", color="#2f5d8a", **style)
     rows = np.array(medians(spread))
     if len(rows):

@@ -69,6 +69,7 @@ def predict(
     graphs = (make_sample(frame, potential.elements, potential.r_cut).graph for frame in frames)
     predictions = evaluate_graphs(potential, graphs, None, batch_size, uncertainty=True)
     for frame, prediction in zip(frames, predictions, strict=True):
+        assert isinstance(prediction, UncertainPrediction)
         _append(rows, frame, prediction)
         bar.update()
     bar.close()
@@ -125,6 +126,7 @@ def _append(rows: dict[str, list[Any]], frame: Frame, prediction: UncertainPredi
                 rows[name].append(values.numpy()[labelled])
     if frame.stress is not None:
         stress = structure_stress(prediction.virials, frame)
+        assert stress is not None, "labelled, so periodic"
         pairs = np.stack([frame.stress, stress], axis=-1)  # (3, 3, 2)
         rows["stress"].append(pairs[TO_VOIGT])  # (6, 2)
 

@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import rc_context
@@ -25,7 +25,8 @@ from pyictp.training.curves import Curve, Rows, draw_curve, plain_log_ticks, pre
 
 SIZE = (4.2, 3.3)  # inches
 COLORS = ("#2f5d8a", "#d98032", "#4f9d69", "#b0413e", "#7d6bab", "#8a6d4f", "#c77ba8", "#7a7a7a")
-STYLE = {
+HistogramType = Literal["step", "stepfilled"]
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.spines.top": False,
@@ -98,7 +99,11 @@ def _add_time(axes: Axes, rows: Rows) -> None:
     x = np.concatenate([[-x[-1]], x, [2 * x[-1]]])  # the axis reaches past the ends
     rise = np.concatenate([[-slope * x[-2]], rise, [rise[-1] + slope * x[-2]]])
     top = axes.secondary_xaxis(
-        "top", functions=(lambda e: np.interp(e, x, rise), lambda t: np.interp(t, rise, x))
+        "top",
+        functions=(
+            lambda e: np.interp(np.asarray(e), x, rise),
+            lambda t: np.interp(np.asarray(t), rise, x),
+        ),
     )
     top.xaxis.set_major_locator(MaxNLocator(nbins=6))
     top.set_xlabel(f"time [{unit}]")
@@ -130,7 +135,9 @@ def _parity_plot(panel: Panel) -> Picture:
 def _draw_density(figure: Figure, axes: Axes, panel: Panel) -> None:
     points = panel.points
     low, high = float(points.min()), float(points.max())
-    counts, x, y = np.histogram2d(*points.T, bins=150, range=[[low, high]] * 2)
+    counts, x, y = np.histogram2d(
+        points[:, 0], points[:, 1], bins=150, range=((low, high), (low, high))
+    )
     image = axes.pcolormesh(
         x, y, np.ma.masked_equal(counts.T, 0), norm=LogNorm(), cmap=DENSITY, rasterized=True
     )
@@ -157,10 +164,10 @@ def _histogram(title: str, unit: str, errors: Mapping[str, FloatArray]) -> Pictu
     edges = np.linspace(-reach, reach, number + 1)
     with _drawing() as (figure, axes):
         for name, values in errors.items():
-            kind = "stepfilled" if len(errors) == 1 else "step"
+            kind: HistogramType = "stepfilled" if len(errors) == 1 else "step"
             weights = np.full(len(values), 100 / len(values))
             clipped = np.clip(values, -reach, reach)
-            axes.hist(clipped, edges, weights=weights, histtype=kind, label=name or None)
+            axes.hist(clipped, edges.tolist(), weights=weights, histtype=kind, label=name or None)
         axes.axvline(0, color="0.6", linewidth=0.7)
         axes.set(title=title, xlabel=f"prediction − label [{unit}]", ylabel="share per bin [%]")
         axes.locator_params(axis="x", nbins=7)

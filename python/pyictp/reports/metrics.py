@@ -147,6 +147,10 @@ class _SumsPerStructure:
         }
 
 
+def _grouped(index: IntArray, values: FloatArray, total: int = 0) -> FloatArray:
+    return np.bincount(index, weights=values, minlength=total).astype(np.float64)
+
+
 class _Sums:
     """Number of values, sums of magnitudes and of squares, one of each per group (n,)."""
 
@@ -157,13 +161,11 @@ class _Sums:
     def of(cls, index: IntArray, values: FloatArray, total: int) -> _Sums:
         """Return the sums of the rows of values (m, c) that belong to each of `total` groups."""
         rows = (np.full(len(values), values.shape[1]), np.abs(values).sum(1), (values**2).sum(1))
-        return cls(*(np.bincount(index, weights=row, minlength=total) for row in rows))
+        return cls(*(_grouped(index, row, total) for row in rows))
 
     def grouped(self, index: IntArray) -> _Sums:
         """Return the sums over coarser groups; `index` (n,) says which."""
-        return _Sums(
-            *(np.bincount(index, weights=x) for x in (self.number, self.magnitude, self.square))
-        )
+        return _Sums(*(_grouped(index, x) for x in (self.number, self.magnitude, self.square)))
 
     def mae(self, i: int) -> float | None:
         return float(self.magnitude[i] / self.number[i]) if self.number[i] else None

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pyictp.common.files import atomic_path
 from pyictp.data.frames import Frame
+from pyictp.data.labels import TO_VOIGT
 from pyictp.training.parallel import SINGLE, Processes
 
 CHECK_INTERVAL = 50  # steps between two looks at the losses: looking waits for the device
@@ -164,9 +165,8 @@ def save_failed(path: Path, error: Diverged, frames: Sequence[Frame]) -> None:
 def to_atoms(frame: Frame, **info: Any) -> Atoms:
     """Return a frame as ASE sees it, its labels as results of a calculation."""
     atoms = Atoms(frame.atomic_numbers, frame.positions, cell=frame.cell, pbc=frame.pbc, info=info)
-    labels = {"energy": frame.energy, "forces": frame.forces, "stress": frame.stress}
-    if labels["stress"] is not None:
-        labels["stress"] = labels["stress"].reshape(9)[[0, 4, 8, 5, 2, 1]]  # Voigt
+    stress = None if frame.stress is None else frame.stress[TO_VOIGT]
+    labels = {"energy": frame.energy, "forces": frame.forces, "stress": stress}
     atoms.calc = SinglePointCalculator(atoms, **_known(labels.items()))
     return atoms
 

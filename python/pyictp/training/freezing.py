@@ -15,7 +15,7 @@ skip (per species), readout.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -69,7 +69,7 @@ def _names(pattern: str, name: str) -> bool:
     )
 
 
-def _vocabulary(names: Sequence[str]) -> list[str]:
+def _vocabulary(names: Iterable[str]) -> list[str]:
     """Return the parts that there are, then the layers."""
     pieces = [name.split(".") for name in names]
     parts = [part for part in PARTS if any(part in piece for piece in pieces)]

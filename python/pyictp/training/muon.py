@@ -35,6 +35,12 @@ def as_matrices(parameter: Tensor) -> Tensor | None:
     return matrices if matrices.shape[1] <= matrices.shape[2] else matrices.transpose(1, 2)
 
 
+def _stack(parameter: Tensor) -> Tensor:
+    matrices = as_matrices(parameter)
+    assert matrices is not None, "no matrix: for another optimizer"
+    return matrices
+
+
 def orthogonalized(matrices: Tensor) -> Tensor:
     """Return U V^T, about, of matrices (n, rows, columns) = U S V^T with rows <= columns.
 
@@ -72,15 +78,15 @@ class Muon(torch.optim.Optimizer):
         self._stacks: dict[Any, list[nn.Parameter]] = defaultdict(list)
         for group in self.param_groups:
             for parameter in group["params"]:
-                self._stacks[as_matrices(parameter).shape[1:]].append(parameter)
+                self._stacks[_stack(parameter).shape[1:]].append(parameter)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # noqa: ARG002 - as torch calls it
+    def step(self, closure: Any = None) -> Any:  # noqa: ARG002 - as torch calls it
         """Do one step; parameters without a gradient count as if it were zero."""
         (group,) = self.param_groups
         for shape, parameters in self._stacks.items():
             gradients = torch.cat(
-                [as_matrices(torch.zeros_like(p) if p.grad is None else p.grad) for p in parameters]
+                [_stack(torch.zeros_like(p) if p.grad is None else p.grad) for p in parameters]
             )
             state = self.state[parameters[0]]  # of the whole stack
             if not state:
@@ -91,6 +97,6 @@ class Muon(torch.optim.Optimizer):
             length = group["lr"] * UPDATE_RMS * math.sqrt(max(shape))
             start = 0
             for parameter in parameters:
-                matrices = as_matrices(parameter)
+                matrices = _stack(parameter)
                 matrices.mul_(1 - decay).sub_(update[start : start + len(matrices)], alpha=length)
                 start += len(matrices)

@@ -69,11 +69,16 @@ class Clock:
         self.is_signalled = bool(signalled)
 
     @property
+    def limit(self) -> float:
+        """Return the seconds that there are, of all sessions or of each; infinity without limit."""
+        return math.inf if self.config.max_minutes is None else 60 * self.config.max_minutes
+
+    @property
     def time_fraction(self) -> float:
         """Return the part of the time that is over, 0 if epochs are counted."""
         if not self.config.time_limited:
             return 0.0
-        return self.position.seconds / (60 * self.config.max_minutes)
+        return self.position.seconds / self.limit
 
     def progress(self, num_batches: int) -> float:
         """Return the fraction of the whole training that lies behind.
@@ -98,7 +103,7 @@ class Clock:
     @property
     def total(self) -> float:
         """Return the end of the training in the unit of the bar."""
-        return 60 * self.config.max_minutes if self.in_seconds else self.config.num_epochs
+        return self.limit if self.in_seconds else self.config.num_epochs
 
     def reason_to_stop(self) -> Outcome | None:
         """Return why to stop before the next step, by the last tick."""
@@ -106,8 +111,7 @@ class Clock:
             return Outcome.SIGNAL
         if self.time_fraction >= 1:
             return Outcome.FINISHED
-        limit = None if self.config.time_limited else self.config.max_minutes
-        if limit is not None and self.session_seconds >= 60 * limit:
+        if not self.config.time_limited and self.session_seconds >= self.limit:
             return Outcome.PAUSED
         return None
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -142,7 +143,8 @@ def _used(frames: Sequence[Frame]) -> list[Frame]:
 
     def without_unused(frame: Frame) -> Frame:
         weights = zip(LABELS, frame.weights, strict=True)
-        return replace(frame, **{label: None for label, weight in weights if weight == 0})
+        unused: dict[str, Any] = {label: None for label, weight in weights if weight == 0}
+        return replace(frame, **unused)
 
     return [without_unused(f) for f in frames if not f.is_isolated_atom and any(f.weights)]
 

@@ -19,6 +19,7 @@ from pyictp.config.load import TrainConfig, from_dict
 from pyictp.data.frames import Frame
 from pyictp.errors import UserError
 from pyictp.graph.derivatives import evaluate_graph
+from pyictp.model.ictp import ICTPModel
 from pyictp.potential.checkpoint import load_checkpoint, save_checkpoint
 from pyictp.training.batches import Batch, BatchPlan
 from pyictp.training.curves import plot_learning_curve
@@ -42,7 +43,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: ICTPModel,
         train: Sequence[Batch],
         valid: Sequence[Batch],
         config: TrainConfig,
