@@ -12,6 +12,7 @@ from ase.data import atomic_numbers, covalent_radii
 from pyictp.config.reader import NotNegative, Positive, Range, check_fields
 from pyictp.errors import UserError
 
+Transform = Literal["none", "agnesi", "soft"]
 NUM_CONSTANTS = {"none": 0, "agnesi": 3, "soft": 1}
 
 
@@ -38,7 +39,7 @@ class MaceConfig:
 
     residual: tuple[bool, ...] = ()  # per layer: a skip connection, else A is mapped by species
     density: tuple[bool, ...] = ()  # per layer: A is divided by 1 + a density of neighbors
-    transform: Literal["none", "agnesi", "soft"] = "none"  # of distances, before radial functions
+    transform: Transform = "none"  # of distances, before radial functions
     transform_constants: tuple[float, ...] = ()  # agnesi: q, p, a; soft: alpha
     frequencies: tuple[float, ...] = ()  # [1/A] of the Bessel functions; none: n pi/r_cut
     radii: tuple[NotNegative, ...] = ()  # [A] of each element: units of transform and repulsion

@@ -94,7 +94,7 @@ def _check_irreps(interaction: Record, where: str) -> None:
             continue
         slots = irreps(get(interaction, way))
         check_natural(slots, where)
-        counts = {slot.count for slot in slots}
+        counts = {slot.channels for slot in slots}
         if len(counts) != 1 or [slot.rank for slot in slots] != list(range(len(slots))):
             raise UserError(
                 f"{where} has features {'+'.join(map(str, slots))} ({way}): not supported, only "
@@ -127,7 +127,7 @@ def model_config(model: Record, choice: Choice) -> ModelConfig:
     if not interactions or len(products) != len(interactions):
         raise UserError("its layers are not whole: the file is damaged")
     first = interactions[0]
-    num_channels = irreps(get(first, "node_feats_irreps"))[0].count
+    num_channels = irreps(get(first, "node_feats_irreps"))[0].channels
     _check_sizes(model, first, num_channels, len(choice.all_elements))
     l_max_edge = max(slot.rank for slot in irreps(get(first, "target_irreps")))
     if l_max_edge > MAX_ELL:
@@ -209,7 +209,7 @@ def _readout_widths(model: Record, num_heads: int) -> tuple[int, ...]:
     if num_heads > 1 and get(last, "num_heads", 1) != num_heads:
         raise UserError("its heads share the last readout: not supported")
     (slot,) = irreps(get(get(last, "linear_1"), "irreps_out"))
-    return (slot.count // num_heads,)
+    return (slot.channels // num_heads,)
 
 
 def convolution_paths(interaction: Record) -> list[tuple[tuple[int, int, int], float]]:

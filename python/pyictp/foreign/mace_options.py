@@ -7,7 +7,7 @@ import math
 
 from ase.data import atomic_numbers
 
-from pyictp.config.mace import MaceConfig, MaceRepulsion
+from pyictp.config.mace import MaceConfig, MaceRepulsion, Transform
 from pyictp.errors import UserError
 from pyictp.foreign.choice import Choice, scale_and_shift
 from pyictp.foreign.pickles import Record
@@ -19,7 +19,10 @@ BLOCKS = {  # interactions: with a skip connection, and with a density
     "RealAgnosticDensityInteractionBlock": (False, True),
     "RealAgnosticDensityResidualInteractionBlock": (True, True),
 }
-TRANSFORMS = {"AgnesiTransform": ("agnesi", ("q", "p", "a")), "SoftTransform": ("soft", ("alpha",))}
+TRANSFORMS: dict[str, tuple[Transform, tuple[str, ...]]] = {
+    "AgnesiTransform": ("agnesi", ("q", "p", "a")),
+    "SoftTransform": ("soft", ("alpha",)),
+}
 BOHR = 0.529  # [A], MACE's
 FREQUENCY_TOLERANCE = 1e-6  # relative; float32 rounds to 6e-8, training moves them by far more
 
@@ -64,7 +67,7 @@ def described(mace: MaceConfig) -> list[str]:
     return found
 
 
-def _transform(radial: Record) -> tuple[str, tuple[float, ...]]:
+def _transform(radial: Record) -> tuple[Transform, tuple[float, ...]]:
     """Return the name and the constants of the transform of distances."""
     if not has(radial, "distance_transform"):
         return "none", ()

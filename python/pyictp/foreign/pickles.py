@@ -41,6 +41,9 @@ class Record:
     """What a pickle says of an object: its class by name, arguments, state; nothing runs."""
 
     origin = ""  # module.name of the class or function
+    args: tuple
+    state: Any
+    entries: list
 
     def __new__(cls, *args: Any, **_: Any) -> Record:
         """Keep the arguments."""
@@ -94,7 +97,9 @@ class _RecordUnpickler(pickle.Unpickler):
 
     def __init__(self, data: bytes, member: Callable[[str], bytes]) -> None:
         super().__init__(io.BytesIO(data))
-        self._member, self._storages, self._records = member, {}, {}
+        self._member = member
+        self._storages: dict[str, _Storage] = {}
+        self._records: dict[str, Any] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         known = {

@@ -17,9 +17,9 @@ from pyictp.foreign.pickles import Record
 
 
 class Slot(NamedTuple):
-    """`count` channels of one rank and parity: a part of what e3nn calls irreps."""
+    """Channels of one rank and parity: a part of what e3nn calls irreps."""
 
-    count: int
+    channels: int
     rank: int
     parity: int
 
@@ -30,7 +30,7 @@ class Slot(NamedTuple):
 
     def __str__(self) -> str:
         """Return e3nn's name."""
-        return f"{self.count}x{self.rank}{'e' if self.parity > 0 else 'o'}"
+        return f"{self.channels}x{self.rank}{'e' if self.parity > 0 else 'o'}"
 
 
 def kind(record: Any) -> str:
@@ -160,7 +160,7 @@ def _starts(slots: list[Slot]) -> list[int]:
 
 
 def _width(slots: list[Slot], rank: int) -> int:
-    return sum(slot.count for slot in slots if slot.rank == rank)
+    return sum(slot.channels for slot in slots if slot.rank == rank)
 
 
 def species_matrices(module: Record) -> dict[int, Tensor]:
