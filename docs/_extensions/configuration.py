@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 from pyictp.config.data_files import DataFile
 from pyictp.config.load import Config
+from pyictp.config.mace import MaceConfig, MaceRepulsion
 from pyictp.config.reader import to_dict
 from pyictp.config.training import PUBLISHED
 from pyictp.explore.settings import ExploreConfig
@@ -32,6 +33,8 @@ def configuration_page() -> str:
     kinds = typing.get_type_hints(Config)
     parts = [part for name, kind in kinds.items() for part in section(name, kind)]
     parts += section("An entry of data.train or data.valid", DataFile)
+    parts += section("model.mace (of imported models)", MaceConfig)
+    parts += section("model.mace.repulsion", MaceRepulsion)
     known = set(kinds)
     for command, config in (("explore", ExploreConfig), ("pretrain", PretrainConfig)):
         for name, kind in typing.get_type_hints(config).items():

@@ -17,6 +17,7 @@ from pyictp.config.load import Config, ModelConfig, to_dict
 from pyictp.data.samples import Sample
 from pyictp.errors import UserError
 from pyictp.model.ictp import ICTPModel
+from pyictp.model.mace import new_model
 from pyictp.potential.checkpoint import load_checkpoint
 from pyictp.potential.extrapolation import add_grade, grade_of
 from pyictp.potential.load import resolve_device
@@ -252,7 +253,7 @@ def _new_model(architecture: ModelConfig, data: TrainingData) -> ICTPModel:
     neighbors = architecture.avg_num_neighbors
     if neighbors is None:
         neighbors = data.statistics.avg_num_neighbors
-    model = ICTPModel(
+    model = new_model(
         dataclasses.replace(architecture, elements=data.elements, avg_num_neighbors=neighbors)
     )
     for name in ("scale", "shift", "e0"):

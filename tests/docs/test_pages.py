@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blocks import BLOCKS, COMMANDS, ELSEWHERE, LANGUAGES, NOT_RUN, ROOT, SCRIPTS, Block
+from mace_files import unpack
 from pyictp.config.load import load_config
 from pyictp.potential.exported import read_metadata
 from stages import STAGES
@@ -171,13 +172,23 @@ def check_conductivity(kappa: float, folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_import(tmp_path: Path) -> None:
+    unpack("one_layer", tmp_path).rename(tmp_path / "mace.model")
+    text = run_page("docs/howto/import.md", tmp_path)
+    assert "read: ScaleShiftMACE in float64" in text
+    assert read_metadata(tmp_path / "model.pt")["elements"] == ["H", "C", "O", "V", "Nb", "Ta"]
+    assert read_metadata(tmp_path / "model64.pt")["dtype"] == "float64"
+    assert load_config(tmp_path / "tav" / "config.yaml").model.elements == ("V", "Ta")
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_import(shared_dir: Path, tmp_path: Path) -> None:
+def test_published(shared_dir: Path, tmp_path: Path) -> None:
     case = shared_dir / "fixtures" / "upstream" / "organic_symmetric_l2"
     shutil.copytree(next(case.glob("ckpt_*")), tmp_path / "ckpt_100")
     labelled = (case / "reference.extxyz").read_text().replace("ref_", "")
     (tmp_path / "labelled_by_the_other_code.xyz").write_text(labelled)
-    text = run_page("docs/howto/import.md", tmp_path)
+    text = run_page("docs/howto/published.md", tmp_path)
     assert max(numbers("force RMSE", text)[:1]) < 1e-4  # meV/A
     assert read_metadata(tmp_path / "old.pt")["dtype"] == "float32"
     assert read_metadata(tmp_path / "old64.pt")["dtype"] == "float64"

@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from deck import Structure, write_data
+from deck import Answer, Structure, write_data
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.graph.graph import build_graph
+from pyictp.model.ictp import ICTPModel
 from pyictp.native import plugin_path
 from structures import graph
 from toys import evaluate
@@ -82,3 +85,16 @@ def assert_as_python(lmp: Any, toy: torch.nn.Module, tolerance: float = 1e-9) ->
     np.testing.assert_allclose(state.energy, energies.sum(), atol=tolerance * len(state.ids))
     np.testing.assert_allclose(state.forces, forces, atol=tolerance)
     return state
+
+
+def assert_agrees(answer: Answer, model: ICTPModel, structure: Structure, tolerance: float) -> None:
+    """Compare energies, forces and virials of LAMMPS with the model in Python."""
+    species = structure.types - 1
+    pbc = np.array(structure.pbc)
+    graph = build_graph(structure.positions, structure.cell, pbc, species, model.config.r_cut)
+    expected = evaluate_graph(model, graph)
+    np.testing.assert_allclose(answer.node_energies, expected.node_energies, atol=tolerance)
+    np.testing.assert_allclose(answer.forces, expected.forces, atol=tolerance)
+    virial = expected.virials[0].numpy()[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+    np.testing.assert_allclose(answer.virial, virial, atol=20 * tolerance)
+    np.testing.assert_allclose(answer.atom_virials.sum(0), answer.virial, atol=1e-7)

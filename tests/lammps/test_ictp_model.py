@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from deck import Deck, pair_lines, run
 from pyictp.config.load import ModelConfig
-from pyictp.graph.derivatives import evaluate_graph
-from pyictp.graph.graph import build_graph
 from pyictp.model.ictp import ICTPModel
 from pyictp.potential.export import export_model
+from session import assert_agrees
 from structures import STRUCTURES
 
 pytestmark = pytest.mark.lammps
@@ -34,18 +32,6 @@ def files(model, tmp_path_factory):
     for dtype, path in paths.items():
         export_model(model, path, dtype=dtype)
     return paths
-
-
-def assert_agrees(answer, model, structure, tolerance: float) -> None:
-    species = structure.types - 1
-    pbc = np.array(structure.pbc)
-    graph = build_graph(structure.positions, structure.cell, pbc, species, model.config.r_cut)
-    expected = evaluate_graph(model, graph)
-    np.testing.assert_allclose(answer.node_energies, expected.node_energies, atol=tolerance)
-    np.testing.assert_allclose(answer.forces, expected.forces, atol=tolerance)
-    virial = expected.virials[0].numpy()[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
-    np.testing.assert_allclose(answer.virial, virial, atol=20 * tolerance)
-    np.testing.assert_allclose(answer.atom_virials.sum(0), answer.virial, atol=1e-7)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 2e-5)])

@@ -236,7 +236,7 @@ def test_a_model_in_memory_is_not_changed():
     "case", ["hea_full_l1", "organic_symmetric_l2", "organic_unsymmetric_c2", "hea_coupled"]
 )
 def test_reference_implementation_values(shared_dir, case):
-    from pyictp.potential.upstream import find_checkpoint, import_checkpoint
+    from pyictp.foreign.upstream import find_checkpoint, import_checkpoint
 
     folder = shared_dir / "fixtures/upstream" / case
     model = import_checkpoint(find_checkpoint(folder)).to(torch.float64)

@@ -20,6 +20,7 @@ import pytest
 import torch
 from ase.io import write
 from explore_toys import write_loop
+from mace_files import unpack
 from output_toys import write_deepmd, write_outcar, write_vasprun
 from pretrain_toys import write_pretraining
 from pyictp import __version__
@@ -271,7 +272,7 @@ def help_examples() -> Iterator[str]:
 
 
 EXAMPLES = [
-    pytest.param(text, marks=pytest.mark.data) if text.startswith("ictp import") else text
+    pytest.param(text, marks=pytest.mark.data) if text.startswith("ictp import ckpt") else text
     for text in help_examples()
 ]
 SHORTER = {
@@ -292,7 +293,9 @@ def test_examples_of_help_run(
         args = cli.build_parser(["demo"]).parse_args(words[1:])
         assert args.needs == "pyictp.demo.run"
         pytest.skip("the demo takes minutes; its stages run in test_demo.py")
-    if words[1] == "import":
+    if words[1] == "import" and words[2].endswith(".model"):
+        unpack("rank2_layers3", workplace).rename(workplace / words[2])
+    if words[2:3] == ["ckpt_100"]:
         source = request.getfixturevalue("shared_dir") / "fixtures" / "upstream" / "hea_full_l1"
         (workplace / "ckpt_100").symlink_to(source / "ckpt_1")
     if words[1] == "explore":

@@ -84,6 +84,25 @@ def test_float32_file_is_close_and_says_so(tmp_path: Path) -> None:
     assert 0 < deviation < SLOPE_TOLERANCE * reference.abs().max().item()
 
 
+def test_tables_in_float64(tmp_path: Path) -> None:
+    """Knots ten times closer: slopes, and so forces, within a thousandth of float32's tolerance."""
+    model = make_model()
+    deviations = {
+        dtype: export.export_model(
+            model, tmp_path / f"{dtype}.pt", dtype, {"shortest_edge": 0.5}, radial="table"
+        )
+        for dtype in ("float32", "float64")
+    }
+    assert 0 < deviations["float64"] < deviations["float32"] / 100
+    graph = cluster_graph(*make_cluster())
+    expected = evaluate_graph(model, graph)
+    found = evaluate_graph(load_model(tmp_path / "float64.pt"), graph)
+    limit = 1e-3 * SLOPE_TOLERANCE * expected.forces.abs().max().item()
+    torch.testing.assert_close(found.forces, expected.forces, atol=limit, rtol=0)
+    (table, _) = read_metadata(tmp_path / "float64.pt")["radial_tables"]
+    assert table["error"] <= 1e-10
+
+
 def test_metadata_says_what_is_inside(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     metadata = read_metadata(exported)
     assert metadata["elements"] == ["H", "O"]

@@ -125,7 +125,7 @@ def test_table_convolution_passes_gradcheck() -> None:
     positions, species = make_cluster(5)
     graph = build_graph(positions.numpy(), torch.zeros(3, 3).numpy(), False, species, 3.0)
     interaction = model.layers[1].interaction
-    edges = model.edges(graph.edge_index, graph.edge_vectors, 5, torch.float64)
+    edges = model.edges(graph.species, graph.edge_index, graph.edge_vectors, 5, torch.float64)
     features = torch.randn(5, 4, 4, dtype=torch.float64).requires_grad_()
 
     def compute(features: Tensor, vectors: Tensor) -> tuple[Tensor, ...]:

@@ -16,9 +16,9 @@ from ase.data import chemical_symbols
 from pyictp.cli.main import main
 from pyictp.config.load import load_config
 from pyictp.errors import UserError
+from pyictp.foreign.upstream import find_checkpoint, import_checkpoint
 from pyictp.graph.derivatives import evaluate_graph, stress_from_virial
 from pyictp.graph.graph import build_graph
-from pyictp.potential.upstream import find_checkpoint, import_checkpoint
 
 SETTINGS = {
     "atomic_types": ["H"],

@@ -42,8 +42,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--radial",
         choices=("auto", "table", "network"),
         default="auto",
-        help="radial functions as a table (fast, within 1e-6) or as the network (default: table in "
-        "float32, network in float64)",
+        help="radial functions as a table (fast, within 1e-6, in float64 1e-10) or as the network "
+        "(default: table in float32, network in float64)",
     )
     parser.add_argument(
         "--training-data",

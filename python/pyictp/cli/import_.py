@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`ictp import`: a checkpoint of the reference implementation as a training folder."""
+"""`ictp import`: a model of another program as a training folder."""
 
 from __future__ import annotations
 
@@ -13,21 +13,40 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp import`; returns its parser."""
     parser = subparsers.add_parser(
         "import",
-        description="Make a training folder of a checkpoint of the reference implementation: "
-        "evaluate, export and train --finetune take it like one of their own.",
+        description="Make a training folder of a MACE model, or of a checkpoint of the reference "
+        "implementation: evaluate, export and train --finetune take it like one of their own. "
+        "Energies and forces stay the same; what cannot is refused and named. Nothing in the file "
+        "is run, and mace-torch is not needed.",
     )
-    parser.add_argument("folder", metavar="DIR", help="ckpt_<epoch>/, or a folder above it")
+    parser.add_argument(
+        "file", metavar="FILE", help=".model file of MACE; or ckpt_<epoch>/, or a folder above it"
+    )
     parser.add_argument(
         "-o", "--output", metavar="RUN", required=True, help="training folder to write"
     )
-    examples(parser, "ictp import ckpt_100 -o old")
+    parser.add_argument("--head", metavar="NAME", help="of a MACE model with several heads")
+    parser.add_argument(
+        "--elements",
+        metavar="A",
+        nargs="+",
+        help="keep these elements of a MACE model only; default: all",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a training that is in RUN"
+    )
+    examples(
+        parser,
+        "ictp import mace.model -o mace",
+        "ictp import 2023-12-03-mace-128-L1_epoch-199.model -o mp0 --elements Ta V Nb",
+        "ictp import ckpt_100 -o old",
+    )
     parser.set_defaults(run=run, needs="pyictp.training.new_run")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Import a checkpoint."""
+    """Import a model."""
     from pyictp.training.new_run import import_run
 
-    print(import_run(args.folder, args.output))
+    print(import_run(args.file, args.output, args.head, args.elements, args.overwrite))
     return 0

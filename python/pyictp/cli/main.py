@@ -38,7 +38,7 @@ GROUPS = {
         "evaluate": "errors on labelled structures",
         "info": "what is inside a model file",
         "init": "an untrained model",
-        "import": "a checkpoint of the reference implementation",
+        "import": "a MACE model, or a checkpoint of the reference implementation",
     },
     "dynamics": {
         "export": "write the file that pair_style ictp reads",

@@ -15,6 +15,7 @@ import yaml
 from ase.data import atomic_numbers
 
 from pyictp.config.data_files import DataFile, check_unweighted
+from pyictp.config.mace import MaceConfig
 from pyictp.config.reader import Positive, Range, check_fields, check_range, from_dict, to_dict
 from pyictp.config.training import PUBLISHED, TrainConfig
 from pyictp.errors import UserError
@@ -60,6 +61,7 @@ class ModelConfig:
     avg_num_neighbors: Positive | None = None  # divides A; None: measured on the training data
     zbl: bool = False  # add the repulsion of nuclei at short distances
     zbl_reach: Positive = 0.7  # where it ends, in sums of the covalent radii of the two elements
+    mace: MaceConfig | None = None  # what else a model has that `ictp import` made of one of MACE
 
     @property
     def product_channels(self) -> int:
@@ -75,6 +77,8 @@ class ModelConfig:
                 raise UserError(f"model.elements: '{element}' is no chemical symbol")
         if len(set(self.elements)) != len(self.elements):
             raise UserError(f"model.elements: an element is named twice in {list(self.elements)}")
+        if self.mace is not None:
+            self.mace.check(self.num_layers, self.num_radial, self.elements)
 
 
 @dataclass(frozen=True)

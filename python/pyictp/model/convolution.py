@@ -100,8 +100,7 @@ class TableConvolution(nn.Module):
             source: (E,) the row of features of each edge's neighbor.
             edges: as they come.
         """
-        vectors = edges.vectors.to(features.dtype)
-        lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
-        harmonics = self.harmonics(vectors / lengths.unsqueeze(1))
+        lengths = torch.linalg.vector_norm(edges.vectors, dim=1)  # (E,) float64: tables are long
+        harmonics = self.harmonics((edges.vectors / lengths.unsqueeze(1)).to(features.dtype))
         radial = read_table(table, lengths, self.r_cut, features.size(2))
         return self.convolution.convolve(features, radial, source, harmonics, edges.offsets)

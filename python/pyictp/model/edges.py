@@ -81,7 +81,12 @@ class EmbeddedStage(nn.Module):
         self.harmonics = harmonics
 
     def forward(
-        self, edge_index: Tensor, edge_vectors: Tensor, num_local: int, dtype: torch.dtype
+        self,
+        species: Tensor,  # noqa: ARG002 - stages of pairs look at it
+        edge_index: Tensor,
+        edge_vectors: Tensor,
+        num_local: int,
+        dtype: torch.dtype,
     ) -> EmbeddedEdges:
         """Return the edges in the model's dtype; the other arguments as of `ICTPModel.forward`."""
         offsets = plain.row_offsets(edge_index[0], num_local)
@@ -101,11 +106,16 @@ class InterpolatedStage(nn.Module):
         self.interpolation = interpolation
 
     def forward(
-        self, edge_index: Tensor, edge_vectors: Tensor, num_local: int, dtype: torch.dtype
+        self,
+        species: Tensor,
+        edge_index: Tensor,
+        edge_vectors: Tensor,
+        num_local: int,
+        dtype: torch.dtype,
     ) -> InterpolatedEdges | EmbeddedEdges:
         """Return the edges, as `EmbeddedStage.forward`."""
         if not self.training:
-            return self.exact(edge_index, edge_vectors, num_local, dtype)
+            return self.exact(species, edge_index, edge_vectors, num_local, dtype)
         vectors = edge_vectors.to(dtype)
         lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
         return InterpolatedEdges(
@@ -122,6 +132,7 @@ class VectorStage(nn.Module):
 
     def forward(
         self,
+        species: Tensor,  # noqa: ARG002 - as of the other stages
         edge_index: Tensor,
         edge_vectors: Tensor,
         num_local: int,

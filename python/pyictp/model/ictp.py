@@ -39,6 +39,9 @@ class Layer(nn.Module):
         channels, num_species = config.num_channels, len(config.elements)
         last = index == config.num_layers - 1
         self.interaction = Interaction(config, irreps_in, first=index == 0)
+        # those of MACE have densities of neighbors that divide A, and maps of it for each species
+        self.density: nn.Module | None = None
+        self.maps = nn.ModuleList()
         self.product = ProductBasis(
             config, self.interaction.irreps, 0 if last else config.l_max_hidden
         )
@@ -60,6 +63,8 @@ class Layer(nn.Module):
             a: (N, d, C') what the interaction has made of their neighbors.
             species: (N,) of the local nodes.
         """
+        for i, mapping in enumerate(self.maps):
+            a[i] = mapping(a[i], species)
         updated = self.linear(self.product(a, species))
         for i, skip in enumerate(self.skip):
             target = self.skip_target[i]
@@ -131,7 +136,7 @@ class ICTPModel(ExactModule):
         self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
     ) -> tuple[Tensor, Tensor]:
         """Return what `forward` does and the scalars (N, C) that the last readout sees."""
-        edges = self.edges(edge_index, edge_vectors, num_local, self.node_embedding.dtype)
+        edges = self.edges(species, edge_index, edge_vectors, num_local, self.node_embedding.dtype)
         local_species = species[:num_local]
         element_scalars = self.node_embedding.t() * self.node_embedding.size(1) ** -0.5
         # before the first layer features depend on the species alone
@@ -144,7 +149,11 @@ class ICTPModel(ExactModule):
             sent = layer.interaction.send(features, species.size(0))
             radial = layer.interaction.radial(edges)
             messages = layer.interaction.convolution(sent, radial, source, edges)
-            own = layer(own, layer.interaction.receive(messages), local_species)
+            a = layer.interaction.receive(messages)
+            if layer.density is not None:
+                divisor = 1.0 + layer.density(edges)
+                a = [part / divisor for part in a]
+            own = layer(own, a, local_species)
             features, source = own, edges.neighbor
             energies = energies + layer.readout(own[0]).view(num_local).to(torch.float64)
         scale = self.scale.index_select(0, local_species)
@@ -169,7 +178,7 @@ class ICTPModel(ExactModule):
         for layer, table in zip(self.layers, tables, strict=True):
             part = layer.interaction
             part.radial = table.to(self.node_embedding.dtype)
-            part.convolution = TableConvolution(part.convolution, self.r_cut)
+            part.convolution = TableConvolution(part.convolution, table.r_cut)
         kernels.use_operators(self, self.operators)
 
     def use_operators(self, wanted: bool) -> Self:

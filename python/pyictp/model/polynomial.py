@@ -101,8 +101,8 @@ def product_table(
         targets: irreps of the basis.
         path_sums_first: sum the paths of T_(K-1), weighted, before the last product.
 
-    The weights are numbered as `ProductBasis.packed_weights` stacks them: for T_1, T_2, ... those
-    of each irrep of the basis that it has, paths in order.
+    The weights are numbered as those of `ProductBasis.weights`, side by side: for T_1, T_2, ...
+    those of each irrep of the basis that it has, paths in order.
 
     Source:
         arXiv:2405.14253, section 4; spec section 5, product basis.

@@ -17,6 +17,7 @@ from pyictp.common.files import atomic_path
 from pyictp.config.load import ModelConfig, from_dict, to_dict
 from pyictp.errors import UserError
 from pyictp.model.ictp import ICTPModel
+from pyictp.model.mace import new_model
 from pyictp.potential.archive import read_archive
 
 FORMAT = "ictp-checkpoint"
@@ -181,7 +182,7 @@ def build_model(
     """
     state = _weights(payload)
     try:
-        model = ICTPModel(from_dict(ModelConfig, payload["model_config"], "model"))
+        model = new_model(from_dict(ModelConfig, payload["model_config"], "model"))
         model.to(dtype or state["node_embedding"].dtype)
         model.load_state_dict(state)
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:

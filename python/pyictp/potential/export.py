@@ -22,6 +22,8 @@ from pyictp.errors import UserError
 from pyictp.graph.derivatives import Prediction, evaluate_graph
 from pyictp.graph.graph import Graph, build_graph
 from pyictp.model.ictp import ICTPModel
+from pyictp.model.mace import MaceModel
+from pyictp.model.pair_tables import tabulate_pairs
 from pyictp.model.tabulate import Tabulated, tabulate_radial
 from pyictp.native import load_operators
 from pyictp.potential.checkpoint import build_model
@@ -39,6 +41,8 @@ from pyictp.potential.extrapolation import ExtrapolationGrade
 # Largest deviation allowed on the reference structure, relative to the largest force [eV/A] or
 # interaction energy [eV].
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
+EXACTER = {"float32": 1, "float64": 10}  # knots of tables are so much closer, see `fit_table`
+TABLES_TOLERANCE = {"float32": 1e-4, "float64": 1e-7}  # those of the tables' slopes
 
 
 class ExportedModule(nn.Module):
@@ -77,14 +81,20 @@ class ExportedModule(nn.Module):
         numbers = [atomic_numbers[element] for element in self.elements]
         self.masses = atomic_masses[numbers].tolist()
 
-    def add_reference(self, graph: Graph, reference: Prediction) -> None:
-        """Keep a structure and what the models say of it in float64, on average."""
+    def add_reference(self, graph: Graph, reference: Prediction, tolerance: float) -> None:
+        """Keep a structure and what the models say of it in float64, on average.
+
+        Args:
+            graph: the structure.
+            reference: what the models say of it.
+            tolerance: relative to the largest force [eV/A] or interaction energy [eV].
+        """
         shift = torch.stack([model.get_buffer("shift") for model in self.models]).mean(0)
         interaction = (reference.node_energies - shift[graph.species]).abs().max().item()
         largest = max(interaction, reference.forces.abs().max().item(), 1e-3)
         # in scale with the model, above the rounding of energies
         rounding = 1e-14 * reference.node_energies.abs().max().item()
-        self.reference_tolerance = TOLERANCE[self.dtype] * largest + rounding
+        self.reference_tolerance = tolerance * largest + rounding
         for name, values in (
             ("species", graph.species),
             ("edge_index", graph.edge_index),
@@ -149,7 +159,7 @@ def export_model(
             where on tables must be exact, `shortest_distances` [A] below what a run is warned of.
         portable: use no compiled operator but the exchange between processes.
         radial: the radial functions as `network`, as `table` (within 1e-6 of their largest value,
-            much faster), or `auto`: tables in float32.
+            in float64 1e-10; much faster), or `auto`: tables in float32.
         grade: how far atoms are from the training data of the first model, if that is known.
 
     Returns:
@@ -176,12 +186,14 @@ def export_model(
         rounded.append(copy.deepcopy(one).to(getattr(torch, dtype)).eval().requires_grad_(False))
         rounded[-1].use_operators(not portable)
         edge = known.get("shortest_edge", 0.0)
-        errors.append(tabulate_radial(rounded[-1], one, edge) if tables else [])
+        exacter = EXACTER[dtype]
+        errors.append(_tabulate(rounded[-1], one, edge, exacter) if tables else [])
     distances = _largest(exact, provenances)
     module = ExportedModule(rounded, copy.deepcopy(grade), dtype, distances)
     graph = reference_graph(exact[0])
     trained = ExportedModule(exact, None, dtype, distances)
-    module.add_reference(graph, evaluate_graph(trained, graph))
+    tolerance = (TABLES_TOLERANCE if tables else TOLERANCE)[dtype]
+    module.add_reference(graph, evaluate_graph(trained, graph), tolerance)
     with atomic_path(path) as temporary:
         _save(module, temporary, _metadata(module, exact, provenances, errors))
         deviation = check_reference(open_exported(temporary))
@@ -192,6 +204,15 @@ def export_model(
                 "try --dtype float64"
             )
     return deviation
+
+
+def _tabulate(
+    model: ICTPModel, exact: ICTPModel, shortest_edge: float, exacter: int
+) -> list[Tabulated]:
+    """Put tables in the place of radial functions; they hold from the shortest edge [A] on."""
+    if isinstance(model, MaceModel) and isinstance(exact, MaceModel):
+        return tabulate_pairs(model, exact, shortest_edge, exacter)
+    return tabulate_radial(model, exact, shortest_edge, exacter)
 
 
 def _largest(models: Sequence[ICTPModel], provenances: Sequence[Mapping[str, Any]]) -> FloatArray:

@@ -25,6 +25,7 @@ from pyictp.common.arrays import FloatArray
 from pyictp.config.load import Config
 from pyictp.model.ictp import ICTPModel
 from pyictp.model.layers import SpeciesLinear
+from pyictp.model.mace import new_model
 from pyictp.potential.checkpoint import build_model
 from pyictp.training.batches import Batch, join
 
@@ -75,7 +76,9 @@ def extend_model(model: ICTPModel, elements: Sequence[str]) -> ICTPModel:
     source = torch.tensor(
         [known.index(e if e in known else most_similar(e, known)) for e in elements]
     )
-    larger = ICTPModel(replace(model.config, elements=tuple(elements)))
+    config, mace = model.config, model.config.mace
+    extended = None if mace is None else mace.extended(elements)
+    larger = new_model(replace(config, elements=tuple(elements), mace=extended))
     larger.to(model.node_embedding.dtype)
     # these weights are divided by sqrt(S) where they are used
     divided = {f"{n}.weight" for n, m in larger.named_modules() if isinstance(m, SpeciesLinear)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Training folders that no training made: of a checkpoint of the reference, or untrained."""
+"""Training folders that no training made: of another program's model, or untrained."""
 
 from __future__ import annotations
 
@@ -11,22 +11,37 @@ import torch
 
 from pyictp.config.load import Config, TrainConfig, load_config
 from pyictp.errors import UserError
+from pyictp.foreign.importer import import_model
 from pyictp.model.ictp import ICTPModel
+from pyictp.model.mace import new_model
 from pyictp.potential.checkpoint import save_checkpoint
-from pyictp.potential.upstream import find_checkpoint, import_checkpoint
 from pyictp.training.run_folder import RunFolder
 
 
-def import_run(folder: str | Path, output: str | Path) -> str:
-    """Make a training folder of a checkpoint; return what was written, for people.
+def import_run(
+    path: str | Path,
+    output: str | Path,
+    head: str | None = None,
+    elements: Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Make a training folder of another program's model; return lines for people.
+
+    Args:
+        path: what `import_model` reads.
+        output: the training folder.
+        head: of a file with several heads.
+        elements: those to keep; None: all.
+        overwrite: replace a training in the folder.
 
     Raises:
-        UserError: there is none, or what `write_run` refuses.
+        UserError: the file cannot be read or converted, or what `write_run` refuses.
     """
-    source = find_checkpoint(Path(folder))
-    model = import_checkpoint(source)
-    config = Config(model=model.config, training=TrainConfig(dtype="float64"))
-    return write_run(output, model, config, {"imported_from": source.name})
+    RunFolder(output).check(resume=False, overwrite=overwrite)
+    imported = import_model(path, head, elements)
+    config = Config(model=imported.model.config, training=TrainConfig(dtype="float64"))
+    line = write_run(output, imported.model, config, imported.provenance, overwrite)
+    return "\n".join([*imported.notes, line])
 
 
 def new_run(path: str | Path, overrides: Sequence[str], output: str | Path) -> str:
@@ -39,12 +54,16 @@ def new_run(path: str | Path, overrides: Sequence[str], output: str | Path) -> s
     if not config.model.elements:
         raise UserError(f"config '{path}': model.elements is empty: name the elements of the model")
     torch.manual_seed(config.training.seed)
-    model = ICTPModel(config.model).to(getattr(torch, config.training.dtype))
+    model = new_model(config.model).to(getattr(torch, config.training.dtype))
     return write_run(output, model, config, {"untrained": True, "seed": config.training.seed})
 
 
 def write_run(
-    output: str | Path, model: ICTPModel, config: Config, provenance: dict[str, Any]
+    output: str | Path,
+    model: ICTPModel,
+    config: Config,
+    provenance: dict[str, Any],
+    overwrite: bool = False,
 ) -> str:
     """Write a training folder that `evaluate`, `export` and `train --finetune` accept.
 
@@ -52,13 +71,13 @@ def write_run(
         A line for people.
 
     Raises:
-        UserError: the folder holds a training already.
+        UserError: the folder holds a training already, and `overwrite` is not set.
     """
     folder = RunFolder(output)
-    folder.check(resume=False, overwrite=False)
+    folder.check(resume=False, overwrite=overwrite)
     with folder.held():
-        folder.check(resume=False, overwrite=False)  # another command may have ended just now
-        folder.open(overwrite=False)
+        folder.check(resume=False, overwrite=overwrite)  # another command may have ended just now
+        folder.open(overwrite=overwrite)
         folder.write_config(config)
         save_checkpoint(folder.best, model, provenance=provenance)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())

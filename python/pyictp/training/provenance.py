@@ -74,6 +74,4 @@ def inherit(
     known = former.get("trained_on")
     both = {*(known or ()), *provenance["trained_on"]}
     result["trained_on"] = None if known is None else [label for label in LABELS if label in both]
-    if PRETRAINING in former:
-        result[PRETRAINING] = former[PRETRAINING]
-    return result
+    return result | {key: former[key] for key in (PRETRAINING, "licence") if key in former}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Import of checkpoints of the published reference implementation.
+"""Checkpoints of the published reference implementation.
 
 A checkpoint is a folder `ckpt_<epoch>/` with `config.yaml` and `params.pkl`, a pickle of an ordered
 dict of tensors. It is read with an unpickler that knows tensors and ordered dicts only.
@@ -9,20 +9,18 @@ Source: the parameter names and shapes of spec section 9.
 
 from __future__ import annotations
 
-import io
 import pickle
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch._utils
 import yaml
 from torch import Tensor
 
 from pyictp.config.load import ModelConfig
 from pyictp.errors import UserError
+from pyictp.foreign.pickles import TensorUnpickler
 from pyictp.model.ictp import ICTPModel
 from pyictp.model.products import Irrep
 
@@ -65,22 +63,6 @@ def find_checkpoint(folder: Path) -> Path:
     return max(best, key=lambda path: int(path.name.removeprefix("ckpt_")))
 
 
-class _TensorUnpickler(pickle.Unpickler):
-    """Rebuilds tensors and ordered dicts; refuses everything else a pickle could run."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        allowed = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-            ("torch.storage", "_load_from_bytes"): lambda data: torch.load(
-                io.BytesIO(data), weights_only=True
-            ),
-        }
-        if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return allowed[module, name]
-
-
 def _read(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Return what the two files of a checkpoint say."""
     path = folder / "config.yaml"
@@ -99,7 +81,7 @@ def _read(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
 
 def _read_parameters(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file:
-        parameters = _TensorUnpickler(file).load()
+        parameters = TensorUnpickler(file).load()
     if not isinstance(parameters, dict):
         raise UserError(f"'{path}': expected a dict of tensors, got {type(parameters).__name__}")
     return parameters

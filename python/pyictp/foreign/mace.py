@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: MIT
+"""What a file of MACE says: whether an ICTP model can be the same, and its settings.
+
+The convolution is the same in another basis, and so is the symmetric contraction (see
+`contraction`); what goes beyond an ICTP model is in `mace_options`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyictp.config.load import ModelConfig
+from pyictp.errors import UserError
+from pyictp.foreign.choice import Choice
+from pyictp.foreign.mace_options import BLOCKS, mace_config
+from pyictp.foreign.pickles import Record
+from pyictp.foreign.records import (
+    check_natural,
+    expect,
+    get,
+    has,
+    instructions,
+    irreps,
+    kind,
+    linear_matrices,
+    number,
+    parts,
+    tensor,
+)
+
+KINDS = ("MACE", "ScaleShiftMACE")
+# parts and settings of a model that change what it computes, and what they are to people
+FURTHER = {
+    "joint_embedding": "an embedding of charge, spin or the like (joint_embedding)",
+    "embedding_readout": "a readout of the embedding (embedding_readout)",
+    "use_so3": "features without parity (use_so3)",
+    "edge_irreps": "other channels on the edges than on the atoms (edge_irreps)",
+}
+KNOWN_PARTS = {
+    "node_embedding",
+    "radial_embedding",
+    "spherical_harmonics",
+    "atomic_energies_fn",
+    "interactions",
+    "products",
+    "readouts",
+    "scale_shift",
+    "pair_repulsion_fn",
+}
+MAX_ELL = 3  # of the harmonics: what spans were looked at for
+
+
+def check_model(model: Any) -> None:
+    """Refuse what is no MACE model, or of a kind that an ICTP model cannot be.
+
+    Raises:
+        UserError: names what is not supported.
+    """
+    if isinstance(model, dict):
+        raise UserError(
+            "it holds weights without the model they are of (a checkpoint of a training): give the "
+            ".model file that mace_run_train writes"
+        )
+    if not isinstance(model, Record) or kind(model) not in KINDS:
+        raise UserError(f"{kind(model)} is not supported, only {' and '.join(KINDS)}")
+    for name, description in FURTHER.items():
+        if get(model, name, None):
+            raise UserError(f"{description} is not supported")
+    unknown = get(model, "_modules").keys() - KNOWN_PARTS
+    if unknown:
+        raise UserError(f"its part '{min(unknown)}' is not supported")
+    _check_radial(get(model, "radial_embedding"))
+    for i, interaction in enumerate(parts(get(model, "interactions"))):
+        where = "first interaction" if i == 0 else f"interaction {i + 1}"
+        if kind(interaction) not in BLOCKS:
+            raise UserError(
+                f"{where} {kind(interaction)} is not supported, only {', '.join(BLOCKS)}"
+            )
+        expect(get(interaction, "conv_tp"), "TensorProduct", where)
+        _check_irreps(interaction, where)
+    for interaction, product in zip(
+        parts(get(model, "interactions")), parts(get(model, "products")), strict=False
+    ):
+        expect(product, "EquivariantProductBasisBlock", "product")
+        expect(get(product, "symmetric_contractions"), "SymmetricContraction", "product")
+        if BLOCKS[kind(interaction)][0] and not get(product, "use_sc", True):
+            raise UserError("a residual layer that does not use its skip connection: not supported")
+
+
+def _check_irreps(interaction: Record, where: str) -> None:
+    """Refuse features that are not ranks 0, 1, ... of natural parity and one number of channels."""
+    for way in ("node_feats_irreps", "target_irreps", "hidden_irreps", "edge_irreps"):
+        if way == "edge_irreps" and not has(interaction, way):  # files before 2025
+            continue
+        slots = irreps(get(interaction, way))
+        check_natural(slots, where)
+        counts = {slot.channels for slot in slots}
+        if len(counts) != 1 or [slot.rank for slot in slots] != list(range(len(slots))):
+            raise UserError(
+                f"{where} has features {'+'.join(map(str, slots))} ({way}): not supported, only "
+                "ranks 0, 1, ... with one number of channels"
+            )
+
+
+def _check_radial(radial: Any) -> None:
+    """Refuse radial functions that are not Bessel's, times the cutoff."""
+    expect(radial, "RadialEmbeddingBlock")
+    basis = get(radial, "bessel_fn")
+    if kind(basis) == "ChebychevBasis":
+        raise UserError(
+            "radial functions ChebychevBasis are not supported, only BesselBasis; mind that "
+            "mace-torch's forces of such a model lack their part, in training too"
+        )
+    expect(basis, "BesselBasis", "radial functions")
+    expect(get(radial, "cutoff_fn"), "PolynomialCutoff", "cutoff")
+    if not get(radial, "apply_cutoff", True):
+        raise UserError("a cutoff after the radial network (apply_cutoff false) is not supported")
+
+
+def model_config(model: Record, choice: Choice) -> ModelConfig:
+    """Return the settings of the ICTP model.
+
+    Raises:
+        UserError: layers differ in what an ICTP model has once.
+    """
+    interactions, products = (parts(get(model, name)) for name in ("interactions", "products"))
+    if not interactions or len(products) != len(interactions):
+        raise UserError("its layers are not whole: the file is damaged")
+    first = interactions[0]
+    num_channels = irreps(get(first, "node_feats_irreps"))[0].channels
+    _check_sizes(model, first, num_channels, len(choice.all_elements))
+    l_max_edge = max(slot.rank for slot in irreps(get(first, "target_irreps")))
+    if l_max_edge > MAX_ELL:
+        raise UserError(f"harmonics of rank {l_max_edge} are not supported, only up to {MAX_ELL}")
+    hidden = irreps(get(interactions[min(1, len(interactions) - 1)], "node_feats_irreps"))
+    radial = get(model, "radial_embedding")
+    return ModelConfig(
+        elements=choice.elements,
+        r_cut=number(model, "r_max"),
+        num_layers=len(interactions),
+        num_channels=num_channels,
+        l_max_edge=l_max_edge,
+        l_max_hidden=max(slot.rank for slot in hidden),
+        correlation=_shared(
+            [_correlation(p) for p in products], "correlation differs between layers"
+        ),
+        num_radial=tensor(get(radial, "bessel_fn"), "bessel_weights").numel(),
+        cutoff_power=_cutoff_power(get(radial, "cutoff_fn")),
+        radial_hidden=_shared([_radial_widths(i) for i in interactions], "radial networks differ"),
+        readout_hidden=_readout_widths(model, len(choice.heads)),
+        avg_num_neighbors=_shared(
+            [number(i, "avg_num_neighbors") for i in interactions], "avg_num_neighbors differs"
+        ),
+        mace=mace_config(model, choice),
+    )
+
+
+def _check_sizes(model: Record, first: Record, num_channels: int, num_species: int) -> None:
+    """Refuse more channels and species than there are weights of, before a model has them.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    embedding = linear_matrices(get(get(model, "node_embedding"), "linear"))[0]
+    ranks = 1 if BLOCKS[kind(first)][0] else len(irreps(get(first, "target_irreps")))
+    skip = tensor(get(first, "skip_tp"), "weight").numel()
+    expected = ranks * num_species * num_channels**2
+    if embedding.shape != (num_species, num_channels) or skip != expected:
+        raise UserError("its weights are of other sizes than it says: the file is damaged")
+
+
+def _shared(values: list, complaint: str) -> Any:
+    if any(value != values[0] for value in values):
+        shown = ", ".join(str(value) for value in values)
+        raise UserError(f"{complaint} ({shown}): not supported")
+    return values[0]
+
+
+def _correlation(product: Record) -> int:
+    contractions = parts(get(get(product, "symmetric_contractions"), "contractions"))
+    orders = [int(number(contraction, "correlation")) for contraction in contractions]
+    correlation = _shared(orders, "correlation differs between ranks")
+    if not 1 <= correlation <= 3:
+        raise UserError(f"correlation {correlation} is not supported, only 1 to 3")
+    return correlation
+
+
+def _cutoff_power(cutoff: Record) -> int:
+    power = number(cutoff, "p")
+    if power != int(power):
+        raise UserError(f"a cutoff of power {power:g} is not supported, only whole numbers")
+    return int(power)
+
+
+def _radial_widths(interaction: Record) -> tuple[int, ...]:
+    network = get(interaction, "conv_tp_weights")
+    expect(network, "FullyConnectedNet", "radial network")
+    return tuple(tensor(layer, "weight").shape[1] for layer in parts(network)[:-1])
+
+
+def _readout_widths(model: Record, num_heads: int) -> tuple[int, ...]:
+    readouts = parts(get(model, "readouts"))
+    if not readouts:
+        raise UserError("it has no readout: the file is damaged")
+    last = readouts[-1]
+    if kind(last) == "LinearReadoutBlock":
+        return ()
+    expect(last, "NonLinearReadoutBlock", "last readout")
+    if num_heads > 1 and get(last, "num_heads", 1) != num_heads:
+        raise UserError("its heads share the last readout: not supported")
+    (slot,) = irreps(get(get(last, "linear_1"), "irreps_out"))
+    return (slot.channels // num_heads,)
+
+
+def convolution_paths(interaction: Record) -> list[tuple[tuple[int, int, int], float]]:
+    """Return (l1, l2, l3) and factor of the convolution's paths, in the order of their weights.
+
+    Of one l3 this is also the order in which the linear layer after it has them.
+    """
+    product = get(interaction, "conv_tp")
+    ranks = [
+        [slot.rank for slot in irreps(get(product, f"irreps_{end}"))]
+        for end in ("in1", "in2", "out")
+    ]
+    found, last = [], -1
+    for x, y, z, mode, has_weight, path_weight, _ in instructions(product):
+        if mode != "uvu" or not has_weight or z <= last:
+            raise UserError("its convolution has paths in another order: not supported")
+        found.append(((ranks[0][x], ranks[1][y], ranks[2][z]), float(path_weight)))
+        last = z
+    return found

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""The weights of an ICTP model that is the same as a MACE model.
+
+Linear layers act on channels only and stay as they are; what the change of basis leaves of the
+coupling coefficients goes into the last layer of the radial networks, contractions into the
+weights of paths.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pyictp.errors import UserError
+from pyictp.foreign.bases import coupling_ratio, harmonics_scale
+from pyictp.foreign.choice import Choice, atomic_energies, scale_and_shift
+from pyictp.foreign.contraction import path_coordinates, path_tensors, rotated
+from pyictp.foreign.mace import convolution_paths
+from pyictp.foreign.pickles import Record
+from pyictp.foreign.records import (
+    expect,
+    get,
+    has,
+    irreps,
+    kind,
+    linear_matrices,
+    number,
+    parts,
+    silu_gain,
+    species_matrices,
+    tensor,
+)
+from pyictp.model.ictp import ICTPModel, Layer
+from pyictp.model.mace import MaceLayer
+from pyictp.model.products import Irrep, product_paths
+from pyictp.model.radial import MLP, SILU_GAIN, ScaledLinear
+
+TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5}  # of spans: the rounding of the file
+
+
+def fill(model: ICTPModel, file: Record, choice: Choice) -> None:
+    """Give an ICTP model of the settings of a file its weights.
+
+    Raises:
+        UserError: a part of the file has not the shape that the settings say.
+    """
+    species = torch.tensor(choice.species)
+    embedding = linear_matrices(get(get(file, "node_embedding"), "linear"))[0]  # (S, C)
+    kept = embedding.index_select(0, species)
+    put(model.node_embedding, kept.T * len(species) ** 0.5, "node_embedding")
+    basis = get(get(file, "radial_embedding"), "bessel_fn")
+    prefactor = number(basis, "prefactor") / model.edges.embedding.prefactor
+    interactions, products = (parts(get(file, name)) for name in ("interactions", "products"))
+    readouts = _readouts(file, len(interactions))
+    for t, layer in enumerate(model.layers):
+        _fill_interaction(layer, interactions[t], prefactor, species)
+        _fill_product(model, t, products[t], species)
+        _fill_readout(layer.readout, readouts[t], choice)
+    energies, (scale, shift) = atomic_energies(file, choice), scale_and_shift(file, choice)
+    put(model.e0, energies, "atomic energies")
+    put(model.scale, torch.full_like(energies, scale), "scale")
+    put(model.shift, energies + shift, "shift")
+
+
+def put(target: Tensor, value: Tensor, name: str) -> None:
+    """Copy a value into a parameter or buffer.
+
+    Raises:
+        UserError: of another shape.
+    """
+    if value.shape != target.shape:
+        raise UserError(f"{name}: expected {tuple(target.shape)} numbers, got {tuple(value.shape)}")
+    with torch.no_grad():
+        target.copy_(value)
+
+
+def _put_linear(layer: ScaledLinear, matrix: Tensor, name: str) -> None:
+    """Let a layer be x -> x W, W (in, out)."""
+    put(layer.weight, matrix.T / layer.scale, name)
+
+
+def _readouts(file: Record, num_layers: int) -> list[Record | None]:
+    """Return the readout of each layer, None where only the last has one."""
+    readouts = parts(get(file, "readouts"))
+    if len(readouts) == 1:
+        return [None] * (num_layers - 1) + readouts
+    if len(readouts) != num_layers:
+        raise UserError(f"{len(readouts)} readouts of {num_layers} layers: not supported")
+    return readouts
+
+
+def _fill_interaction(layer: Layer, file: Record, prefactor: float, species: Tensor) -> None:
+    """Fill linear maps, radial network and skip connection."""
+    interaction = layer.interaction
+    for rank, matrix in linear_matrices(get(file, "linear_up")).items():
+        _put_linear(interaction.linear_in.maps[rank], matrix, "linear_up")
+    theirs = convolution_paths(file)
+    ranks_in = [Irrep(slot.rank) for slot in irreps(get(file, "node_feats_irreps"))]
+    l_max = len(interaction.irreps) - 1
+    _, paths = product_paths(ranks_in, [Irrep(rank) for rank in range(l_max + 1)], l_max)
+    ours = [(ranks_in[path.x].rank, path.y, path.z) for path in paths]
+    order = {ranks: i for i, (ranks, _) in enumerate(theirs)}
+    if sorted(order) != sorted(ours) or len(order) != len(theirs):
+        raise UserError("the paths of its convolution are others than those of an ICTP model")
+    _fill_radial(interaction.radial, file, prefactor, [order[ranks] for ranks in ours])
+    matrices = linear_matrices(get(file, "linear"))
+    for rank in range(l_max + 1):
+        of_rank = [order[ranks] for ranks in ours if ranks[2] == rank]
+        blocks = matrices[rank].chunk(len(of_rank))
+        matrix = torch.cat([blocks[sorted(of_rank).index(i)] for i in of_rank])
+        target = interaction.linear_out.maps[rank]
+        divisor = 1.0 if has(file, "density_fn") else number(file, "avg_num_neighbors")
+        _put_linear(target, matrix / divisor, "linear")
+    if isinstance(layer, MaceLayer):
+        _fill_further(layer, file, prefactor, species)
+    skips = species_matrices(get(file, "skip_tp"))
+    for i, target in enumerate(layer.skip_target):
+        matrix = skips[layer.irreps[target].rank].index_select(1, species)
+        put(layer.skip[i].weight, matrix / layer.skip[i].scale, "skip_tp")
+
+
+def _fill_further(layer: MaceLayer, file: Record, prefactor: float, species: Tensor) -> None:
+    """Fill the maps of a layer without a skip connection, and its density."""
+    if layer.is_mapped:
+        for rank, matrix in species_matrices(get(file, "skip_tp")).items():
+            kept = matrix.index_select(1, species)
+            put(layer.maps[rank].weight, kept / layer.maps[rank].scale, "skip_tp")
+    if layer.density is not None:
+        network = get(file, "density_fn")
+        expect(network, "FullyConnectedNet", "density")
+        matrices = [tensor(part, "weight") for part in parts(network)]
+        if len(matrices) != 1:
+            raise UserError("a density of several layers is not supported")
+        scale = prefactor * len(matrices[0]) ** -0.5
+        _put_linear(layer.density.radial.linear, matrices[0] * scale, "density")
+
+
+def _fill_radial(network: MLP, file: Record, prefactor: float, order: list[int]) -> None:
+    """Fill a radial network.
+
+    R^ = R path_weight kappa(l1, l2, l3) sqrt(P_l3) (-1)^l2 / s_l2: edge vectors point the other
+    way, and the coupling of an ICTP model is divided by sqrt(P_l3).
+    """
+    theirs = convolution_paths(file)
+    ranks_out = [ranks[2] for ranks, _ in theirs]
+    factors = []
+    for (l1, l2, l3), path_weight in theirs:
+        ratio = coupling_ratio(l1, l2, l3) * ranks_out.count(l3) ** 0.5
+        factors.append(path_weight * ratio * (-1) ** l2 / harmonics_scale(l2))
+    layers = parts(get(file, "conv_tp_weights"))
+    gain = prefactor
+    for i, layer in enumerate(layers):
+        matrix = tensor(layer, "weight") * (gain * len(tensor(layer, "weight")) ** -0.5)
+        if i == len(layers) - 1:
+            per_path = matrix.unflatten(1, (len(theirs), -1))  # (hidden, P, C)
+            per_path = per_path * torch.tensor(factors, dtype=torch.float64).view(1, -1, 1)
+            matrix = per_path[:, order].flatten(1)
+        else:
+            gain = silu_gain(get(layer, "act"), "radial network") / SILU_GAIN
+        _put_linear(network.layers[i], matrix, "radial network")
+
+
+def _fill_product(model: ICTPModel, t: int, file: Record, species: Tensor) -> None:
+    """Fill the path weights of layer t and the linear map after them."""
+    layer, config = model.layers[t], model.config
+    l_max_out = max(irrep.rank for irrep in layer.irreps)
+    paths = path_tensors(config, l_max_out)
+    contractions = parts(get(get(file, "symmetric_contractions"), "contractions"))
+    if len(contractions) != len(layer.irreps):
+        raise UserError(f"layer {t + 1} keeps ranks that the last layer of an ICTP model has not")
+    for rank, contraction in enumerate(contractions):
+        for order in range(1, config.correlation + 1):
+            if rank in paths[order - 1]:
+                weights = _path_weights(contraction, rank, order, paths[order - 1][rank])
+                if len(weights) == 1:  # the same for all species
+                    weights = weights.expand(int(species.max()) + 1, -1, -1)
+                target = _target(layer, rank, order, config.correlation)
+                put(target, weights.index_select(0, species), "symmetric contraction")
+    for rank, matrix in linear_matrices(get(file, "linear")).items():
+        _put_linear(layer.linear.maps[rank], matrix, "product linear")
+
+
+def _path_weights(contraction: Record, rank: int, order: int, paths: Tensor) -> Tensor:
+    """Return the weights (S, C, P) of the paths of one power of A to one rank."""
+    correlation = int(number(contraction, "correlation"))
+    stored = get(contraction, f"U_matrix_{order}")
+    tensors = tensor(contraction, f"U_matrix_{order}")
+    if rank == 0:
+        tensors = tensors.unsqueeze(0)
+    l_max = round(paths.shape[-1] ** 0.5) - 1
+    expected = (*paths.shape[1:], tensors.shape[-1])
+    if tensors.shape != expected:
+        raise UserError(
+            f"U_matrix_{order}: expected {expected} numbers, got {tuple(tensors.shape)}"
+        )
+    tensors = rotated(tensors.movedim(-1, 0), rank, l_max)
+    x = path_coordinates(tensors, paths, TOLERANCES.get(stored.dtype, 1e-2))  # (P, K)
+    if order == correlation:
+        weights = tensor(contraction, "weights_max")
+    else:
+        weights = tensor(get(contraction, "weights"), str(correlation - 1 - order))
+    return torch.einsum("pk,skc->scp", x, weights)
+
+
+def _target(layer: Layer, rank: int, order: int, correlation: int) -> nn.Parameter:
+    """Return the path weights of one power of A to one rank."""
+    product, irrep = layer.product, Irrep(rank)
+    if order == correlation and order > 1:
+        last = [product.irreps[z] for z in product.last_target]
+        return product.last[last.index(irrep)].weights.weight
+    direct = product.first if order == 1 else product.steps[order - 2].direct
+    found = [product.irreps[z] for z in direct.target]
+    return direct.weights[found.index(irrep)].weight
+
+
+def _fill_readout(readout: nn.Module, file: Record | None, choice: Choice) -> None:
+    """Fill a readout with the columns of the head, or with zeros where there is none."""
+    if file is None:
+        put(readout.weight, torch.zeros_like(readout.weight), "readout")
+        return
+    if kind(file) == "LinearReadoutBlock":
+        matrix = linear_matrices(get(file, "linear"))[0][:, [choice.head]]
+        linear = readout.layers[0] if isinstance(readout, MLP) else readout
+        _put_linear(linear, matrix, "readout")
+        return
+    expect(file, "NonLinearReadoutBlock", "readout")
+    if not isinstance(readout, MLP) or len(readout.layers) != 2:
+        raise UserError("a nonlinear readout before the last layer is not supported")
+    (activation,) = parts(get(get(file, "non_linearity"), "acts"))
+    gain = silu_gain(activation, "readout") / SILU_GAIN
+    first, second = (linear_matrices(get(file, name))[0] for name in ("linear_1", "linear_2"))
+    width = len(second) // len(choice.heads)
+    columns = slice(choice.head * width, (choice.head + 1) * width)
+    _put_linear(readout.layers[0], first[:, columns], "readout")
+    _put_linear(readout.layers[1], second[columns, [choice.head]].view(-1, 1) * gain, "readout")

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: MIT
+"""Make the reference files of this folder with mace-torch; no test runs this.
+
+In an environment of its own (`pip install torch==2.13.0 mace-torch==0.3.16`):
+
+    TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 python tests/data/mace/make.py [NAME ...]
+
+Each case is a model of random weights as `mace_run_train` would save it (NAME.model.xz) and what
+mace-torch makes of an alloy and a molecule in float64 (NAME.npz): energies, forces, stress.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import lzma
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.build import bulk
+from e3nn import o3
+from mace.calculators import MACECalculator
+from mace.modules import gate_dict, interaction_classes
+from mace.modules.models import MACE, ScaleShiftMACE
+
+FOLDER = Path(__file__).parent
+DEFAULTS = {
+    "r_max": 4.5,
+    "num_bessel": 8,
+    "num_polynomial_cutoff": 5,
+    "max_ell": 2,
+    "interaction_cls": interaction_classes["RealAgnosticResidualInteractionBlock"],
+    "interaction_cls_first": interaction_classes["RealAgnosticResidualInteractionBlock"],
+    "num_interactions": 2,
+    "hidden_irreps": o3.Irreps("4x0e + 4x1o"),
+    "MLP_irreps": o3.Irreps("5x0e"),
+    "avg_num_neighbors": 11.3,
+    "correlation": 3,
+    "gate": gate_dict["silu"],
+    "radial_MLP": [12, 12],
+    "atomic_numbers": [1, 6, 8, 23, 41, 73],
+    "atomic_inter_scale": 0.7,
+    "atomic_inter_shift": 0.05,
+}
+HEADS = {
+    "heads": ["pbe", "r2scan", "cc"],
+    "atomic_inter_scale": [0.7, 1.3, 0.4],
+    "atomic_inter_shift": [0.1, -0.2, 0.3],
+}
+NO_SCALE = {"atomic_inter_scale": None, "atomic_inter_shift": None}
+BLOCKS = {
+    name: interaction_classes[f"RealAgnostic{name}InteractionBlock"]
+    for name in ("", "Density", "DensityResidual", "ResidualNonLinear")
+}
+DENSITY = {
+    "interaction_cls_first": BLOCKS["Density"],
+    "interaction_cls": BLOCKS["DensityResidual"],
+}
+CASES = {
+    "rank0_ell3": {"hidden_irreps": o3.Irreps("4x0e"), "max_ell": 3},
+    "rank1_ell3": {
+        "max_ell": 3,
+        "hidden_irreps": o3.Irreps("2x0e + 2x1o"),
+        "radial_MLP": [6],
+        **HEADS,
+    },
+    "rank2_layers3": {
+        "hidden_irreps": o3.Irreps("3x0e + 3x1o + 3x2e"),
+        "num_interactions": 3,
+        "correlation": 2,
+        "radial_MLP": [9],
+    },
+    "plain_heads": {**HEADS, **NO_SCALE, "use_agnostic_product": True},
+    "one_layer": {"num_interactions": 1, "num_polynomial_cutoff": 6, "use_reduced_cg": False},
+    "last_readout": {"use_last_readout_only": True, "correlation": 1},
+    "float32": {"hidden_irreps": o3.Irreps("4x0e + 4x1o"), "max_ell": 2},
+    "agnostic_agnesi": {
+        "interaction_cls_first": BLOCKS[""],
+        "distance_transform": "Agnesi",
+        "pair_repulsion": True,
+    },
+    "density_agnesi": {
+        "hidden_irreps": o3.Irreps("2x0e + 2x1o"),
+        "max_ell": 3,
+        "radial_MLP": [6],
+        "distance_transform": "Agnesi",
+        "pair_repulsion": True,
+        **DENSITY,
+        **HEADS,
+    },
+    "density_soft": {
+        "hidden_irreps": o3.Irreps("3x0e + 3x1o + 3x2e"),
+        "num_interactions": 3,
+        "correlation": 2,
+        "radial_MLP": [9],
+        "distance_transform": "Soft",
+        **DENSITY,
+    },
+    "agnostic_zbl": {
+        "interaction_cls_first": BLOCKS[""],
+        "interaction_cls": BLOCKS[""],
+        "pair_repulsion": True,
+        "correlation": 2,
+        **NO_SCALE,
+    },
+    "frequencies": {"num_interactions": 1, "correlation": 2, "hidden_irreps": o3.Irreps("4x0e")},
+    "float32_density": {
+        "distance_transform": "Agnesi",
+        "pair_repulsion": True,
+        "correlation": 2,
+        **DENSITY,
+    },
+}
+SMALL = {
+    "max_ell": 1,
+    "correlation": 1,
+    "hidden_irreps": o3.Irreps("2x0e"),
+    "num_interactions": 1,
+    "atomic_numbers": [1, 8],
+    "radial_MLP": [4],
+}
+REFUSED = {
+    "nonlinear": {
+        "interaction_cls_first": BLOCKS["ResidualNonLinear"],
+        "interaction_cls": BLOCKS["ResidualNonLinear"],
+    },
+    "gaussian": {"radial_type": "gaussian"},
+    "chebyshev": {"radial_type": "chebyshev"},
+    "no_cutoff": {"apply_cutoff": False},
+    "pseudo": {"hidden_irreps": o3.Irreps("2x0e + 2x0o + 2x1o"), "num_interactions": 2},
+    "correlations": {"correlation": [2, 1], "num_interactions": 2},
+}
+
+
+ETHANOL = [
+    [0.0, 0.0, 0.0],
+    [1.5, 0.0, 0.0],
+    [2.0, 1.3, 0.1],
+    [-0.4, 1.0, 0.0],
+    [-0.4, -0.5, 0.9],
+    [-0.4, -0.5, -0.9],
+    [1.9, -0.5, 0.9],
+    [1.9, -0.5, -0.9],
+    [2.9, 1.3, 0.2],
+]
+
+
+def make_model(changes: dict, seed: int) -> torch.nn.Module:
+    """Return a model of random weights, also where MACE begins with zeros."""
+    torch.manual_seed(seed)
+    settings = {**DEFAULTS, **changes}
+    num_elements = len(settings["atomic_numbers"])
+    num_heads = len(settings.get("heads", [""]))
+    energies = np.random.default_rng(3).normal(0.0, 3.0, (num_heads, num_elements))
+    settings |= {"num_elements": num_elements, "atomic_energies": energies}
+    kind = ScaleShiftMACE
+    if settings["atomic_inter_scale"] is None:
+        kind = MACE
+        settings = {k: v for k, v in settings.items() if not k.startswith("atomic_inter")}
+    return kind(**settings).eval()
+
+
+def structures() -> list[Atoms]:
+    """Return a strained, rattled alloy and a molecule."""
+    alloy = bulk("Ta", "bcc", a=3.2, cubic=True) * (2, 1, 1)
+    alloy.set_atomic_numbers([73, 23, 41, 73])
+    alloy.set_cell(alloy.cell @ [[1.02, 0.03, 0.0], [0.0, 0.99, 0.02], [0.01, 0.0, 1.0]])
+    alloy.rattle(0.15, seed=1)
+    ethanol = Atoms(
+        "CCOHHHHHH",
+        ETHANOL,
+    )
+    ethanol.rattle(0.05, seed=2)
+    return [alloy, ethanol]
+
+
+def values(model: torch.nn.Module, head: str) -> dict[str, np.ndarray]:
+    """Return positions and results of every structure, numbered, of one head."""
+    result = {}
+    calculator = MACECalculator(
+        models=[model], device="cpu", default_dtype="float64", head=head or None
+    )
+    for k, atoms in enumerate(structures()):
+        calculator.calculate(atoms, properties=["energy", "forces", "stress"])
+        found = calculator.results
+        result |= {
+            f"numbers_{k}": atoms.numbers,
+            f"positions_{k}": atoms.positions,
+            f"cell_{k}": atoms.cell.array,
+            f"pbc_{k}": atoms.pbc,
+            f"energy_{k}": found["energy"],
+            f"node_energies_{k}": found["energies"]
+            if "energies" in found
+            else found["node_energy"],
+            f"forces_{k}": found["forces"],
+        }
+        if atoms.pbc.all():
+            voigt = found["stress"]
+            result[f"stress_{k}"] = voigt[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+    return result
+
+
+def write(folder: Path, name: str, model: torch.nn.Module) -> None:
+    """Write a model as `mace_run_train` does, compressed."""
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    data = lzma.compress(buffer.getvalue(), preset=9)
+    (folder / f"{name}.model.xz").write_bytes(data)
+    print(f"{name}: {len(data)} bytes of {len(buffer.getvalue())}")
+
+
+def main() -> None:
+    """Write the cases named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", metavar="NAME", nargs="*")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--seed", type=int, default=7)
+    args = parser.parse_args()
+    for name, changes in CASES.items():
+        if name in args.names or not args.names:
+            torch.set_default_dtype(torch.float32 if "float32" in name else torch.float64)
+            model = make_model(changes, args.seed)
+            if name == "frequencies":  # as if they had been trained
+                weights = model.radial_embedding.bessel_fn.bessel_weights
+                weights *= 1.0 + 0.05 * torch.rand(weights.shape)
+            write(args.folder, name, model)
+            torch.set_default_dtype(torch.float64)
+            head = changes.get("heads", ["", ""])[1]
+            found = values(model.double(), head)
+            np.savez_compressed(args.folder / f"{name}.npz", head=head, **found)
+    for name, changes in REFUSED.items():
+        if name in args.names or not args.names:
+            write(args.folder, name, make_model(SMALL | changes, args.seed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: MIT
+"""Imported MACE models give mace-torch's values; what cannot is refused by name."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+from itertools import combinations_with_replacement
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase.data import atomic_numbers
+from mace_files import CASES, HEADS, references, unpack
+from pyictp.cli.main import main
+from pyictp.config.load import load_config
+from pyictp.errors import UserError
+from pyictp.foreign.importer import Imported, import_model
+from pyictp.foreign.licences import licence_notice
+from pyictp.graph.derivatives import evaluate_graph, stress_from_virial
+from pyictp.graph.graph import build_graph
+from pyictp.model import pair_tables
+from pyictp.model.pair_tables import tabulate_pairs
+from pyictp.potential.checkpoint import build_model, load_checkpoint, save_checkpoint
+from pyictp.potential.export import export_model, reference_graph
+from pyictp.potential.exported import load_exported
+from pyictp.training.finetune import extend_model
+
+MACE = "ICTP_TEST_MACE"
+ALLOY = ["V", "Nb", "Ta"]
+# float32: the file's tensors are rounded, mace-torch computed with the rounded ones in float64
+TOLERANCES = dict.fromkeys(CASES, 1e-12) | {
+    "float32": 1e-7,
+    "float32_density": 1e-6,
+}
+
+
+def imported(name: str, folder: Path, **options: object) -> Imported:
+    return import_model(unpack(name, folder), **({"head": HEADS.get(name)} | options))
+
+
+def assert_agrees(
+    found: Imported, name: str, number: int, tolerance: float, **source: Path
+) -> None:
+    """Compare with the structures of a case that have the model's elements: so many."""
+    config = found.model.config
+    numbers = [atomic_numbers[element] for element in config.elements]
+    count = 0
+    for reference in references(name, numbers, config.r_cut, **source):
+        ours = evaluate_graph(found.model, reference.graph)
+        size = len(reference.numbers)
+        assert abs(ours.energies.item() - reference.energy) < size * tolerance
+        assert np.abs(ours.node_energies.numpy() - reference.node_energies).max() < tolerance
+        assert np.abs(ours.forces.numpy() - reference.forces).max() < tolerance
+        assert np.abs(reference.forces).max() > 1e-3  # there is something to compare
+        if reference.stress is not None:
+            stress = stress_from_virial(ours.virials, torch.tensor([reference.volume]))[0]
+            assert np.abs(stress.numpy() - reference.stress).max() < tolerance
+        count += 1
+    assert count == number
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_of_mace_torch(name: str, tmp_path: Path) -> None:
+    assert_agrees(imported(name, tmp_path), name, 2, TOLERANCES[name])
+
+
+@pytest.mark.parametrize("name", ["rank1_ell3", "rank2_layers3"])
+def test_elements_can_be_left_out(name: str, tmp_path: Path) -> None:
+    found = imported(name, tmp_path, elements=["Ta", "V", "Nb"])
+    assert found.model.config.elements == ("V", "Nb", "Ta")  # the order of the file
+    assert "left out: elements H C O" in found.notes
+    assert_agrees(found, name, 1, 1e-12)
+
+
+def test_heads_differ(tmp_path: Path) -> None:
+    path = unpack("plain_heads", tmp_path)
+    energies = [import_model(path, head).model.e0 for head in ("pbe", "r2scan", "cc")]
+    assert (energies[0] - energies[1]).abs().min() > 1e-3
+    assert (energies[1] - energies[2]).abs().min() > 1e-3
+
+
+def test_a_training_folder_with_provenance(tmp_path: Path, capsys) -> None:
+    path, run = unpack("rank1_ell3", tmp_path), tmp_path / "run"
+    command = ["import", str(path), "-o", str(run), "--head", "cc", "--elements", *ALLOY]
+    assert main(command) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("read: ScaleShiftMACE in float64, 2 layers, 2 channels, ")
+    assert printed[0].endswith("r_cut 4.5 A; head cc of pbe, r2scan, cc")
+    assert printed[1].startswith("changed: spherical into Cartesian tensors")
+    assert printed[2] == "left out: elements H C O"
+    assert printed[3].startswith(f"wrote '{run}': V Nb Ta, ")
+    assert load_config(run / "config.yaml").training.dtype == "float64"
+    provenance = load_checkpoint(run / "best.pt")["provenance"]
+    assert provenance["imported_from"] == "rank1_ell3.model"
+    assert provenance["imported_class"] == "mace.modules.models.ScaleShiftMACE"
+    assert provenance["notes"] == "; ".join(printed[:3])
+    assert (provenance["head"], provenance["heads"]) == ("cc", ["pbe", "r2scan", "cc"])
+    assert len(provenance["sha256"]) == 64
+    assert main(["info", str(run)]) == 0
+    assert ["imported_from", "rank1_ell3.model"] in [
+        line.split() for line in capsys.readouterr().out.splitlines()
+    ]
+    assert main(command) == 1
+    assert "already holds a training" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+
+
+EXPORTED = ("rank1_ell3", "agnostic_zbl", "density_agnesi", "density_soft")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "radial", "tolerance"),
+    [("float64", "auto", 1e-11), ("float64", "table", 1e-7), ("float32", "auto", 1e-5)],
+)
+@pytest.mark.parametrize("name", EXPORTED)
+def test_exported(name: str, dtype: str, radial: str, tolerance: float, tmp_path: Path) -> None:
+    found = imported(name, tmp_path, elements=None if radial == "auto" else ALLOY)
+    path = tmp_path / "model.pt"
+    export_model(found.model, path, dtype, provenance=found.provenance, radial=radial)
+    exported = load_exported(tmp_path / "model.pt")
+    numbers = [atomic_numbers[element] for element in found.model.config.elements]
+    for reference in references(name, numbers, found.model.config.r_cut):
+        ours = evaluate_graph(exported, reference.graph)
+        assert np.abs(ours.node_energies.numpy() - reference.node_energies).max() < tolerance
+        assert np.abs(ours.forces.numpy() - reference.forces).max() < tolerance
+
+
+@pytest.mark.parametrize("options", [{}, {"portable": True}, {"radial": "network"}], ids=str)
+@pytest.mark.parametrize("name", ["rank1_ell3", "density_agnesi", "density_soft"])
+def test_short_distances(name: str, options: dict, tmp_path: Path) -> None:
+    """Files in float32 hold from 0.5 A on, for pairs of all elements."""
+    found = imported(name, tmp_path)
+    export_model(found.model, tmp_path / "model.pt", provenance=found.provenance, **options)
+    exported = load_exported(tmp_path / "model.pt")
+    r_cut = found.model.config.r_cut
+    for species in combinations_with_replacement(range(len(found.model.config.elements)), 2):
+        for length in np.linspace(0.5, r_cut, 15):
+            positions = np.array([[0.0, 0.0, 0.0], [0.6, 0.64, 0.48]]) * length
+            graph = build_graph(positions, np.zeros((3, 3)), False, list(species), r_cut)
+            ours, theirs = (evaluate_graph(model, graph) for model in (exported, found.model))
+            size = 1.0 + theirs.forces.abs().max()
+            assert (ours.node_energies - theirs.node_energies).abs().max() < 1e-5 * size
+            assert (ours.forces - theirs.forces).abs().max() < 1e-4 * size
+
+
+def test_operators_and_plain_pytorch(tmp_path: Path) -> None:
+    model = imported("density_agnesi", tmp_path).model
+    numbers = [atomic_numbers[element] for element in model.config.elements]
+    for reference in references("density_agnesi", numbers, model.config.r_cut):
+        fused, plain = (
+            evaluate_graph(model.use_operators(fused), reference.graph) for fused in (True, False)
+        )
+        torch.testing.assert_close(fused.forces, plain.forces, atol=1e-12, rtol=0)
+
+
+def test_radial_functions_of_pairs_have_tables_of_their_own(tmp_path: Path) -> None:
+    """Of three elements six tables, and one where distances are not transformed."""
+    for name, count in (("density_agnesi", 6), ("agnostic_zbl", 1)):
+        found = imported(name, tmp_path, elements=ALLOY)
+        exact = found.model
+        model = copy.deepcopy(exact)
+        tables = tabulate_pairs(model, exact, 0.5)
+        rows = {layer.interaction.radial.knots.shape[0] for layer in model.layers}
+        assert rows == {count * (tables[0].table.num_intervals + 1)}
+
+
+def test_tables_of_too_many_pairs_are_refused(tmp_path: Path, monkeypatch) -> None:
+    found = imported("density_agnesi", tmp_path)
+    monkeypatch.setattr(pair_tables, "LARGEST", 1e5)
+    with pytest.raises(UserError, match=r"21 pairs of elements .* with --elements"):
+        export_model(found.model, tmp_path / "model.pt")
+
+
+def test_a_checkpoint_of_each_kind(tmp_path: Path) -> None:
+    """What a training folder keeps is the model, with all that MACE has beside."""
+    for name in EXPORTED:
+        found = imported(name, tmp_path)
+        save_checkpoint(tmp_path / "best.pt", found.model, provenance=found.provenance)
+        again = build_model(load_checkpoint(tmp_path / "best.pt"))
+        assert type(again) is type(found.model)
+        assert again.config == found.model.config
+        graph = reference_graph(again)
+        ours, theirs = (evaluate_graph(model, graph) for model in (again, found.model))
+        assert torch.equal(ours.forces, theirs.forces)
+
+
+def test_finetuning_with_a_new_element(tmp_path: Path) -> None:
+    """An old element's copy of a model with densities, maps and pairs is that model."""
+    model = imported("density_agnesi", tmp_path).model
+    larger = extend_model(model, [*model.config.elements, "W"])
+    assert larger.config.mace.radii[-1] == pytest.approx(1.62)
+    graph = reference_graph(model)
+    ours, theirs = (evaluate_graph(each, graph) for each in (larger, model))
+    torch.testing.assert_close(ours.forces, theirs.forces, atol=1e-12, rtol=0)
+
+
+REFUSED = {
+    "nonlinear": "first interaction RealAgnosticResidualNonLinearInteractionBlock is not "
+    "supported, only RealAgnosticResidualInteractionBlock, RealAgnostic",
+    "gaussian": "radial functions GaussianBasis is not supported, only BesselBasis",
+    "chebyshev": "ChebychevBasis are not supported, .* mace-torch's forces of such a model lack",
+    "no_cutoff": r"a cutoff after the radial network \(apply_cutoff false\) is not supported",
+    "pseudo": r"first interaction has pseudo tensors \(2x0o\): not supported",
+    "correlations": r"correlation differs between layers \(2, 1\): not supported",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_covered_is_named(name: str, tmp_path: Path) -> None:
+    path = unpack(name, tmp_path)
+    with pytest.raises(UserError, match=REFUSED[name]) as caught:
+        import_model(path)
+    assert str(caught.value).startswith(f"'{path}': ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "several heads: choose one with --head: pbe, r2scan, cc"),
+        ({"head": "pbe0"}, "no head 'pbe0': expected one of pbe, r2scan, cc"),
+        ({"head": "cc", "elements": ["Ta", "W"]}, "--elements W: it knows only H C O V Nb Ta"),
+    ],
+)
+def test_heads_and_elements_that_are_not_there(options, message, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        import_model(unpack("plain_heads", tmp_path), **options)
+
+
+def test_options_that_a_checkpoint_folder_has_not(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--head and --elements are for files of MACE"):
+        import_model(tmp_path, head="cc")
+    with pytest.raises(UserError, match=r"not found: expected a \.model file"):
+        import_model(tmp_path / "none.model")
+
+
+@pytest.mark.parametrize(
+    ("name", "num_elements", "words"),
+    [
+        ("2023-12-03-mace-128-L1_epoch-199.model", 89, "MACE-MP-0a medium is under the MIT"),
+        ("20231203mace128L1_epoch199model", 89, "MACE-MP-0a medium is under the MIT"),
+        ("MACE-OFF23_small.model", 10, "MACE-OFF is under the Academic Software License"),
+        ("mace-omat-0-medium.model", 89, "no commercial use"),
+        ("renamed.model", 89, "with 89 elements this looks like a foundation model"),
+    ],
+)
+def test_licences(name: str, num_elements: int, words: str) -> None:
+    assert words in licence_notice(name, num_elements)
+    assert licence_notice("mine.model", 4) is None
+
+
+@pytest.mark.long
+def test_beside_mace_torch(root: Path, tmp_path: Path) -> None:
+    """Models of other weights than those stored, made and evaluated by mace-torch now."""
+    python = os.environ.get(MACE)
+    if not python:
+        pytest.skip(f"{MACE} names no python of an environment with mace-torch")
+    subprocess.run(
+        [python, root / "tests/data/mace/make.py", *CASES, "--folder", tmp_path, "--seed", "11"],
+        env=os.environ | {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"},
+        check=True,
+    )
+    for name in CASES:
+        path = unpack(name, tmp_path, source=tmp_path)
+        found = import_model(path, HEADS.get(name))
+        assert_agrees(found, name, 2, TOLERANCES[name], source=tmp_path)
