@@ -123,7 +123,7 @@ class PairTable(nn.Module):
         """Return (E, P*C) of an embedding (E, 2) by `PairLengths`."""
         scaled = embedding[:, 0] / self.spacing
         index = scaled.detach().floor().long().clamp(0, self.num_intervals - 1)
-        t = (scaled - index).clamp(0.0, 1.0).unsqueeze(1)
+        t = (scaled - index).clamp(max=1.0).unsqueeze(1)  # as in RadialTable
         s = 1.0 - t
         weights = torch.cat(
             [(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t), -t * t * s], dim=1

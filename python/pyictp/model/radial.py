@@ -96,7 +96,8 @@ class RadialTable(nn.Module):
         """Return (E, P*C) of edge lengths (E, 1) [A]; zero from r_cut on."""
         scaled = edge_lengths.flatten().div(self.spacing)
         index = scaled.detach().floor().long().clamp(0, self.num_intervals - 1)
-        t = (scaled - index).clamp(0.0, 1.0).unsqueeze(1)
+        # t is never below 0: a bound there would have slope 0 at every knot (PyTorch 2.15)
+        t = (scaled - index).clamp(max=1.0).unsqueeze(1)
         s = 1.0 - t
         weights = torch.cat(
             [(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t), -t * t * s], dim=1
