@@ -61,17 +61,13 @@ def pairs() -> None:
 
     Each network then sees them mixed, so every pair has radial functions of its own.
     """
-    build, run = ICTPModel.__init__, ICTPModel.energies_and_features
+    build = ICTPModel.__init__
 
     def init(self: Any, config: ModelConfig) -> None:
         build(self, config)
         self.edges = PairStage(self.edges, len(config.elements), config.num_radial)
 
-    def energies_and_features(self: Any, species: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-        self.edges.species = species
-        return run(self, species, *others)
-
-    ICTPModel.__init__, ICTPModel.energies_and_features = init, energies_and_features
+    ICTPModel.__init__ = init
 
 
 class PairStage(nn.Module):
@@ -84,10 +80,10 @@ class PairStage(nn.Module):
         noise = 0.5 * torch.randn(num_species**2, size, size) / size**0.5
         self.pair_mixing = nn.Parameter(torch.eye(size) + noise)
 
-    def forward(self, edge_index: Tensor, *others: Any) -> EmbeddedEdges:
-        """Return the edges; `species` are those of the call."""
-        found = self.stage(edge_index, *others)
-        center, neighbor = self.species[edge_index]
+    def forward(self, species: Tensor, edge_index: Tensor, *others: Any) -> EmbeddedEdges:
+        """Return the edges."""
+        found = self.stage(species, edge_index, *others)
+        center, neighbor = species[edge_index]
         pair = (center * self.num_species + neighbor).view(-1, 1, 1)
         # all pairs at once and then the edge's own: cheaper than a matrix for each edge
         every = torch.einsum("eb,pcb->epc", found.embedding, self.pair_mixing)

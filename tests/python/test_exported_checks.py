@@ -70,7 +70,6 @@ WRONG = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
 )
@@ -83,7 +82,6 @@ def test_attributes_out_of_range(name, value, model_file, tmp_path) -> None:
         read_metadata(path)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_attributes_that_contradict_the_reference_structure(model_file, tmp_path) -> None:
     """In range, but the structure inside tells that they are not those of the weights."""
     path = tmp_path / "changed.pt"
@@ -102,7 +100,6 @@ def test_metadata_that_contradict_the_archive(name, value, model_file, tmp_path)
     assert re.search(rf"its {name} is .*, but .* in its metadata\.json", refusal(path))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", ["node_energies", "forces", "virial"])
 def test_other_values_than_those_of_the_reference(name, model_file, tmp_path) -> None:
     """What LAMMPS asks of a file before its first step, Python asks as well."""

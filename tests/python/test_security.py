@@ -248,7 +248,6 @@ def hostile(name: str, target: Path, path: Path, model_file: Path) -> None:
         new.writestr("archive/extra/metadata.json", metadata_of(model_file))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", TRICKS)
 def test_code_that_writes_files(name, model_file, target, tmp_path) -> None:
     path = tmp_path / "model.pt"
@@ -284,7 +283,6 @@ def appended(path: Path, before: bytes, shift: int = 0) -> bytes:
     return before + buffer.getvalue()[len(before) - shift :]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("kind", ["record of large archives", "gap before the end"])
 def test_two_directories(kind, model_file, target, tmp_path) -> None:
     """PyTorch reads the hostile half of a file; who looks at the harmless half does not load it."""

@@ -50,6 +50,11 @@ def test_a_cubic_is_interpolated_exactly() -> None:
     table = RadialTable(cubic(knots), slopes, 2.0, 1)
     r = torch.linspace(0.0, 1.999, 50, dtype=torch.float64)
     torch.testing.assert_close(table.at(r), cubic(r), atol=1e-14, rtol=0)
+    at_knots = knots[:-1].clone().requires_grad_()  # bounds of a clamp have other slopes
+    values = table.at(at_knots)
+    for column in range(2):
+        (found,) = torch.autograd.grad(values[:, column].sum(), at_knots, retain_graph=True)
+        torch.testing.assert_close(found, slopes[:-1, column], atol=1e-14, rtol=0)
 
 
 def test_the_number_of_knots_follows_from_the_error() -> None:

@@ -131,6 +131,9 @@ def species_linear(x: Tensor, weight: Tensor, species: Tensor) -> Tensor:
     Returns:
         (N, d, U).
     """
+    if weight.size(0) > 8:  # of many elements few are there: only their matrices are of use
+        present, species = torch.unique(species, return_inverse=True)
+        weight = weight.index_select(0, present)
     num_species, num_in, num_out = weight.shape
     mapped = torch.matmul(x, weight.transpose(0, 1).reshape(num_in, num_species * num_out))
     mapped = mapped.view(x.size(0), x.size(1), num_species, num_out)

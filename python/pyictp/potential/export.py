@@ -3,7 +3,6 @@
 
 import copy
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
@@ -34,6 +33,7 @@ from pyictp.potential.exported import (
     SCHEMA_VERSION,
     check_reference,
     open_exported,
+    torchscript,
     write_archive,
 )
 from pyictp.potential.extrapolation import ExtrapolationGrade
@@ -263,9 +263,7 @@ def reference_graph(model: ICTPModel) -> Graph:
 
 def _save(module: ExportedModule, path: Path, metadata: dict[str, Any]) -> None:
     load_operators()
-    with warnings.catch_warnings():
-        # TorchScript is deprecated upstream; it is our file format today.
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with torchscript():
         preserved = ["member", *ATTRIBUTES, *(f"reference_{name}" for name in REFERENCE)]
         frozen = torch.jit.freeze(torch.jit.script(module.eval()), preserved_attrs=preserved)
         write_archive(frozen, path, metadata)

@@ -7,6 +7,8 @@ import io
 import json
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,17 @@ ATTRIBUTES: tuple[str, ...] = (
 )
 ATTRIBUTES += ("num_models", "has_grade", "shortest_distances", "masses")
 REFERENCE = ("species", "edge_index", "edge_vectors", "node_energies", "forces", "virial")
+
+
+@contextmanager
+def torchscript() -> Iterator[None]:
+    """Leave out what PyTorch says whenever TorchScript is used: it is what C++ reads today.
+
+    A DeprecationWarning, which few see, up to PyTorch 2.13, later a FutureWarning, which all see.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", Warning)
+        yield
 
 
 class ExportedPotential(EnergyFunction):
@@ -176,8 +189,7 @@ def open_exported(path: str | Path, device: str | torch.device = "cpu") -> Expor
     members, metadata = _read(path)
     check_code(members, path)
     load_operators()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with torchscript():
         try:
             # of what was looked at: another reader of zip files may see other members
             module = torch.jit.load(io.BytesIO(archive_of(members)), map_location=device)
