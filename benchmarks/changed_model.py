@@ -17,6 +17,7 @@ import torch
 from pyictp.cli.main import main
 from pyictp.config.load import ModelConfig
 from pyictp.model import layers, radial
+from pyictp.model.edges import EmbeddedEdges
 from pyictp.model.ictp import ICTPModel
 from torch import Tensor, nn
 
@@ -38,21 +39,21 @@ def chebyshev() -> None:
 
 def normalised() -> None:
     """Divide what enters a later layer by the root mean square of each rank, atom by atom."""
-    build, run = layers.Interaction.__init__, layers.Interaction.forward
+    build, send = layers.Interaction.__init__, layers.Interaction.send
 
     def init(self: Any, config: ModelConfig, irreps_in: list, first: bool) -> None:
         build(self, config, irreps_in, first)
         self.gains = None if first else nn.Parameter(torch.ones(len(irreps_in)))
 
-    def forward(self: Any, features: list[Tensor], *others: Any) -> list[Tensor]:
+    def normalised_send(self: Any, features: list[Tensor], num_nodes: int) -> Tensor:
         if self.gains is not None:
             features = [
                 gain * x * (x.square().mean(dim=(1, 2), keepdim=True) + 1e-3).rsqrt()
                 for gain, x in zip(self.gains, features, strict=True)
             ]
-        return run(self, features, *others)
+        return send(self, features, num_nodes)
 
-    layers.Interaction.__init__, layers.Interaction.forward = init, forward
+    layers.Interaction.__init__, layers.Interaction.send = init, normalised_send
 
 
 def pairs() -> None:
@@ -60,30 +61,34 @@ def pairs() -> None:
 
     Each network then sees them mixed, so every pair has radial functions of its own.
     """
-    build, edges_of = ICTPModel.__init__, ICTPModel.edges
-    run = ICTPModel.energies_and_features
+    build = ICTPModel.__init__
 
     def init(self: Any, config: ModelConfig) -> None:
         build(self, config)
-        number, size = len(config.elements) ** 2, config.num_radial
-        noise = 0.5 * torch.randn(number, size, size) / size**0.5
+        self.edges = PairStage(self.edges, len(config.elements), config.num_radial)
+
+    ICTPModel.__init__ = init
+
+
+class PairStage(nn.Module):
+    """The edges of a model, their embeddings mixed by the pair of elements."""
+
+    def __init__(self, stage: nn.Module, num_species: int, size: int) -> None:
+        """Draw matrices near one for every pair."""
+        super().__init__()
+        self.stage, self.num_species = stage, num_species
+        noise = 0.5 * torch.randn(num_species**2, size, size) / size**0.5
         self.pair_mixing = nn.Parameter(torch.eye(size) + noise)
 
-    def edges(self: Any, edge_index: Tensor, vectors: Tensor, num_local: int) -> layers.Edges:
-        found = edges_of(self, edge_index, vectors, num_local)
-        center, neighbor = self.species_now[edge_index]
-        pair = (center * len(self.config.elements) + neighbor).view(-1, 1, 1)
+    def forward(self, species: Tensor, edge_index: Tensor, *others: Any) -> EmbeddedEdges:
+        """Return the edges."""
+        found = self.stage(species, edge_index, *others)
+        center, neighbor = species[edge_index]
+        pair = (center * self.num_species + neighbor).view(-1, 1, 1)
         # all pairs at once and then the edge's own: cheaper than a matrix for each edge
         every = torch.einsum("eb,pcb->epc", found.embedding, self.pair_mixing)
         own = every.gather(1, pair.expand(-1, 1, every.size(2))).squeeze(1)
         return found._replace(embedding=own)
-
-    def energies_and_features(self: Any, species: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-        self.species_now = species
-        return run(self, species, *others)
-
-    ICTPModel.__init__, ICTPModel.edges = init, edges
-    ICTPModel.energies_and_features = energies_and_features
 
 
 CHANGES: dict[str, Callable[[], None]] = {

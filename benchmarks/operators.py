@@ -78,20 +78,19 @@ def parts(model: ICTPModel, graph: Graph, index: int) -> dict[str, tuple[Compute
     num_atoms, channels = graph.num_local, model.config.num_channels
     interaction = model.layers[index].interaction
     convolution, product = interaction.convolution, model.layers[index].product
-    edges = model.edges(graph.edge_index, graph.edge_vectors, num_atoms)
+    edges = model.edges(graph.edge_index, graph.edge_vectors, num_atoms, torch.float32)
+    table, paths = interaction.radial(edges), convolution.plain.convolution
     rows = len(model.config.elements) if index == 0 else num_atoms
     source = graph.species[edges.neighbor] if index == 0 else edges.neighbor
     features = torch.randn(rows, interaction.num_components, channels)
     vectors = graph.edge_vectors.clone()
-    dims = convolution.dims_z
-    sizes = [count * channels for count in convolution.num_paths]
+    dims = paths.dims_z
+    sizes = [count * channels for count in paths.num_paths]
     messages = [torch.randn(num_atoms, d, c) for d, c in zip(dims, sizes, strict=True)]
     a = [torch.randn(num_atoms, d, channels) for d in dims]
 
     def convolve(vectors: Tensor, features: Tensor = features) -> list[Tensor]:
-        moved = edges._replace(vectors=vectors)
-        table = interaction.radial.knots
-        return convolution.from_vectors(features, table, R_CUT, source, moved)
+        return convolution(features, table, source, edges._replace(vectors=vectors))
 
     # features before the first layer depend on the species alone: no gradient
     operands = [vectors] if index == 0 else [vectors, features]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "ops/edge_problem.h"
+#include "ops/operator.h"
 
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -14,135 +15,173 @@
 namespace ictp {
 namespace {
 
+using at::IntArrayRef;
 using at::Tensor;
+using at::TensorList;
+using c10::SymInt;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
+
+constexpr auto NAME = "ictp::edge_convolution";
 
 /// Features (nodes, D, C), harmonics (E, K), radial weights (E, P*C).
 using Operands = std::array<Tensor, 3>;
 using Wanted = std::array<bool, 3>;
 
-template <typename T>
-void set_operands(EdgeProblem<GivenEdges<T>> &problem, const Operands &x)
+void check(TensorList x, const EdgeIndices &edges)
 {
-  problem.data.features = x[0].const_data_ptr<T>();
-  problem.data.harmonics = x[1].const_data_ptr<T>();
-  problem.data.radial = x[2].const_data_ptr<T>();
+  TORCH_CHECK(x.size() == 3 && x[0].dim() == 3 && x[1].dim() == 2 && x[2].dim() == 2, NAME,
+              ": expected features (nodes, D, C), harmonics (E, K) and radial weights (E, P*C)");
+  const int64_t num_edges = edges.neighbors.size(0);
+  TORCH_CHECK(x[1].size(0) == num_edges && x[2].size(0) == num_edges &&
+                  x[2].size(1) == edges.paths.size(0) * x[0].size(2),
+              NAME, ": ", num_edges, " edges, but harmonics ", x[1].sizes(), " and radial weights ",
+              x[2].sizes());
+  for (const Tensor &tensor : x)
+    TORCH_CHECK(tensor.scalar_type() == x[0].scalar_type() &&
+                    (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kDouble),
+                NAME, ": expected one floating type, float32 or float64");
+  check_indices(NAME, edges, x[0].size(0));
 }
 
-Operands contiguous(const Operands &x)
-{
-  return {x[0].contiguous(), x[1].contiguous(), x[2].contiguous()};
-}
+/// One call of the kernels: operands in whole vectors of channels.
+struct Call {
+  EdgeIndices edges;
+  int64_t num_channels, missing;
+  Operands x;
 
-variable_list contiguous(variable_list tensors)
-{
-  for (Tensor &tensor : tensors) tensor = tensor.contiguous();
-  return tensors;
-}
+  Call(TensorList operands, TensorList tables)
+      : edges(tables)
+  {
+    check(operands, edges);
+    num_channels = operands[0].size(2);
+    missing = missing_channels(operands[0], num_channels);
+    x = {whole(operands[0]), operands[1].contiguous(), whole(operands[2])};
+  }
 
-variable_list forward_kernel(const Operands &operands, const EdgeIndices &edges)
+  Tensor whole(const Tensor &tensor) const { return with_missing(tensor, num_channels, missing); }
+
+  void cut(Tensor &tensor) const { tensor = without_missing(tensor, num_channels, missing); }
+
+  /// Calls body(problem) with the problem of the operands' type.
+  template <typename Body>
+  void run(Body body) const
+  {
+    with_type_of(x[0], [&](auto zero) {
+      using T = decltype(zero);
+      EdgeProblem<GivenEdges<T>> problem(edges, x[1].size(1) + 1, x[0].size(1), x[0].size(2));
+      problem.data.features = x[0].const_data_ptr<T>();
+      problem.data.harmonics = x[1].const_data_ptr<T>();
+      problem.data.radial = x[2].const_data_ptr<T>();
+      body(problem);
+    });
+  }
+};
+
+variable_list forward_cpu(TensorList x, TensorList tables, IntArrayRef /*dims*/,
+                          IntArrayRef /*num_paths*/)
 {
-  const Operands x = contiguous(operands);
+  const Call call(x, tables);
   variable_list results;
-  with_type_of(x[0], [&](auto zero) {
-    EdgeProblem<GivenEdges<decltype(zero)>> problem(edges, x[1].size(1) + 1, x[0].size(1),
-                                                    x[0].size(2));
-    set_operands(problem, x);
-    results = problem.forward(x[0].options());
+  call.run([&](auto &problem) {
+    results = problem.forward(call.x[0].options());
   });
+  for (Tensor &result : results) call.cut(result);
   return results;
 }
 
-variable_list backward_kernel(const variable_list &grads, const Operands &operands,
-                              const EdgeIndices &edges, const Wanted &wanted)
+/// Memory for the gradients that are wanted, and empty tensors in the place of the others.
+variable_list gradients_of(TensorList x, Wanted wanted)
 {
-  const Operands x = contiguous(operands);
-  const variable_list g = contiguous(grads);
-  variable_list found(3);
-  for (size_t k = 0; k < 3; ++k)
-    if (wanted[k])
-      found[k] = at::empty_like(x[k]);
-  with_type_of(x[0], [&](auto zero) {
-    using T = decltype(zero);
-    EdgeProblem<GivenEdges<T>> problem(edges, x[1].size(1) + 1, x[0].size(1), x[0].size(2));
-    set_operands(problem, x);
+  variable_list found;
+  for (size_t k = 0; k < x.size(); ++k)
+    found.push_back(wanted[k] ? at::empty_like(x[k], at::MemoryFormat::Contiguous)
+                              : at::empty({0}, x[k].options()));
+  return found;
+}
+
+variable_list backward_cpu(TensorList grads, TensorList x, TensorList tables, Wanted wanted)
+{
+  const Call call(x, tables);
+  variable_list g, found = gradients_of(call.x, wanted);
+  for (const Tensor &grad : grads) g.push_back(call.whole(grad));
+  call.run([&]<typename T>(EdgeProblem<GivenEdges<T>> &problem) {
     if (wanted[1])
       problem.data.grad_harmonics = found[1].data_ptr<T>();
     if (wanted[2])
       problem.data.grad_radial = found[2].data_ptr<T>();
-    problem.backward(g, found[0]);
+    problem.backward(g, wanted[0] ? found[0] : Tensor());
   });
+  call.cut(found[0]);
+  call.cut(found[2]);
   return found;
 }
 
-variable_list convolve(const Operands &x, const EdgeIndices &edges);
-variable_list convolve_backward(const variable_list &g, const Operands &x, const EdgeIndices &edges,
-                                const Wanted &wanted);
-
-void add_to(Tensor &sum, const Tensor &term)
+variable_list backward_meta(TensorList /*grads*/, TensorList x, TensorList /*tables*/,
+                            Wanted wanted)
 {
-  sum = sum.defined() ? sum + term : term;
+  return gradients_of(x, wanted);
 }
 
-void save(AutogradContext *context, const variable_list &g, const Operands &x,
-          const EdgeIndices &edges)
+const Operator<decltype(forward_cpu)> FORWARD("ictp::edge_convolution_forward");
+const Operator<decltype(backward_cpu)> BACKWARD("ictp::edge_convolution_backward");
+
+void save(AutogradContext *context, TensorList x, TensorList tables, TensorList g)
 {
-  variable_list tensors(x.begin(), x.end());
-  const auto &[neighbors, offsets, paths, polynomial] = edges;
-  for (const Tensor &tensor :
-       {neighbors, offsets, paths, polynomial.offsets, polynomial.terms, polynomial.values})
-    tensors.push_back(tensor);
+  variable_list tensors = x.vec();
+  tensors.insert(tensors.end(), tables.begin(), tables.end());
   tensors.insert(tensors.end(), g.begin(), g.end());
   context->save_for_backward(tensors);
 }
 
 /// What `save` saved.
 struct Saved {
-  Operands x;
-  EdgeIndices edges;
-  variable_list g;
+  variable_list all;
+  TensorList x, tables, g;
 
   explicit Saved(AutogradContext *context)
+      : all(context->get_saved_variables())
+      , x(TensorList(all).slice(0, 3))
+      , tables(TensorList(all).slice(3, NUM_TABLES))
+      , g(TensorList(all).slice(3 + NUM_TABLES))
   {
-    const variable_list s = context->get_saved_variables();
-    x = {s[0], s[1], s[2]};
-    edges = {s[3], s[4], s[5], {s[6], s[7], s[8]}};
-    g.assign(s.begin() + 9, s.end());
   }
 };
 
 struct Convolution : public torch::autograd::Function<Convolution> {
-  static variable_list forward(AutogradContext *context, const Tensor &h, const Tensor &y,
-                               const Tensor &r, const EdgeIndices &edges)
+  static variable_list forward(AutogradContext *context, TensorList x, const variable_list &tables,
+                               IntArrayRef dims, IntArrayRef num_paths)
   {
-    save(context, {}, {h, y, r}, edges);
-    return forward_kernel({h, y, r}, edges);
+    save(context, x, tables, {});
+    return FORWARD.below_autograd(x, tables, dims, num_paths);
   }
 
   static variable_list backward(AutogradContext *context, const variable_list &grads)
   {
     const Saved saved(context);
-    const Wanted wanted = {context->needs_input_grad(0), context->needs_input_grad(1),
-                           context->needs_input_grad(2)};
-    variable_list found = convolve_backward(grads, saved.x, saved.edges, wanted);
-    found.resize(4);
+    Wanted wanted;
+    for (size_t k = 0; k < 3; ++k) wanted[k] = context->needs_input_grad(k);
+    variable_list found = BACKWARD(grads, saved.x, saved.tables, wanted);
+    for (size_t k = 0; k < 3; ++k)
+      if (!wanted[k])
+        found[k] = Tensor();
+    found.resize(3 + 3);
     return found;
   }
 };
 
+void add_to(Tensor &sum, const Tensor &term)
+{
+  sum = sum.defined() ? sum + term : term;
+}
+
 struct ConvolutionBackward : public torch::autograd::Function<ConvolutionBackward> {
-  static variable_list forward(AutogradContext *context, at::TensorList g, const Tensor &h,
-                               const Tensor &y, const Tensor &r, const EdgeIndices &edges,
-                               const Wanted &wanted)
+  static variable_list forward(AutogradContext *context, TensorList g, TensorList x,
+                               const variable_list &tables, Wanted wanted)
   {
-    save(context, g.vec(), {h, y, r}, edges);
+    save(context, x, tables, g);
     context->set_materialize_grads(false);
-    variable_list found = backward_kernel(g.vec(), {h, y, r}, edges, wanted);
-    for (Tensor &grad : found)
-      if (!grad.defined())
-        grad = at::empty({0}, h.options());    // stands for a gradient nobody wanted
-    return found;
+    return BACKWARD.below_autograd(g, x, tables, wanted);
   }
 
   /// With S = <vh, gh> + <vy, gy> + <vr, gr>: derivatives of F(g, vh, y, r) + F(g, h, vy, r) +
@@ -152,22 +191,28 @@ struct ConvolutionBackward : public torch::autograd::Function<ConvolutionBackwar
     const Saved saved(context);
     const size_t num_g = saved.g.size();
     bool want_g = false;
-    for (size_t k = 0; k < num_g; ++k) want_g = want_g || context->needs_input_grad(k);
-    variable_list found(num_g + 5);
+    std::vector<int64_t> dims, num_paths;
+    for (size_t k = 0; k < num_g; ++k) {
+      want_g = want_g || context->needs_input_grad(k);
+      const SymInt width = saved.g[k].sym_size(2) / saved.x[0].sym_size(2);
+      dims.push_back(saved.g[k].sym_size(1).guard_int(__FILE__, __LINE__));
+      num_paths.push_back(width.guard_int(__FILE__, __LINE__));
+    }
+    variable_list found(num_g + 3 + 2);
     for (size_t moved = 0; moved < 3; ++moved) {
       if (!v[moved].defined())
         continue;
-      Operands x = saved.x;
+      variable_list x = saved.x.vec();
       x[moved] = v[moved];
       Wanted wanted;
       for (size_t k = 0; k < 3; ++k) wanted[k] = k != moved && context->needs_input_grad(num_g + k);
       if (want_g) {
-        const variable_list part = convolve(x, saved.edges);
+        const variable_list part = FORWARD(x, saved.tables, dims, num_paths);
         for (size_t k = 0; k < num_g; ++k) add_to(found[k], part[k]);
       }
       if (!wanted[0] && !wanted[1] && !wanted[2])
         continue;
-      const variable_list part = convolve_backward(saved.g, x, saved.edges, wanted);
+      const variable_list part = BACKWARD(saved.g, x, saved.tables, wanted);
       for (size_t k = 0; k < 3; ++k)
         if (wanted[k])
           add_to(found[num_g + k], part[k]);
@@ -176,61 +221,24 @@ struct ConvolutionBackward : public torch::autograd::Function<ConvolutionBackwar
   }
 };
 
-variable_list convolve(const Operands &x, const EdgeIndices &edges)
+variable_list forward_autograd(TensorList x, TensorList tables, IntArrayRef dims,
+                               IntArrayRef num_paths)
 {
-  return Convolution::apply(x[0], x[1], x[2], edges);
+  return Convolution::apply(x, tables.vec(), dims, num_paths);
 }
 
-variable_list convolve_backward(const variable_list &g, const Operands &x, const EdgeIndices &edges,
-                                const Wanted &wanted)
+variable_list backward_autograd(TensorList grads, TensorList x, TensorList tables, Wanted wanted)
 {
-  variable_list grads =
-      ConvolutionBackward::apply(at::TensorList(g), x[0], x[1], x[2], edges, wanted);
-  for (size_t k = 0; k < 3; ++k)
-    if (!wanted[k])
-      grads[k] = Tensor();
-  return grads;
-}
-
-void check(const Tensor &features, const Tensor &harmonics, const Tensor &radial,
-           const EdgeIndices &edges)
-{
-  TORCH_CHECK(features.dim() == 3 && harmonics.dim() == 2 && radial.dim() == 2,
-              "ictp::edge_convolution: expected features (nodes, D, C), harmonics (E, K) and "
-              "radial weights (E, P*C), got ",
-              features.sizes(), ", ", harmonics.sizes(), ", ", radial.sizes());
-  const int64_t num_edges = edges.neighbors.size(0);
-  TORCH_CHECK(harmonics.size(0) == num_edges && radial.size(0) == num_edges &&
-                  radial.size(1) == edges.paths.size(0) * features.size(2),
-              "ictp::edge_convolution: ", num_edges, " edges, but harmonics ", harmonics.sizes(),
-              " and radial weights ", radial.sizes());
-  TORCH_CHECK(features.scalar_type() == harmonics.scalar_type() &&
-                  features.scalar_type() == radial.scalar_type() &&
-                  (features.scalar_type() == at::kFloat || features.scalar_type() == at::kDouble),
-              "ictp::edge_convolution: expected one floating type, float32 or float64");
-  for (const Tensor &tensor : {features, harmonics, radial, edges.neighbors, edges.offsets})
-    TORCH_CHECK(tensor.is_cpu(), "ictp::edge_convolution: expected CPU, got ", tensor.device());
-  check_indices("ictp::edge_convolution", edges, features.size(0));
+  return ConvolutionBackward::apply(grads, x, tables.vec(), wanted);
 }
 
 variable_list edge_convolution(const Tensor &features, const Tensor &harmonics,
                                const Tensor &radial, const Tensor &neighbors, const Tensor &offsets,
-                               const Tensor &paths, const Tensor &polynomial_offsets,
-                               const Tensor &terms, const Tensor &values)
+                               const Tensor &paths, const Tensor &rows, const Tensor &terms,
+                               const Tensor &values, IntArrayRef dims, IntArrayRef num_paths)
 {
-  const EdgeIndices edges{
-      neighbors.contiguous(), offsets.contiguous(), paths, {polynomial_offsets, terms, values}};
-  check(features, harmonics, radial, edges);
-  const int64_t num_channels = features.size(2);
-  const int64_t missing = missing_channels(features, num_channels);
-  if (missing == 0)
-    return convolve({features, harmonics, radial}, edges);
-  const Tensor wider = radial.view({radial.size(0), paths.size(0), num_channels});
-  variable_list results = convolve({at::constant_pad_nd(features, {0, missing}), harmonics,
-                                    at::constant_pad_nd(wider, {0, missing}).flatten(1)},
-                                   edges);
-  for (Tensor &result : results) result = without_missing(result, num_channels, missing);
-  return results;
+  return FORWARD(variable_list{features, harmonics, radial},
+                 variable_list{neighbors, offsets, paths, rows, terms, values}, dims, num_paths);
 }
 
 }    // namespace
@@ -238,9 +246,32 @@ variable_list edge_convolution(const Tensor &features, const Tensor &harmonics,
 
 TORCH_LIBRARY_FRAGMENT(ictp, library)
 {
+  using c10::DispatchKey, torch::dispatch;
   library.def("edge_convolution(Tensor features, Tensor harmonics, Tensor radial, "
               "Tensor neighbors, Tensor offsets, Tensor paths, Tensor rows, Tensor terms, "
-              "Tensor values) -> Tensor[]");
-  library.impl("edge_convolution", torch::dispatch(c10::DispatchKey::CompositeImplicitAutograd,
-                                                   TORCH_FN(ictp::edge_convolution)));
+              "Tensor values, int[] dims=[], int[] num_paths=[]) -> Tensor[]");
+  library.def("edge_convolution_forward(Tensor[] x, Tensor[] tables, int[] dims, int[] num_paths) "
+              "-> Tensor[]");
+  library.def("edge_convolution_backward(Tensor[] grads, Tensor[] x, Tensor[] tables, "
+              "bool[3] wanted) -> Tensor[]");
+  library.impl("edge_convolution",
+               dispatch(DispatchKey::CompositeImplicitAutograd, TORCH_FN(ictp::edge_convolution)));
+}
+
+TORCH_LIBRARY_IMPL(ictp, CPU, library)
+{
+  library.impl("edge_convolution_forward", TORCH_FN(ictp::forward_cpu));
+  library.impl("edge_convolution_backward", TORCH_FN(ictp::backward_cpu));
+}
+
+TORCH_LIBRARY_IMPL(ictp, Meta, library)
+{
+  library.impl("edge_convolution_forward", TORCH_FN(ictp::convolution_meta));
+  library.impl("edge_convolution_backward", TORCH_FN(ictp::backward_meta));
+}
+
+TORCH_LIBRARY_IMPL(ictp, Autograd, library)
+{
+  library.impl("edge_convolution_forward", TORCH_FN(ictp::forward_autograd));
+  library.impl("edge_convolution_backward", TORCH_FN(ictp::backward_autograd));
 }

@@ -31,10 +31,38 @@ const EdgeKernels<Edges> &edge_kernels()
   return kernels;
 }
 
-/// (N, d, paths*C) of (N, d, paths*(C+missing)).
-inline at::Tensor without_missing(const at::Tensor &result, int64_t num_channels, int64_t missing)
+/// (..., paths*(C+missing)) of (..., paths*C), in one piece.
+inline at::Tensor with_missing(const at::Tensor &tensor, int64_t num_channels, int64_t missing)
 {
-  return result.unflatten(2, {-1, num_channels + missing}).narrow(3, 0, num_channels).flatten(2);
+  if (missing == 0)
+    return tensor.contiguous();
+  return at::constant_pad_nd(tensor.unflatten(-1, {-1, num_channels}), {0, missing}).flatten(-2);
+}
+
+/// (..., paths*C) of (..., paths*(C+missing)), in one piece.
+inline at::Tensor without_missing(const at::Tensor &tensor, int64_t num_channels, int64_t missing)
+{
+  if (missing == 0 || !tensor.defined())
+    return tensor;
+  return tensor.unflatten(-1, {-1, num_channels + missing})
+      .narrow(-1, 0, num_channels)
+      .flatten(-2)
+      .contiguous();
+}
+
+/// The shapes of results: (N, dims[z], num_paths[z]*C) per irrep.
+inline std::vector<at::Tensor> convolution_meta(at::TensorList x, at::TensorList tables,
+                                                at::IntArrayRef dims, at::IntArrayRef num_paths)
+{
+  TORCH_CHECK(dims.size() == num_paths.size() && tables.size() == NUM_TABLES && x.size() == 3 &&
+                  x[0].dim() == 3,
+              "expected components and number of paths of each irrep of the result");
+  check_device("ictp", {x[0], x[1], x[2], tables[0], tables[1]});
+  std::vector<at::Tensor> results;
+  for (size_t z = 0; z < dims.size(); ++z)
+    results.push_back(at::empty_symint(
+        {tables[1].sym_size(0) - 1, dims[z], num_paths[z] * x[0].sym_size(2)}, x[0].options()));
+  return results;
 }
 
 /// One convolution: tables with their memory, and the kernels over threads.
@@ -86,10 +114,19 @@ class EdgeProblem {
     return results;
   }
 
-  /// Fills the gradients that `data` names; those of features, if defined, in addition.
+  /// Fills the gradients that `data` names; those of features, if defined, in addition. Grads: as
+  /// the results, in one piece.
   void backward(const std::vector<at::Tensor> &grads, const at::Tensor &grad_features)
   {
-    for (const at::Tensor &grad : grads) grad_out.push_back(grad.const_data_ptr<T>());
+    TORCH_CHECK(grads.size() == table.dims.size(), "expected gradients of ", table.dims.size(),
+                " irreps, got ", grads.size());
+    for (size_t z = 0; z < grads.size(); ++z) {
+      const int64_t width = table.num_paths_to[z] * shape.num_channels;
+      TORCH_CHECK(grads[z].sizes() == at::IntArrayRef({num_centers, table.dims[z], width}),
+                  "expected a gradient (", num_centers, ", ", table.dims[z], ", ", width, "), got ",
+                  grads[z].sizes());
+      grad_out.push_back(grads[z].const_data_ptr<T>());
+    }
     data.grad_out = grad_out.data();
     const ThreadSums<T> sums(grad_features);    // several centers have one neighbor
     at::parallel_for(0, num_centers, GRAIN, [&](int64_t begin, int64_t end) {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "ops/exchange.h"
+#include "ops/operator.h"
 
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
+
+#include <utility>
 
 namespace ictp {
 
@@ -21,34 +24,83 @@ ExchangeScope::~ExchangeScope()
 
 namespace {
 
+using at::Tensor;
+using c10::SymInt;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+void check_features(const Tensor &features)
+{
+  TORCH_CHECK(features.dim() == 2, "ictp::exchange: expected features (num_local, width), got ",
+              features.sym_sizes());
+}
+
+// results are never views of operands: the handler may be gone, the schema is the same
+
+Tensor exchange_cpu(const Tensor &features, SymInt num_nodes)
+{
+  check_features(features);
+  const int64_t rows = num_nodes.expect_int();
+  if (current_handler)
+    return current_handler->forward(features.contiguous(), rows);
+  TORCH_CHECK(rows == features.size(0), "ictp::exchange: ", rows, " nodes but ", features.size(0),
+              " rows of features: ghost nodes need the processes that own them, which only LAMMPS "
+              "provides; outside it every node must be local");
+  return features.clone();
+}
+
+Tensor backward_cpu(const Tensor &grad, SymInt num_local)
+{
+  const int64_t rows = num_local.expect_int();
+  if (current_handler)
+    return current_handler->backward(grad.contiguous(), rows);
+  TORCH_CHECK(grad.size(0) == rows,
+              "ictp::exchange: the handler was gone before the backward pass");
+  return grad.clone();
+}
+
+Tensor exchange_meta(const Tensor &features, SymInt num_nodes)
+{
+  check_features(features);
+  return at::empty_symint({std::move(num_nodes), features.sym_size(1)}, features.options());
+}
+
+// each of the two is the derivative of the other one
+const Operator<decltype(exchange_cpu)> FORWARD("ictp::exchange");
+const Operator<decltype(exchange_cpu)> BACKWARD("ictp::exchange_backward");
+
 struct Exchange : public torch::autograd::Function<Exchange> {
-  static at::Tensor forward(torch::autograd::AutogradContext *context, const at::Tensor &local,
-                            int64_t num_nodes)
+  static Tensor forward(AutogradContext *context, const Tensor &rows, const SymInt &num_rows,
+                        bool is_forward)
   {
-    context->saved_data["num_local"] = local.size(0);
-    return current_handler->forward(local.contiguous(), num_nodes);
+    context->saved_data["num_rows"] = rows.sym_size(0);
+    context->saved_data["is_forward"] = is_forward;
+    return (is_forward ? FORWARD : BACKWARD).below_autograd(rows, num_rows);
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *context,
-                                                 torch::autograd::variable_list gradients)
+  static variable_list backward(AutogradContext *context, const variable_list &grads)
   {
-    TORCH_CHECK(current_handler, "ictp::exchange: the handler was gone before the backward pass");
-    const int64_t num_local = context->saved_data["num_local"].toInt();
-    return {current_handler->backward(gradients[0].contiguous(), num_local), at::Tensor()};
+    const bool was_forward = context->saved_data["is_forward"].toBool();
+    const SymInt num_rows = context->saved_data["num_rows"].toSymInt();
+    return {(was_forward ? BACKWARD : FORWARD)(grads[0], num_rows), Tensor(), Tensor()};
   }
 };
 
-at::Tensor exchange(const at::Tensor &features, int64_t num_nodes)
+Tensor exchange_autograd(const Tensor &features, SymInt num_nodes)
 {
-  TORCH_CHECK(features.dim() == 2, "ictp::exchange: expected features (num_local, width), got ",
-              features.sizes());
-  if (current_handler)
-    return Exchange::apply(features.to(at::kCPU), num_nodes).to(features.device());
-  TORCH_CHECK(num_nodes == features.size(0), "ictp::exchange: ", num_nodes, " nodes but ",
-              features.size(0),
-              " rows of features: ghost nodes need the processes that own them, which only LAMMPS "
-              "provides; outside it every node must be local");
-  return features;
+  check_features(features);
+  return Exchange::apply(features, num_nodes, true);
+}
+
+Tensor backward_autograd(const Tensor &grad, SymInt num_local)
+{
+  return Exchange::apply(grad, num_local, false);
+}
+
+/// Handlers work on the CPU, and on the thread that asks for gradients.
+Tensor exchange_cuda(const Tensor &features, SymInt num_nodes)
+{
+  return FORWARD(features.to(at::kCPU), std::move(num_nodes)).to(features.device());
 }
 
 }    // namespace
@@ -56,7 +108,16 @@ at::Tensor exchange(const at::Tensor &features, int64_t num_nodes)
 
 TORCH_LIBRARY(ictp, library)
 {
-  library.def("exchange(Tensor features, int num_nodes) -> Tensor");
-  library.impl("exchange", torch::dispatch(c10::DispatchKey::CompositeImplicitAutograd,
-                                           TORCH_FN(ictp::exchange)));
+  using c10::DispatchKey, torch::dispatch;
+  library.def("exchange(Tensor features, SymInt num_nodes) -> Tensor");
+  library.def("exchange_backward(Tensor grad, SymInt num_local) -> Tensor");
+  library.impl("exchange", dispatch(DispatchKey::CPU, TORCH_FN(ictp::exchange_cpu)));
+  library.impl("exchange", dispatch(DispatchKey::Autograd, TORCH_FN(ictp::exchange_autograd)));
+  library.impl("exchange_backward", dispatch(DispatchKey::CPU, TORCH_FN(ictp::backward_cpu)));
+  library.impl("exchange_backward",
+               dispatch(DispatchKey::Autograd, TORCH_FN(ictp::backward_autograd)));
+  for (const char *name : {"exchange", "exchange_backward"})
+    library.impl(name, dispatch(DispatchKey::Meta, TORCH_FN(ictp::exchange_meta)));
+  for (const auto key : {DispatchKey::CUDA, DispatchKey::AutogradCUDA})
+    library.impl("exchange", dispatch(key, TORCH_FN(ictp::exchange_cuda)));
 }

@@ -8,6 +8,8 @@
 
 #include "ops/instruction_set.h"
 #include "ops/operands.h"
+#include "ops/operator.h"
+#include "ops/tables.h"
 
 // Interpolation in a table: out[e] = sum_k weights[e, k] table[rows[e] + k]. With G the gradient of
 // the result, <G, out> is linear in table, weights and G: the derivative to any one of the three is
@@ -17,6 +19,7 @@ namespace ictp {
 namespace {
 
 using at::Tensor;
+using c10::SymInt;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -25,31 +28,60 @@ constexpr int64_t GRAIN = 64;    // edges per task
 enum Operand : int64_t { TABLE, WEIGHTS, VALUES };
 using Operands = std::array<Tensor, 3>;
 
-/// Where the edges are in the table.
-struct Places {
-  Tensor rows;    // (E,) int64, the first of the points of each edge
-  int64_t num_knots, num_points;
-};
-
-/// The derivative to the operand `wanted` of the contraction of the two others.
-Tensor run_kernel(const Operands &operands, const Places &places, int64_t wanted)
+/// a and b in their places among the operands, beside the wanted one.
+Operands operands_of(const Tensor &a, const Tensor &b, int64_t wanted)
 {
-  Operands x = operands;
-  const Tensor &known = x[wanted == TABLE ? VALUES : TABLE];
-  const int64_t num_edges = places.rows.size(0), num_columns = known.size(1);
-  const std::array<int64_t, 3> num_rows = {places.num_knots, num_edges, num_edges};
-  const int64_t width = wanted == WEIGHTS ? places.num_points : num_columns;
-  x[wanted] = at::empty({num_rows[wanted], width}, known.options());
+  return wanted == TABLE     ? Operands{Tensor(), a, b}
+         : wanted == WEIGHTS ? Operands{a, Tensor(), b}
+                             : Operands{a, b, Tensor()};
+}
+
+/// Refuses operands that do not fit each other, and gives the wanted one its memory.
+void check_and_allocate(Operands &x, const Tensor &rows, int64_t wanted, const SymInt &size)
+{
+  TORCH_CHECK(wanted >= TABLE && wanted <= VALUES && rows.dim() == 1,
+              "ictp::interpolate: expected rows (E,), got ", rows.sym_sizes());
+  const SymInt num_edges = rows.sym_size(0);
+  for (int64_t k = 0; k < 3; ++k)
+    TORCH_CHECK(k == wanted || (x[k].dim() == 2 && (k == TABLE || x[k].sym_size(0) == num_edges)),
+                "ictp::interpolate: expected table (K, W), rows (E,), and weights (E, n) or values "
+                "(E, W), got ",
+                x[k].sym_sizes(), " and rows ", rows.sym_sizes());
+  const Tensor &a = x[wanted == TABLE ? VALUES : TABLE],
+               &b = x[wanted == WEIGHTS ? VALUES : WEIGHTS];
+  TORCH_CHECK(a.scalar_type() == b.scalar_type() && a.device() == b.device() &&
+                  a.device() == rows.device() &&
+                  (a.scalar_type() == at::kFloat || a.scalar_type() == at::kDouble),
+              "ictp::interpolate: expected one floating type, float32 or float64, and one device");
+  TORCH_CHECK(wanted != WEIGHTS || a.sym_size(1) == b.sym_size(1), "ictp::interpolate: table ",
+              a.sym_sizes(), " does not fit values ", b.sym_sizes());
+  x[wanted] = at::empty_symint(
+      {wanted == TABLE ? size : num_edges, wanted == WEIGHTS ? size : a.sym_size(1)}, a.options());
+}
+
+/// The derivative to the operand `wanted` of the contraction of the two others, a and b; size: the
+/// number of knots of a table, of points of weights. Of meta tensors the shape.
+Tensor contract(const Tensor &a, const Tensor &b, const Tensor &rows, int64_t wanted, SymInt size)
+{
+  Operands x = operands_of(a, b, wanted);
+  check_and_allocate(x, rows, wanted, size);
+  if (rows.is_meta())
+    return x[wanted];
   for (Tensor &tensor : x) tensor = tensor.contiguous();
+  const Tensor places = rows.contiguous();
+  const int64_t num_edges = rows.size(0), num_points = x[WEIGHTS].size(1);
+  const int64_t last = x[TABLE].size(0) - num_points;
+  TORCH_CHECK(last >= 0 && are_below(places, last + 1),
+              "ictp::interpolate: expected rows (int64) from 0 to ", last);
   with_type_of(x[wanted], [&](auto zero) {
     using T = decltype(zero);
     const InterpolationKernels<T> &kernels = of_type<T>(ICTP_BEST_OF(interpolation_kernels));
     const auto kernel = wanted == TABLE     ? kernels.to_table
                         : wanted == WEIGHTS ? kernels.to_weights
                                             : kernels.to_values;
-    const InterpolationData<T> data{places.rows.const_data_ptr<int64_t>(),
-                                    places.num_points,
-                                    num_columns,
+    const InterpolationData<T> data{places.const_data_ptr<int64_t>(),
+                                    num_points,
+                                    x[TABLE].size(1),
                                     x[TABLE].data_ptr<T>(),
                                     x[WEIGHTS].data_ptr<T>(),
                                     x[VALUES].data_ptr<T>()};
@@ -65,69 +97,54 @@ Tensor run_kernel(const Operands &operands, const Places &places, int64_t wanted
   return x[wanted];
 }
 
+const Operator<decltype(contract)> CONTRACT("ictp::interpolate_contract");
+
 struct Contraction : public torch::autograd::Function<Contraction> {
   static Tensor forward(AutogradContext *context, const Tensor &a, const Tensor &b,
-                        const Places &places, int64_t wanted)
+                        const Tensor &rows, int64_t wanted, const SymInt &size)
   {
-    context->save_for_backward({a, b, places.rows});
-    context->saved_data["knots"] = places.num_knots;
-    context->saved_data["points"] = places.num_points;
+    context->save_for_backward({a, b, rows});
     context->saved_data["wanted"] = wanted;
-    return run_kernel(others(a, b, wanted), places, wanted);
+    return CONTRACT.below_autograd(a, b, rows, wanted, size);
   }
 
   static variable_list backward(AutogradContext *context, const variable_list &grads)
   {
     const variable_list saved = context->get_saved_variables();
     const int64_t wanted = context->saved_data["wanted"].toInt();
-    const Places places{saved[2], context->saved_data["knots"].toInt(),
-                        context->saved_data["points"].toInt()};
-    Operands x = others(saved[0], saved[1], wanted);
+    Operands x = operands_of(saved[0], saved[1], wanted);
     x[wanted] = grads[0];
-    variable_list found(4);
+    variable_list found(5);
     size_t position = 0;
     for (int64_t k = 0; k < 3; ++k)
       if (k != wanted) {
         if (context->needs_input_grad(position))
-          found[position] = contract(x, places, k);
+          found[position] =
+              CONTRACT(x[k == TABLE ? WEIGHTS : TABLE], x[k == VALUES ? WEIGHTS : VALUES], saved[2],
+                       k, x[k].sym_size(k == TABLE ? 0 : 1));
         ++position;
       }
     return found;
   }
-
-  /// a and b in their places among the operands.
-  static Operands others(const Tensor &a, const Tensor &b, int64_t wanted)
-  {
-    return wanted == TABLE     ? Operands{Tensor(), a, b}
-           : wanted == WEIGHTS ? Operands{a, Tensor(), b}
-                               : Operands{a, b, Tensor()};
-  }
-
-  static Tensor contract(const Operands &x, const Places &places, int64_t wanted)
-  {
-    return Contraction::apply(x[wanted == TABLE ? WEIGHTS : TABLE],
-                              x[wanted == VALUES ? WEIGHTS : VALUES], places, wanted);
-  }
 };
+
+Tensor contract_autograd(const Tensor &a, const Tensor &b, const Tensor &rows, int64_t wanted,
+                         SymInt size)
+{
+  return Contraction::apply(a, b, rows, wanted, size);
+}
 
 Tensor interpolate(const Tensor &table, const Tensor &rows, const Tensor &weights)
 {
-  TORCH_CHECK(table.dim() == 2 && weights.dim() == 2 && rows.dim() == 1 &&
-                  weights.size(0) == rows.size(0),
-              "ictp::interpolate: expected table (K, W), rows (E,) and weights (E, n), got ",
-              table.sizes(), ", ", rows.sizes(), ", ", weights.sizes());
-  TORCH_CHECK(table.scalar_type() == weights.scalar_type() &&
-                  (table.scalar_type() == at::kFloat || table.scalar_type() == at::kDouble),
-              "ictp::interpolate: expected one floating type, float32 or float64");
-  TORCH_CHECK(table.is_cpu() && rows.is_cpu() && weights.is_cpu(),
-              "ictp::interpolate: expected tensors on the CPU");
-  const int64_t last = table.size(0) - weights.size(1);
-  TORCH_CHECK(rows.scalar_type() == at::kLong &&
-                  (rows.numel() == 0 ||
-                   (rows.min().item<int64_t>() >= 0 && rows.max().item<int64_t>() <= last)),
-              "ictp::interpolate: expected rows (int64) from 0 to ", last);
-  const Places places{rows.contiguous(), table.size(0), weights.size(1)};
-  return Contraction::apply(table, weights, places, VALUES);
+  return CONTRACT(table, weights, rows, VALUES, 0);
+}
+
+Tensor interpolate_cuda(const Tensor &table, const Tensor &rows, const Tensor &weights)
+{
+  const Tensor points = rows.unsqueeze(1) + at::arange(weights.size(1), rows.options());
+  const Tensor gathered =
+      table.index_select(0, points.flatten()).view({rows.size(0), weights.size(1), table.size(1)});
+  return at::bmm(weights.unsqueeze(1), gathered).squeeze(1);
 }
 
 }    // namespace
@@ -135,7 +152,16 @@ Tensor interpolate(const Tensor &table, const Tensor &rows, const Tensor &weight
 
 TORCH_LIBRARY_FRAGMENT(ictp, library)
 {
+  using c10::DispatchKey, torch::dispatch;
   library.def("interpolate(Tensor table, Tensor rows, Tensor weights) -> Tensor");
-  library.impl("interpolate", torch::dispatch(c10::DispatchKey::CompositeImplicitAutograd,
-                                              TORCH_FN(ictp::interpolate)));
+  library.def("interpolate_contract(Tensor a, Tensor b, Tensor rows, int wanted, SymInt size) "
+              "-> Tensor");
+  for (const auto key : {DispatchKey::CPU, DispatchKey::Meta})
+    library.impl("interpolate_contract", dispatch(key, TORCH_FN(ictp::contract)));
+  library.impl("interpolate_contract",
+               dispatch(DispatchKey::Autograd, TORCH_FN(ictp::contract_autograd)));
+  library.impl("interpolate",
+               dispatch(DispatchKey::CompositeImplicitAutograd, TORCH_FN(ictp::interpolate)));
+  for (const auto key : {DispatchKey::CUDA, DispatchKey::AutogradCUDA})
+    library.impl("interpolate", dispatch(key, TORCH_FN(ictp::interpolate_cuda)));
 }

@@ -5,7 +5,7 @@
 #include "ops/instruction_set.h"
 #include "ops/operands.h"
 #include "ops/product_kernels.h"
-#include "ops/tables.h"
+#include "ops/product_operands.h"
 
 #include <numeric>
 #include <vector>
@@ -39,13 +39,6 @@ std::vector<NodeRow<T>> node_rows(const std::vector<at::Tensor> &tensors,
                       dims[k] * num_channels});
     }
   return rows;
-}
-
-inline std::vector<int64_t> dims_of(const std::vector<at::Tensor> &tensors)
-{
-  std::vector<int64_t> dims;
-  for (const at::Tensor &tensor : tensors) dims.push_back(tensor.size(1));
-  return dims;
 }
 
 /// The polynomial with the memory of its tables, for one type of numbers.

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include "ops/cuda/devices.h"
-#include "ops/cuda/dispatch.h"
 #include "ops/edge_problem.h"
+#include "ops/operator.h"
+#include "ops/table_operands.h"
 
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
-
-#include <cmath>
 
 // The edge convolution of edge vectors and tabulated radial functions: what an exported model uses.
 // Nothing is stored per edge but the gradient of its vector.
@@ -14,117 +12,139 @@
 namespace ictp {
 namespace {
 
+using at::IntArrayRef;
 using at::Tensor;
+using at::TensorList;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 constexpr int64_t NUM_LEAVES = 4;    // direction and 1
+constexpr auto NAME = "ictp::table_convolution";
 
-template <typename T>
-void set_operands(EdgeProblem<TabulatedEdges<T>> &problem, const Tensor &features,
-                  const Tensor &vectors, const Tensor &table, double r_cut)
-{
-  problem.data.features = features.const_data_ptr<T>();
-  problem.data.vectors = vectors.const_data_ptr<double>();
-  const int64_t num_intervals = table.size(0) - 1;
-  problem.data.table = {table.const_data_ptr<T>(), num_intervals,
-                        r_cut / static_cast<double>(num_intervals)};
-}
+/// One call of the kernels: features in as many channels as the table has.
+struct Call {
+  TableOperands x;
+  int64_t num_channels, missing;
 
-struct TableConvolution : public torch::autograd::Function<TableConvolution> {
-  static variable_list forward(AutogradContext *context, const Tensor &features,
-                               const Tensor &vectors, const Tensor &table, const EdgeIndices &edges,
-                               double r_cut)
+  Call(TensorList operands, double r_cut, TensorList tables)
+      : x(operands, r_cut, tables)
+      , num_channels(x.features.size(2))
+      , missing(x.table.size(3) - num_channels)
   {
-    context->save_for_backward({features, vectors, table, edges.neighbors, edges.offsets,
-                                edges.paths, edges.polynomial.offsets, edges.polynomial.terms,
-                                edges.polynomial.values});
-    context->saved_data["r_cut"] = r_cut;
-    if constexpr (HAS_CUDA)
-      if (features.is_cuda())
-        return cuda_table_forward({features, vectors, table, r_cut, edges});
-    variable_list results;
-    with_type_of(features, [&](auto zero) {
-      EdgeProblem<TabulatedEdges<decltype(zero)>> problem(edges, NUM_LEAVES, features.size(1),
-                                                          features.size(2));
-      set_operands(problem, features, vectors, table, r_cut);
-      results = problem.forward(features.options());
-    });
-    return results;
+    TORCH_CHECK(missing_channels(x.table, x.table.size(3)) == 0, NAME,
+                ": expected a table in whole vectors of channels, got ", x.table.sizes());
+    check_indices(NAME, x.edges, x.features.size(0));
+    x.features = whole(x.features);
   }
 
-  static variable_list backward(AutogradContext *context, variable_list grads)
+  Tensor whole(const Tensor &tensor) const { return with_missing(tensor, num_channels, missing); }
+
+  Tensor cut(const Tensor &tensor) const { return without_missing(tensor, num_channels, missing); }
+
+  /// Calls body(problem) with the problem of the operands' type.
+  template <typename Body>
+  void run(Body body) const
+  {
+    with_type_of(x.features, [&](auto zero) {
+      using T = decltype(zero);
+      EdgeProblem<TabulatedEdges<T>> problem(x.edges, NUM_LEAVES, x.features.size(1),
+                                             x.features.size(2));
+      problem.data.features = x.features.const_data_ptr<T>();
+      problem.data.vectors = x.vectors.const_data_ptr<double>();
+      const int64_t num_intervals = x.table.size(0) - 1;
+      problem.data.table = {x.table.const_data_ptr<T>(), num_intervals,
+                            x.r_cut / static_cast<double>(num_intervals)};
+      body(problem);
+    });
+  }
+};
+
+variable_list forward_cpu(TensorList x, double r_cut, TensorList tables, IntArrayRef /*dims*/,
+                          IntArrayRef /*num_paths*/)
+{
+  const Call call(x, r_cut, tables);
+  variable_list results;
+  call.run([&](auto &problem) {
+    results = problem.forward(call.x.features.options());
+  });
+  for (Tensor &result : results) result = call.cut(result);
+  return results;
+}
+
+std::tuple<Tensor, Tensor> backward_cpu(TensorList grads, TensorList x, double r_cut,
+                                        TensorList tables, bool features_wanted)
+{
+  const Call call(x, r_cut, tables);
+  variable_list g;
+  for (const Tensor &grad : grads) g.push_back(call.whole(grad));
+  const Tensor grad_features = features_wanted ? at::empty_like(call.x.features) : Tensor();
+  const Tensor grad_vectors = at::empty_like(call.x.vectors);
+  call.run([&](auto &problem) {
+    problem.data.grad_vectors = grad_vectors.data_ptr<double>();
+    problem.backward(g, grad_features);
+  });
+  return {features_wanted ? call.cut(grad_features) : at::empty({0}, x[0].options()), grad_vectors};
+}
+
+variable_list forward_meta(TensorList x, double /*r_cut*/, TensorList tables, IntArrayRef dims,
+                           IntArrayRef num_paths)
+{
+  return convolution_meta(x, tables, dims, num_paths);
+}
+
+std::tuple<Tensor, Tensor> backward_meta(TensorList /*grads*/, TensorList x, double /*r_cut*/,
+                                         TensorList /*tables*/, bool features_wanted)
+{
+  const auto like = [](const Tensor &tensor) {
+    return at::empty_like(tensor, at::MemoryFormat::Contiguous);
+  };
+  return {features_wanted ? like(x[0]) : at::empty({0}, x[0].options()), like(x[1])};
+}
+
+const Operator<decltype(forward_cpu)> FORWARD("ictp::table_convolution_forward");
+const Operator<decltype(backward_cpu)> BACKWARD("ictp::table_convolution_backward");
+
+struct TableConvolution : public torch::autograd::Function<TableConvolution> {
+  static variable_list forward(AutogradContext *context, TensorList x, double r_cut,
+                               const variable_list &tables, IntArrayRef dims, IntArrayRef num_paths)
+  {
+    variable_list saved = x.vec();
+    saved.insert(saved.end(), tables.begin(), tables.end());
+    context->save_for_backward(saved);
+    context->saved_data["r_cut"] = r_cut;
+    return FORWARD.below_autograd(x, r_cut, tables, dims, num_paths);
+  }
+
+  static variable_list backward(AutogradContext *context, const variable_list &grads)
   {
     TORCH_CHECK(!at::GradMode::is_enabled(),
                 "ictp::table_convolution has one derivative: for more, use the trained model "
                 "(a training folder or checkpoint) instead of the exported one");
-    const variable_list s = context->get_saved_variables();
-    const Tensor &features = s[0], &vectors = s[1], &table = s[2];
-    const EdgeIndices edges = {s[3], s[4], s[5], {s[6], s[7], s[8]}};
-    const double r_cut = context->saved_data["r_cut"].toDouble();
-    for (Tensor &grad : grads) grad = grad.contiguous();
-    const Tensor grad_features = context->needs_input_grad(0) ? at::empty_like(features) : Tensor();
-    const Tensor grad_vectors = at::empty_like(vectors);
-    if constexpr (HAS_CUDA)
-      if (features.is_cuda()) {
-        if (grad_features.defined())
-          grad_features.zero_();
-        cuda_table_backward(grads, {features, vectors, table, r_cut, edges}, grad_features,
-                            grad_vectors);
-        return {grad_features, grad_vectors, Tensor(), Tensor(), Tensor()};
-      }
-    with_type_of(features, [&](auto zero) {
-      using T = decltype(zero);
-      EdgeProblem<TabulatedEdges<T>> problem(edges, NUM_LEAVES, features.size(1), features.size(2));
-      set_operands(problem, features, vectors, table, r_cut);
-      problem.data.grad_vectors = grad_vectors.data_ptr<double>();
-      problem.backward(grads, grad_features);
-    });
-    return {grad_features, grad_vectors, Tensor(), Tensor(), Tensor()};
+    const variable_list all = context->get_saved_variables();
+    const TensorList saved(all);
+    const bool features_wanted = context->needs_input_grad(0);
+    const auto [grad_features, grad_vectors] =
+        BACKWARD(grads, saved.slice(0, 3), context->saved_data["r_cut"].toDouble(), saved.slice(3),
+                 features_wanted);
+    variable_list found = {features_wanted ? grad_features : Tensor(), grad_vectors};
+    found.resize(3 + 4);
+    return found;
   }
 };
 
+variable_list forward_autograd(TensorList x, double r_cut, TensorList tables, IntArrayRef dims,
+                               IntArrayRef num_paths)
+{
+  return TableConvolution::apply(x, r_cut, tables.vec(), dims, num_paths);
+}
+
 variable_list table_convolution(const Tensor &features, const Tensor &vectors, const Tensor &table,
                                 double r_cut, const Tensor &neighbors, const Tensor &offsets,
-                                const Tensor &paths, const Tensor &polynomial_offsets,
-                                const Tensor &terms, const Tensor &values)
+                                const Tensor &paths, const Tensor &rows, const Tensor &terms,
+                                const Tensor &values, IntArrayRef dims, IntArrayRef num_paths)
 {
-  const EdgeIndices edges{
-      neighbors.contiguous(), offsets.contiguous(), paths, {polynomial_offsets, terms, values}};
-  const int64_t num_edges = neighbors.size(0), num_channels = features.size(2);
-  TORCH_CHECK(features.dim() == 3 && vectors.dim() == 2 && table.dim() == 4,
-              "ictp::table_convolution: expected features (nodes, D, C), vectors (E, 3) and table "
-              "(knots, P, 2, C), got ",
-              features.sizes(), ", ", vectors.sizes(), ", ", table.sizes());
-  TORCH_CHECK(vectors.scalar_type() == at::kDouble && vectors.size(0) == num_edges &&
-                  vectors.size(1) == 3,
-              "ictp::table_convolution: expected float64 vectors (", num_edges, ", 3), got ",
-              vectors.sizes());
-  const bool on_cpu = features.is_cpu();    // kernels on a GPU take channels in any number
-  const int64_t missing = on_cpu ? missing_channels(features, num_channels) : 0;
-  TORCH_CHECK(features.scalar_type() == table.scalar_type() && table.size(0) > 1 &&
-                  table.size(1) == paths.size(0) && table.size(3) >= num_channels + missing &&
-                  (!on_cpu || missing_channels(table, table.size(3)) == 0) &&
-                  (table.scalar_type() == at::kFloat || table.scalar_type() == at::kDouble),
-              "ictp::table_convolution: features ", features.sizes(), " do not fit the table ",
-              table.sizes());
-  TORCH_CHECK(serves(features), "ictp::table_convolution: expected ",
-              HAS_CUDA ? "CPU or CUDA" : "CPU", ", got ", features.device());
-  for (const Tensor &tensor : {vectors, table, edges.neighbors, edges.offsets})
-    TORCH_CHECK(tensor.device() == features.device(),
-                "ictp::table_convolution: expected all operands on ", features.device(), ", got ",
-                tensor.device());
-  TORCH_CHECK(r_cut > 0.0 && std::isfinite(r_cut),
-              "ictp::table_convolution: expected r_cut above 0, got ", r_cut);
-  if (on_cpu)    // looking at indices on a GPU would wait for it
-    check_indices("ictp::table_convolution", edges, features.size(0));
-  const int64_t extra = on_cpu ? table.size(3) - num_channels : 0;
-  const Tensor wide = extra ? at::constant_pad_nd(features, {0, extra}) : features.contiguous();
-  variable_list results =
-      TableConvolution::apply(wide, vectors.contiguous(), table.contiguous(), edges, r_cut);
-  if (extra)
-    for (Tensor &result : results) result = without_missing(result, num_channels, extra);
-  return results;
+  return FORWARD(variable_list{features, vectors, table}, r_cut,
+                 variable_list{neighbors, offsets, paths, rows, terms, values}, dims, num_paths);
 }
 
 }    // namespace
@@ -134,7 +154,28 @@ TORCH_LIBRARY_FRAGMENT(ictp, library)
 {
   library.def("table_convolution(Tensor features, Tensor vectors, Tensor table, float r_cut, "
               "Tensor neighbors, Tensor offsets, Tensor paths, Tensor rows, Tensor terms, "
-              "Tensor values) -> Tensor[]");
+              "Tensor values, int[] dims=[], int[] num_paths=[]) -> Tensor[]");
+  library.def("table_convolution_forward(Tensor[] x, float r_cut, Tensor[] tables, int[] dims, "
+              "int[] num_paths) -> Tensor[]");
+  library.def("table_convolution_backward(Tensor[] grads, Tensor[] x, float r_cut, "
+              "Tensor[] tables, bool features_wanted) -> (Tensor, Tensor)");
   library.impl("table_convolution", torch::dispatch(c10::DispatchKey::CompositeImplicitAutograd,
                                                     TORCH_FN(ictp::table_convolution)));
+}
+
+TORCH_LIBRARY_IMPL(ictp, CPU, library)
+{
+  library.impl("table_convolution_forward", TORCH_FN(ictp::forward_cpu));
+  library.impl("table_convolution_backward", TORCH_FN(ictp::backward_cpu));
+}
+
+TORCH_LIBRARY_IMPL(ictp, Meta, library)
+{
+  library.impl("table_convolution_forward", TORCH_FN(ictp::forward_meta));
+  library.impl("table_convolution_backward", TORCH_FN(ictp::backward_meta));
+}
+
+TORCH_LIBRARY_IMPL(ictp, Autograd, library)
+{
+  library.impl("table_convolution_forward", TORCH_FN(ictp::forward_autograd));
 }

@@ -22,11 +22,26 @@ struct Polynomial {
   at::Tensor offsets, terms, values;    ///< (targets+1), (n, 2), (n)
 };
 
+constexpr size_t NUM_TABLES = 6, NUM_NODE_TABLES = 4;    // of EdgeIndices and NodeIndices
+
 /// What of a convolution does not take part in derivatives.
 struct EdgeIndices {
   at::Tensor neighbors, offsets;    ///< (E), (N+1)
   at::Tensor paths;                 ///< (P, 6): the fields of EdgePath
   Polynomial polynomial;            ///< the coupling matrices
+
+  /// From the list that operators take.
+  explicit EdgeIndices(at::TensorList tables)
+  {
+    TORCH_CHECK(tables.size() == NUM_TABLES,
+                "expected neighbors, offsets, paths and the three "
+                "tables of a polynomial, got ",
+                tables.size());
+    neighbors = tables[0].contiguous();
+    offsets = tables[1].contiguous();
+    paths = tables[2];
+    polynomial = {tables[3], tables[4], tables[5]};
+  }
 };
 
 /// What of a product basis does not take part in derivatives.
@@ -35,6 +50,14 @@ struct NodeIndices {
   Polynomial polynomial;
   std::vector<int64_t> dims;    ///< components of each irrep of the result
 };
+
+/// Refuses, in the name of an operator, what is on several devices.
+inline void check_device(const char *name, at::TensorList tensors)
+{
+  for (const at::Tensor &tensor : tensors)
+    TORCH_CHECK(tensor.device() == tensors[0].device(), name, ": expected all operands on ",
+                tensors[0].device(), ", got ", tensor.device());
+}
 
 /// Whether a tensor holds int64 numbers in one piece, of these sizes; -1: of any size.
 inline bool is_table(const at::Tensor &tensor, std::initializer_list<int64_t> sizes)

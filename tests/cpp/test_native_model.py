@@ -85,7 +85,7 @@ def test_wrong_indices_are_refused(species, edge_index, num_local, text, tmp_pat
             {"neighbors": torch.zeros(2, dtype=torch.int32)},
             r"expected neighbors \(int64\) below the 1 rows of the features",
         ),
-        ({"radial": torch.ones(2, 1, device="meta")}, "expected CPU, got meta"),
+        ({"radial": torch.ones(2, 1, device="meta")}, "expected all operands on cpu, got meta"),
     ],
 )
 def test_convolution_refuses(changes, text):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from pyictp.config.load import ModelConfig
@@ -12,6 +14,7 @@ from pyictp.model.ictp import ICTPModel
 from pyictp.model.product_basis import ProductBasis
 from pyictp.model.products import Irrep
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 VARIANTS = {
     "full": {"symmetric_product": False},
@@ -96,3 +99,16 @@ def rotate_compact(rank: int, matrix: Tensor) -> Tensor:
         big = torch.kron(big, matrix)
     basis = irreducible_basis(rank)
     return basis @ big @ basis.T
+
+
+class OperatorCalls(TorchDispatchMode):
+    """Keeps the operands of the first call of each operator of this project."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operands: dict[str, tuple[Any, ...]] = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.namespace == "ictp":
+            self.operands.setdefault(function._opname, args)
+        return function(*args, **(kwargs or {}))

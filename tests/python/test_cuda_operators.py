@@ -11,9 +11,10 @@ import torch
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model, make_product_basis
 from pyictp.graph.derivatives import evaluate_graph
 from pyictp.graph.graph import Graph
+from pyictp.model.convolution import Convolution, TableConvolution
+from pyictp.model.edges import VectorEdges
 from pyictp.model.ictp import ICTPModel
-from pyictp.model.kernels import operators_available
-from pyictp.model.layers import Convolution
+from pyictp.model.kernels import OperatorTableConvolution, operators_available, use_operators
 from pyictp.model.products import Irrep
 from pyictp.model.tabulate import tabulate_radial
 from pyictp.potential.export import export_model
@@ -77,7 +78,8 @@ class ConvolutionCase:
     def __init__(self, irreps: str, degrees: str, channels: int, dtype: torch.dtype) -> None:
         generator = torch.Generator().manual_seed(7)
         l_max = max(2, *(irrep.rank for irrep in IRREPS[irreps]))
-        self.convolution = Convolution(IRREPS[irreps], l_max, odd=irreps == "pseudo")
+        plain = Convolution(IRREPS[irreps], l_max, odd=irreps == "pseudo")
+        self.convolution = OperatorTableConvolution(TableConvolution(plain, R_CUT))
         counts = torch.tensor(DEGREES[degrees])
         num_nodes, num_edges = len(counts) + 2, int(counts.sum())  # two more nodes: ghosts
         self.offsets = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
@@ -87,7 +89,7 @@ class ConvolutionCase:
         directions = random(generator, torch.float64, num_edges, 3)
         lengths = torch.linspace(0.3, 1.1 * R_CUT, num_edges).double().view(-1, 1)  # some beyond
         self.vectors = torch.nn.functional.normalize(directions, dim=1) * lengths
-        num_paths = len(self.convolution.path_x)
+        num_paths = len(plain.path_x)
         self.table = random(generator, dtype, 9, num_paths, 2, channels + -channels % 16)
         self.table[-1] = 0.0
 
@@ -96,18 +98,9 @@ class ConvolutionCase:
         part = copy.deepcopy(self.convolution).to(device)
         features = self.features.to(device).requires_grad_(features_wanted)
         vectors = self.vectors.to(device).requires_grad_()
-        values = torch.ops.ictp.table_convolution(
-            features,
-            vectors,
-            self.table.to(device),
-            R_CUT,
-            self.neighbor.to(device),
-            self.offsets.to(device),
-            part.operator_paths,
-            part.vectors_offsets,
-            part.vectors_terms,
-            part.vectors_values,
-        )
+        neighbor = self.neighbor.to(device)
+        edges = VectorEdges(neighbor, self.offsets.to(device), vectors)
+        values = part(features, self.table.to(device), neighbor, edges)
         leaves = [features, vectors] if features_wanted else [vectors]
         return list(values), list(torch.autograd.grad(weighted_sum(list(values)), leaves))
 
@@ -140,6 +133,7 @@ def test_product_basis_and_two_derivatives(
     variant: str, num_nodes: int, channels: int, dtype: torch.dtype
 ) -> None:
     whole, irreps = make_product_basis(variant, channels, dtype)
+    use_operators(whole, True)
     generator = torch.Generator().manual_seed(5)
     operands = [random(generator, dtype, num_nodes, irrep.dim, channels) for irrep in irreps]
     results = []

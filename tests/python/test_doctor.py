@@ -20,7 +20,7 @@ from pyictp.doctor import lammps_checks, python_checks, torch_checks
 from pyictp.doctor.machine import instruction_set, num_cores, processor_flags
 from pyictp.doctor.results import Result, Status, Subject, run_check
 from pyictp.errors import UserError
-from pyictp.model import kernels
+from pyictp.model import plain
 from pyictp.native import plugin_path
 
 BIN = Path(sys.executable).parent
@@ -177,12 +177,12 @@ def test_a_pytorch_that_does_not_load(tmp_path: Path, line: str, told: str) -> N
 
 def test_wrong_numbers_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch_checks.check_numbers(Subject()).status is Status.OK
-    plain = kernels.edge_convolution
+    right = plain.edge_convolution
 
     def slightly_wrong(*operands: object) -> list[torch.Tensor]:
-        return [1.001 * tensor for tensor in plain(*operands)]
+        return [1.001 * tensor for tensor in right(*operands)]
 
-    monkeypatch.setattr(kernels, "edge_convolution", slightly_wrong)
+    monkeypatch.setattr(plain, "edge_convolution", slightly_wrong)
     assert torch_checks.check_numbers(Subject()).status is Status.PROBLEM
 
 

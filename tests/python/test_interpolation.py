@@ -7,16 +7,12 @@ import pytest
 import torch
 from model_toys import cluster_graph, make_cluster, make_model
 from pyictp.graph.derivatives import evaluate_graph
-from pyictp.model import kernels
 from pyictp.model.interpolation import NUM_POINTS, RadialInterpolation
 from torch import Tensor
 
 R_MIN, R_CUT = 0.8, 4.0
 
-
-@pytest.fixture(autouse=True)
-def _operators() -> None:
-    assert kernels.operators_available()
+pytestmark = pytest.mark.usefixtures("compiled_parts")
 
 
 def operands(columns: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:

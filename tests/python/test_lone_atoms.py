@@ -19,7 +19,6 @@ from pyictp.data.samples import make_sample
 from pyictp.data.statistics import compute_statistics
 from pyictp.graph.derivatives import evaluate_graph
 from pyictp.graph.graph import Graph, collate
-from pyictp.model import kernels
 from pyictp.model.ictp import ICTPModel
 from pyictp.potential.load import as_potential
 from pyictp.reports.evaluate import evaluate_frames
@@ -46,6 +45,7 @@ def gradients(model: ICTPModel, energies: Tensor) -> dict[str, Tensor]:
     return {name: torch.zeros_like(p) if g is None else g for name, p, g in pairs}
 
 
+@pytest.mark.usefixtures("compiled_parts")
 @pytest.mark.parametrize("fused", [True, False], ids=["operators", "plain"])
 @pytest.mark.parametrize("knots", [None, 32])
 @pytest.mark.parametrize("variant", ["symmetric", "one_layer", "odd_coupled"])
@@ -53,7 +53,6 @@ def test_a_batch_without_edges_is_what_its_atoms_are_beside_others(
     variant: str, knots: int | None, fused: bool
 ) -> None:
     """The reference has a cluster in the same batch, no knots and no operators."""
-    assert kernels.operators_available()
     model = make_model(variant)
     beside = collate([*lone_graphs(), cluster_graph(*make_cluster())])
     reference = evaluate_graph(model.use_operators(False).eval(), beside)

@@ -1,58 +1,114 @@
 # SPDX-License-Identifier: MIT
-"""What PyTorch itself checks of a custom operator: schema, autograd registration, fake tensors.
-
-Tracing by torch.compile is not among it: the operators have no kernels for symbolic shapes.
-"""
+"""What PyTorch itself checks of custom operators, on every operator that models call."""
 
 from __future__ import annotations
 
 import copy
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
-from model_toys import cluster_graph, make_cluster, make_model
-from pyictp.model.kernels import operators_available
+from model_toys import OperatorCalls, cluster_graph, make_cluster, make_model
+from pyictp.graph.derivatives import evaluate_graph
 from pyictp.model.tabulate import tabulate_radial
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_map
 
-CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor")
-NAMES = ("edge_convolution", "table_convolution", "product_basis", "scaled_silu", "exchange")
+pytestmark = pytest.mark.usefixtures("compiled_parts")
 
-
-def operands(name: str) -> tuple:
-    """Return arguments of an operator as a model hands them over."""
-    assert operators_available()
-    model, graph = make_model(num_channels=16), cluster_graph(*make_cluster())
-    layer = model.layers[0]
-    convolution = layer.interaction.convolution
-    edges = model.edges(graph.edge_index, graph.edge_vectors, graph.num_local)
-    features = torch.randn(2, 1, 16, dtype=torch.float64, requires_grad=True)
-    source = graph.species[edges.neighbor]
-    if name == "edge_convolution":
-        radial = layer.interaction.radial(edges.embedding).detach().requires_grad_()
-        table = (convolution.harmonics_offsets, convolution.harmonics_terms)
-        return (
-            *(features, edges.harmonics, radial, source, edges.offsets),
-            *(convolution.operator_paths, *table, convolution.harmonics_values),
-        )
-    if name == "table_convolution":
-        tabulated = copy.deepcopy(model)
-        tabulate_radial(tabulated, model)
-        knots = tabulated.layers[0].interaction.radial.knots
-        table = (convolution.vectors_offsets, convolution.vectors_terms)
-        return (
-            *(features, edges.vectors, knots, 3.0, source, edges.offsets),
-            *(convolution.operator_paths, *table, convolution.vectors_values),
-        )
-    if name == "product_basis":
-        basis = layer.product
-        a = [torch.randn(3, d, 16, dtype=torch.float64, requires_grad=True) for d in (1, 3, 5, 7)]
-        weights = basis.packed_weights().detach()
-        return a, weights, graph.species[:3], basis.offsets, basis.terms, basis.values, basis.dims
-    return (features, 1.7) if name == "scaled_silu" else (features.flatten(1), 2)
+WHOLE = {"edge_convolution", "table_convolution", "product_basis", "scaled_silu", "interpolate"}
+PARTS = ["edge_convolution_forward", "edge_convolution_backward", "table_convolution_forward"]
+PARTS += ["product_basis_forward", "product_basis_backward", "interpolate_contract"]
+PARTS += ["scaled_silu_forward", "scaled_silu_first", "exchange", "exchange_backward"]
+# where derivatives end
+LAST = ["table_convolution_backward", "product_basis_tangent", "scaled_silu_second"]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_operator_is_registered_as_pytorch_wants(name: str) -> None:
-    arguments = operands(name)
-    operator = getattr(torch.ops.ictp, name).default
-    torch.library.opcheck(operator, arguments, test_utils=CHECKS)
+def copied(value: Any, last: bool) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    return value.detach().clone().requires_grad_(value.requires_grad and not last)
+
+
+@pytest.fixture(scope="module")
+def operands() -> dict[str, tuple[Any, ...]]:
+    """Return what training, an exported model and the halo exchange call operators with."""
+    graph = cluster_graph(*make_cluster())
+    model = make_model(num_channels=5)
+    tabulated = copy.deepcopy(model)
+    tabulate_radial(tabulated, model)
+    model.interpolate_radial(0.8, 64)
+    model.train()
+    with OperatorCalls() as calls:
+        forces = evaluate_graph(model, graph, training=True).forces
+        forces.square().sum().backward()
+        evaluate_graph(tabulated, graph)
+        features = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+        torch.ops.ictp.exchange(features, 3).sum().backward()
+    return {
+        name: tree_map(partial(copied, last=name in LAST), x) for name, x in calls.operands.items()
+    }
+
+
+def test_no_operator_is_left_out() -> None:
+    names = torch._C._dispatch_get_all_op_names()
+    registered = {name.removeprefix("ictp::") for name in names if name.startswith("ictp::")}
+    assert registered == {*WHOLE, *PARTS, *LAST, "serves"}
+
+
+@pytest.mark.parametrize("name", PARTS + LAST)
+def test_operator_is_what_pytorch_wants(name: str, operands: dict[str, tuple[Any, ...]]) -> None:
+    """Those of `WHOLE` are made of these."""
+    torch.library.opcheck(getattr(torch.ops.ictp, name).default, operands[name])
+
+
+@pytest.mark.parametrize("tabulated", [False, True])
+def test_torch_export_follows_a_model(tabulated: bool) -> None:
+    """With one graph for structures of any size."""
+    model = make_model().eval()
+    if tabulated:
+        tabulate_radial(model, copy.deepcopy(model))
+    any_size = torch.export.Dim.DYNAMIC
+    shapes = {0: any_size}, {1: any_size}, {0: any_size}, any_size
+    program = torch.export.export(model, operands_of(12), dynamic_shapes=shapes)
+    called = {str(node.target).split(".")[1] for node in program.graph.nodes if is_ours(node)}
+    kind = "table_convolution" if tabulated else "edge_convolution"
+    assert called == {kind, "product_basis", "scaled_silu", "serves"}
+    for size in (12, 7):
+        found = program.module()(*operands_of(size))
+        torch.testing.assert_close(found, model(*operands_of(size)), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("tabulated", [False, True])
+def test_gradients_are_traced_by_shapes_alone(tabulated: bool) -> None:
+    model = make_model().eval().requires_grad_(False)
+    if tabulated:
+        tabulate_radial(model, copy.deepcopy(model))
+
+    def edge_gradients(species: Tensor, index: Tensor, vectors: Tensor, num_local: int) -> Tensor:
+        vectors = vectors.requires_grad_()
+        energies = model(species, index, vectors, num_local)
+        return torch.autograd.grad(energies.sum(), vectors)[0]
+
+    *tensors, num_local = operands_of(12)
+    trace = make_fx(
+        partial(edge_gradients, num_local=num_local),
+        tracing_mode="symbolic",
+        _allow_non_fake_inputs=True,
+    )
+    traced = trace(*tensors)
+    called = {str(node.target).split(".")[1] for node in traced.graph.nodes if is_ours(node)}
+    kind = "table_convolution" if tabulated else "edge_convolution"
+    assert {f"{kind}_backward", "product_basis_backward", "scaled_silu_first"} <= called
+    torch.testing.assert_close(traced(*tensors), edge_gradients(*tensors, num_local))
+
+
+def operands_of(num_atoms: int) -> tuple[Tensor, Tensor, Tensor, int]:
+    graph = cluster_graph(*make_cluster(num_atoms))
+    return graph.species, graph.edge_index, graph.edge_vectors.detach(), graph.num_local
+
+
+def is_ours(node: torch.fx.Node) -> bool:
+    return str(node.target).startswith("ictp.")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -10,13 +11,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
+from model_toys import VARIANTS, OperatorCalls, cluster_graph, make_cluster, make_model
 from pyictp.doctor.machine import instruction_set
 from pyictp.graph.derivatives import evaluate_graph
 from pyictp.model import kernels
-from pyictp.model.layers import Convolution, Edges
+from pyictp.model.convolution import Convolution
+from pyictp.model.edges import EmbeddedEdges
 from pyictp.model.products import Irrep
-from torch import Tensor
+from pyictp.model.tabulate import tabulate_radial
+from torch import Tensor, nn
+
+pytestmark = pytest.mark.usefixtures("compiled_parts")
 
 IRREPS = {
     "scalar": [Irrep(0)],
@@ -37,13 +42,13 @@ class Case:
             return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
         l_max = max(irrep.rank for irrep in IRREPS[irreps])
-        self.convolution = Convolution(IRREPS[irreps], max(l_max, 2), odd=irreps == "pseudo")
-        assert self.convolution.fused, "the compiled operators are not installed"
+        plain = Convolution(IRREPS[irreps], max(l_max, 2), odd=irreps == "pseudo")
+        self.convolution = kernels.OperatorConvolution(plain)
         counts = torch.tensor(DEGREES[degrees])
         self.offsets = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
         num_nodes, num_edges = len(counts) + 2, int(counts.sum())  # two more nodes: ghosts
         self.neighbor = torch.randint(0, num_nodes, (num_edges,), generator=generator)
-        num_paths = len(self.convolution.path_x)
+        num_paths = len(plain.path_x)
         self.features = [random(num_nodes, irrep.dim, channels) for irrep in IRREPS[irreps]]
         self.harmonics = random(num_edges, (max(l_max, 2) + 1) ** 2)
         self.radial = random(num_edges, num_paths * channels)
@@ -51,43 +56,16 @@ class Case:
         for leaf in self.leaves:
             leaf.requires_grad_()
 
-    def fused(self) -> list[Tensor]:
-        nothing = torch.empty(0)
-        edges = Edges(
-            self.neighbor,
-            self.offsets,
-            nothing,
-            self.harmonics,
-            nothing,
-            self.neighbor[:0],
-            nothing,
-        )
+    def compute(self, convolution: nn.Module) -> list[Tensor]:
+        edges = EmbeddedEdges(self.neighbor, self.offsets, self.harmonics, torch.empty(0))
         packed = torch.cat(self.features, dim=1)
-        return self.convolution(packed, self.radial, self.neighbor, edges)
+        return convolution(packed, self.radial, self.neighbor, edges)
+
+    def fused(self) -> list[Tensor]:
+        return self.compute(self.convolution)
 
     def plain(self) -> list[Tensor]:
-        """Return the same by plain torch, which wants as many edges for each center: zero ones."""
-        counts = self.offsets.diff()
-        width = max(int(counts.max()), 1)
-        rows = [slice(int(a), int(b)) for a, b in zip(self.offsets, self.offsets[1:], strict=False)]
-
-        def pad(values: Tensor) -> Tensor:
-            missing = [values.new_zeros(width - int(n), *values.shape[1:]) for n in counts]
-            parts = [(values[row], zeros) for row, zeros in zip(rows, missing, strict=True)]
-            return torch.cat([part for pair in parts for part in pair])
-
-        table = self.convolution
-        return kernels.edge_convolution(
-            self.features,
-            pad(self.harmonics),
-            pad(self.radial),
-            pad(self.neighbor),
-            torch.arange(len(rows) + 1) * width,
-            table.coupling.to(self.harmonics.dtype),
-            table.path_x,
-            table.path_z,
-            table.dims_z,
-        )
+        return self.compute(self.convolution.plain)
 
 
 def weighted_sum(tensors: list[Tensor]) -> Tensor:
@@ -217,19 +195,20 @@ graph = cluster_graph(*make_cluster(20))
 for dtype, limit in ((torch.float64, 1e-11), (torch.float32, 1e-4)):
     exact = make_model(num_channels=21)
     model = copy.deepcopy(exact).to(dtype)
-    for _ in range(2):  # radial functions given, then tabulated
-        a = evaluate_graph(model.use_operators(True), graph, training=not model.tabulated)
-        b = evaluate_graph(model.use_operators(False), graph, training=not model.tabulated)
+    for tabulated in (False, True):
+        if tabulated:
+            tabulate_radial(model, exact)
+        a = evaluate_graph(model.use_operators(True), graph, training=not tabulated)
+        b = evaluate_graph(model.use_operators(False), graph, training=not tabulated)
         scale = b.forces.abs().max()
         assert (a.forces - b.forces).abs().max() < limit * scale
-        if not model.tabulated:
+        if not tabulated:
             weights = list(model.parameters())
             x, y = (torch.autograd.grad(p.forces.square().sum(), weights, allow_unused=True)
                     for p in (a, b))
             for u, v in zip(x, y):
                 if v is not None:
                     assert (u - v).abs().max() <= 10 * limit * max(1.0, v.abs().max())
-            tabulate_radial(model, exact)
 """
     environment = (
         os.environ
@@ -242,3 +221,33 @@ for dtype, limit in ((torch.float64, 1e-11), (torch.float32, 1e-4)):
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("radial", ["network", "knots", "table"])
+def test_plain_torch_means_no_operator_at_all(radial: str) -> None:
+    """And gives the same numbers: the reference of operators calls none of them."""
+    model, graph = make_model(), cluster_graph(*make_cluster(12))
+    if radial == "knots":
+        model.interpolate_radial(0.9, 64)
+        model.train()
+    if radial == "table":
+        tabulate_radial(model, copy.deepcopy(model))
+    called, forces, gradients = [], [], []
+    for wanted in (True, False):
+        with OperatorCalls() as calls:
+            found = evaluate_graph(model.use_operators(wanted), graph, training=radial != "table")
+            if radial != "table":
+                loss, weights = found.forces.square().sum(), list(model.parameters())
+                gradients.append(
+                    torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+                )
+        called.append(set(calls.operands))
+        forces.append(found.forces)
+    expected = {"product_basis_forward", "scaled_silu_forward"}
+    expected |= {f"{'table' if radial == 'table' else 'edge'}_convolution_forward"}
+    expected |= {"interpolate_contract"} if radial == "knots" else set()
+    assert expected <= called[0]
+    assert called[1] == set()
+    torch.testing.assert_close(*forces, rtol=1e-10, atol=1e-10)
+    if gradients:
+        torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)

@@ -11,7 +11,6 @@ from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
 from pyictp.errors import UserError
 from pyictp.graph.derivatives import evaluate_graph
 from pyictp.graph.graph import build_graph
-from pyictp.model.layers import Edges
 from pyictp.model.radial import RadialTable
 from pyictp.model.tabulate import (
     INTERVALS,
@@ -32,7 +31,7 @@ def gaussian(r: Tensor) -> Tensor:
 def test_a_table_is_as_exact_as_it_says() -> None:
     found = fit_table(gaussian, 3.0, 2)
     r = torch.linspace(0.01, 3.2, 3001, dtype=torch.float64).requires_grad_()
-    values, expected = found.table(r.unsqueeze(1)), gaussian(r)
+    values, expected = found.table.at(r), gaussian(r)
     assert 0 < (values - expected).abs().max() / expected.abs().max() < 1.02 * found.value_error
     assert found.value_error <= VALUE_TOLERANCE
     assert found.slope_error <= SLOPE_TOLERANCE
@@ -50,9 +49,9 @@ def test_a_cubic_is_interpolated_exactly() -> None:
     slopes = torch.stack([3 * (knots - 2.0) ** 2, 2 * knots], dim=1)
     table = RadialTable(cubic(knots), slopes, 2.0, 1)
     r = torch.linspace(0.0, 1.999, 50, dtype=torch.float64)
-    torch.testing.assert_close(table(r.unsqueeze(1)), cubic(r), atol=1e-14, rtol=0)
+    torch.testing.assert_close(table.at(r), cubic(r), atol=1e-14, rtol=0)
     at_knots = knots[:-1].clone().requires_grad_()  # bounds of a clamp have other slopes
-    values = table(at_knots.unsqueeze(1))
+    values = table.at(at_knots)
     for column in range(2):
         (found,) = torch.autograd.grad(values[:, column].sum(), at_knots, retain_graph=True)
         torch.testing.assert_close(found, slopes[:-1, column], atol=1e-14, rtol=0)
@@ -131,16 +130,13 @@ def test_table_convolution_passes_gradcheck() -> None:
     positions, species = make_cluster(5)
     graph = build_graph(positions.numpy(), torch.zeros(3, 3).numpy(), False, species, 3.0)
     interaction = model.layers[1].interaction
-    edges = model.edges(graph.edge_index, graph.edge_vectors, 5)
+    edges = model.edges(graph.species, graph.edge_index, graph.edge_vectors, 5, torch.float64)
     features = torch.randn(5, 4, 4, dtype=torch.float64).requires_grad_()
 
     def compute(features: Tensor, vectors: Tensor) -> tuple[Tensor, ...]:
-        moved = Edges(*edges)._replace(vectors=vectors)
-        return tuple(
-            interaction.convolution.from_vectors(
-                features, interaction.radial.knots, 3.0, edges.neighbor, moved
-            )
-        )
+        moved = edges._replace(vectors=vectors)
+        table = interaction.radial(moved)
+        return tuple(interaction.convolution(features, table, edges.neighbor, moved))
 
     vectors = graph.edge_vectors.clone().requires_grad_()
     assert torch.autograd.gradcheck(compute, (features, vectors), fast_mode=True)
@@ -163,5 +159,5 @@ def test_what_lies_below_the_data_does_not_decide() -> None:
     everywhere, known = fit_table(wild, 3.0, 2), fit_table(wild, 3.0, 2, r_min=1.0)
     assert known.table.num_intervals < everywhere.table.num_intervals / 2
     r = torch.linspace(1.0, 3.0, 999, dtype=torch.float64)
-    deviation = (known.table(r.unsqueeze(1)) - wild(r)).abs().max()
+    deviation = (known.table.at(r) - wild(r)).abs().max()
     assert deviation < 1.02 * known.value_error * wild(r).abs().max()

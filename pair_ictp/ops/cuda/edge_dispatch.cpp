@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-#include "ops/cuda/dispatch.h"
 #include "ops/cuda/edge_launch.h"
 #include "ops/cuda/status.h"
 #include "ops/cuda/table_cache.h"
+#include "ops/table_operands.h"
 
 #include <c10/core/DeviceGuard.h>
 #include <c10/cuda/CUDAStream.h>
+#include <torch/library.h>
 
 // table_convolution on a GPU: tensors to the pointers that kernels take.
 
@@ -152,6 +153,8 @@ void backward(const std::vector<Tensor> &grads, const TableOperands &x, const Te
 {
   const auto tables = tables_of<T>(x);
   DeviceEdgeData<T> data = data_of(x, *tables);
+  TORCH_CHECK(grads.size() == tables->dims.size(),
+              "ictp::table_convolution: expected a gradient of each result");
   for (size_t z = 0; z < tables->dims.size(); ++z) data.grad_out[z] = grads[z].const_data_ptr<T>();
   data.grad_features = grad_features.defined() ? grad_features.data_ptr<T>() : nullptr;
   data.grad_vectors = grad_vectors.data_ptr<double>();
@@ -160,22 +163,36 @@ void backward(const std::vector<Tensor> &grads, const TableOperands &x, const Te
       "table_convolution (gradient)");
 }
 
-}    // namespace
-
-std::vector<Tensor> cuda_table_forward(const TableOperands &x)
+std::vector<Tensor> forward_cuda(at::TensorList x, double r_cut, at::TensorList tables,
+                                 at::IntArrayRef /*dims*/, at::IntArrayRef /*num_paths*/)
 {
-  const c10::DeviceGuard guard(x.features.device());
-  return x.features.scalar_type() == at::kFloat ? forward<float>(x) : forward<double>(x);
+  const TableOperands operands(x, r_cut, tables);
+  const c10::DeviceGuard guard(operands.features.device());
+  return operands.features.scalar_type() == at::kFloat ? forward<float>(operands)
+                                                       : forward<double>(operands);
 }
 
-void cuda_table_backward(const std::vector<Tensor> &grads, const TableOperands &x,
-                         const Tensor &grad_features, const Tensor &grad_vectors)
+std::tuple<Tensor, Tensor> backward_cuda(at::TensorList grads, at::TensorList x, double r_cut,
+                                         at::TensorList tables, bool features_wanted)
 {
-  const c10::DeviceGuard guard(x.features.device());
-  if (x.features.scalar_type() == at::kFloat)
-    backward<float>(grads, x, grad_features, grad_vectors);
+  const TableOperands operands(x, r_cut, tables);
+  const c10::DeviceGuard guard(operands.features.device());
+  std::vector<Tensor> g;
+  for (const Tensor &grad : grads) g.push_back(grad.contiguous());
+  const Tensor grad_features = features_wanted ? at::zeros_like(operands.features) : Tensor();
+  const Tensor grad_vectors = at::empty_like(operands.vectors);
+  if (operands.features.scalar_type() == at::kFloat)
+    backward<float>(g, operands, grad_features, grad_vectors);
   else
-    backward<double>(grads, x, grad_features, grad_vectors);
+    backward<double>(g, operands, grad_features, grad_vectors);
+  return {features_wanted ? grad_features : at::empty({0}, x[0].options()), grad_vectors};
 }
 
+}    // namespace
 }    // namespace ictp
+
+TORCH_LIBRARY_IMPL(ictp, CUDA, library)
+{
+  library.impl("table_convolution_forward", TORCH_FN(ictp::forward_cuda));
+  library.impl("table_convolution_backward", TORCH_FN(ictp::backward_cuda));
+}

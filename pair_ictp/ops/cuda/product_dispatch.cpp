@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-#include "ops/cuda/dispatch.h"
 #include "ops/cuda/product_launch.h"
 #include "ops/cuda/status.h"
 #include "ops/cuda/table_cache.h"
+#include "ops/product_operands.h"
 
 #include <c10/core/DeviceGuard.h>
 #include <c10/cuda/CUDAStream.h>
+#include <torch/library.h>
 
 #include <numeric>
 
@@ -89,7 +90,7 @@ struct Call {
   Call(const ProductOperands &x, const Tensor &grad_weights)
       : tables(tables_of<T>(x, grad_weights.defined()))
   {
-    for (const Tensor &tensor : x.a) dims_a.push_back(tensor.size(1));
+    dims_a = dims_of(x.a);
     data.num_nodes = x.nodes.species.size(0);
     data.num_channels = x.weights.size(2);
     data.species = x.nodes.species.const_data_ptr<int64_t>();
@@ -116,44 +117,63 @@ void with_type_of(const Tensor &tensor, Body body)
   tensor.scalar_type() == at::kFloat ? body(0.0F) : body(0.0);
 }
 
-}    // namespace
-
-void cuda_product_forward(const ProductOperands &x, const Tensors &results)
+Tensors forward_cuda(at::TensorList a, const Tensor &weights, at::TensorList tables,
+                     at::IntArrayRef dims)
 {
+  const ProductOperands x(a, weights, tables, dims);
+  const Tensors results = product_results(x.a, x.weights, dims);
   with_type_of(x.weights, [&](auto zero) {
     using T = decltype(zero);
     Call<T> call(x, Tensor());
     call.data.results = pointers<T>(results, x.nodes.dims);
     call.run(ProductKernel::FORWARD, x.weights.options());
   });
+  return results;
 }
 
-void cuda_product_backward(const ProductOperands &x, const Tensors &grads, const Tensors &grad_a,
-                           const Tensor &grad_weights)
+Tensors backward_cuda(at::TensorList grads, at::TensorList a, const Tensor &weights,
+                      at::TensorList tables, bool weights_wanted)
 {
+  const ProductOperands x(a, weights, tables, dims_of(grads));
+  const Tensors g = x.grads(grads), found = product_gradients(x.a, x.weights, weights_wanted);
   with_type_of(x.weights, [&](auto zero) {
     using T = decltype(zero);
-    Call<T> call(x, grad_weights);
-    call.data.grad_results = pointers<const T>(grads, x.nodes.dims);
-    call.data.grad_a = pointers<T>(grad_a, call.dims_a);
+    Call<T> call(x, gradient_of_weights(found));
+    call.data.grad_results = pointers<const T>(g, x.nodes.dims);
+    call.data.grad_a = pointers<T>(found, call.dims_a);
     call.run(ProductKernel::BACKWARD, x.weights.options());
   });
+  return found;
 }
 
-void cuda_product_tangent(const ProductOperands &x, const Tensors &moves, const Tensors &grads,
-                          const Tensors &of_grads, const Tensors &of_a, const Tensor &of_weights)
+Tensors tangent_cuda(at::TensorList moves, at::TensorList grads, at::TensorList a,
+                     const Tensor &weights, at::TensorList tables, bool weights_wanted)
 {
+  const ProductOperands x(a, weights, tables, dims_of(grads));
+  const Tensors along = x.moves(moves), g = x.grads(grads);
+  Tensors found = product_results(x.a, x.weights, x.nodes.dims);
+  const Tensors of_a = product_gradients(x.a, x.weights, weights_wanted);
   with_type_of(x.weights, [&](auto zero) {
     using T = decltype(zero);
-    Call<T> call(x, of_weights);
-    call.data.a_tangent = pointers<const T>(moves, call.dims_a);
-    if (moves.back().defined())
-      call.data.weights_tangent = moves.back().const_data_ptr<T>();
-    call.data.grad_results = pointers<const T>(grads, x.nodes.dims);
-    call.data.results = pointers<T>(of_grads, x.nodes.dims);
+    Call<T> call(x, gradient_of_weights(of_a));
+    call.data.a_tangent = pointers<const T>(along, call.dims_a);
+    if (along.back().defined())
+      call.data.weights_tangent = along.back().const_data_ptr<T>();
+    call.data.grad_results = pointers<const T>(g, x.nodes.dims);
+    call.data.results = pointers<T>(found, x.nodes.dims);
     call.data.grad_a = pointers<T>(of_a, call.dims_a);
     call.run(ProductKernel::TANGENT, x.weights.options());
   });
+  found.insert(found.end(), of_a.begin(), of_a.end());
+  return found;
 }
 
+}    // namespace
 }    // namespace ictp
+
+TORCH_LIBRARY_IMPL(ictp, CUDA, library)
+{
+  library.impl("product_basis_forward", TORCH_FN(ictp::forward_cuda));
+  library.impl("product_basis_backward", TORCH_FN(ictp::backward_cuda));
+  library.impl("product_basis_tangent", TORCH_FN(ictp::tangent_cuda));
+}

@@ -49,7 +49,7 @@ def fill(model: ICTPModel, file: Record, choice: Choice) -> None:
     kept = embedding.index_select(0, species)
     put(model.node_embedding, kept.T * len(species) ** 0.5, "node_embedding")
     basis = get(get(file, "radial_embedding"), "bessel_fn")
-    prefactor = number(basis, "prefactor") / model.radial_embedding.prefactor
+    prefactor = number(basis, "prefactor") / model.edges.embedding.prefactor
     interactions, products = (parts(get(file, name)) for name in ("interactions", "products"))
     readouts = _readouts(file, len(interactions))
     for t, layer in enumerate(model.layers):

@@ -5,19 +5,28 @@ Source: Zaverkin et al., Higher-Rank Irreducible Cartesian Tensors for Equivaria
 arXiv:2405.14253.
 """
 
-from typing import Final, Self
+from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from pyictp.config.load import ModelConfig
 from pyictp.model import kernels
+from pyictp.model.convolution import TableConvolution
+from pyictp.model.edges import EmbeddedStage, Harmonics, InterpolatedStage, VectorStage
 from pyictp.model.exact import ExactModule
 from pyictp.model.interpolation import RadialInterpolation
-from pyictp.model.layers import Edges, Harmonics, Interaction, IrrepLinear, SpeciesLinear
+from pyictp.model.layers import Interaction, IrrepLinear, SpeciesLinear
 from pyictp.model.product_basis import ProductBasis
 from pyictp.model.products import Irrep
-from pyictp.model.radial import MLP, RadialEmbedding, ScaledLinear
+from pyictp.model.radial import (
+    MLP,
+    InterpolatedNetwork,
+    RadialEmbedding,
+    RadialTable,
+    ScaledLinear,
+)
 from pyictp.model.zbl import ZBLRepulsion
 
 
@@ -30,6 +39,9 @@ class Layer(nn.Module):
         channels, num_species = config.num_channels, len(config.elements)
         last = index == config.num_layers - 1
         self.interaction = Interaction(config, irreps_in, first=index == 0)
+        # those of MACE have densities of neighbors that divide A, and maps of it for each species
+        self.density: nn.Module | None = None
+        self.maps = nn.ModuleList()
         self.product = ProductBasis(
             config, self.interaction.irreps, 0 if last else config.l_max_hidden
         )
@@ -43,28 +55,17 @@ class Layer(nn.Module):
             MLP([channels, *config.readout_hidden, 1]) if last else ScaledLinear(channels, 1)
         )
 
-    def forward(
-        self,
-        own: list[Tensor],
-        features: list[Tensor],
-        source: Tensor,
-        species: Tensor,
-        edges: Edges,
-        num_nodes: int,
-    ) -> list[Tensor]:
+    def forward(self, own: list[Tensor], a: list[Tensor], species: Tensor) -> list[Tensor]:
         """Return the features of the local nodes, (N, d, C) per irrep; true scalars first.
 
         Args:
             own: (N, d, C) features of the local nodes before this layer.
-            features: (rows, d, C), what neighbors have: the same, or one row per species.
-            source: (E,) the row (after the exchange of ghosts) of each edge's neighbor.
+            a: (N, d, C') what the interaction has made of their neighbors.
             species: (N,) of the local nodes.
-            edges: see there.
-            num_nodes: local nodes and ghosts.
         """
-        updated = self.linear(
-            self.product(self.interaction(features, source, edges, num_nodes), species)
-        )
+        for i, mapping in enumerate(self.maps):
+            a[i] = mapping(a[i], species)
+        updated = self.linear(self.product(a, species))
         for i, skip in enumerate(self.skip):
             target = self.skip_target[i]
             updated[target] = updated[target] + skip(own[self.skip_source[i]], species)
@@ -82,8 +83,6 @@ class ICTPModel(ExactModule):
     scale: Tensor
     shift: Tensor
     e0: Tensor
-    fused: Final[bool]
-    tabulated: Final[bool]
 
     def __init__(self, config: ModelConfig) -> None:
         """Draw a model from torch's current random state; unit scale, no shift.
@@ -94,22 +93,19 @@ class ICTPModel(ExactModule):
         super().__init__()
         self.config = config
         self.r_cut = config.r_cut
-        self.fused = kernels.operators_available()
-        self.tabulated = False
         num_species = len(config.elements)
         if num_species == 0:
             raise ValueError(
                 "model.elements is empty: name the elements, or take them from the training data"
             )
         self.node_embedding = nn.Parameter(torch.randn(config.num_channels, num_species))
-        self.radial_embedding = RadialEmbedding(
+        embedding = RadialEmbedding(
             config.r_cut, config.num_radial, config.cutoff_power, config.radial_scale
         )
-        self.interpolation: RadialInterpolation | None = None  # set for training
+        self.edges = EmbeddedStage(embedding, Harmonics(config.l_max_edge))
         self.zbl = (
             ZBLRepulsion(config.elements, config.r_cut, config.zbl_reach) if config.zbl else None
         )
-        self.harmonics = Harmonics(config.l_max_edge)
         irreps = [Irrep(0)]
         layers = []
         for index in range(config.num_layers):
@@ -118,6 +114,7 @@ class ICTPModel(ExactModule):
         self.layers = nn.ModuleList(layers)
         for name, value in (("scale", 1.0), ("shift", 0.0), ("e0", 0.0)):
             self.register_buffer(name, torch.full((num_species,), value, dtype=torch.float64))
+        self.use_operators(kernels.operators_available())
 
     def forward(
         self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
@@ -139,7 +136,7 @@ class ICTPModel(ExactModule):
         self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
     ) -> tuple[Tensor, Tensor]:
         """Return what `forward` does and the scalars (N, C) that the last readout sees."""
-        edges = self.edges(edge_index, edge_vectors, num_local)
+        edges = self.edges(species, edge_index, edge_vectors, num_local, self.node_embedding.dtype)
         local_species = species[:num_local]
         element_scalars = self.node_embedding.t() * self.node_embedding.size(1) ** -0.5
         # before the first layer features depend on the species alone
@@ -148,7 +145,15 @@ class ICTPModel(ExactModule):
         source = species.index_select(0, edges.neighbor)
         energies = torch.zeros(num_local, dtype=torch.float64, device=species.device)
         for layer in self.layers:
-            own = layer(own, features, source, local_species, edges, species.size(0))
+            # here, not in a method of a layer: the type of `edges` is that of the parts
+            sent = layer.interaction.send(features, species.size(0))
+            radial = layer.interaction.radial(edges)
+            messages = layer.interaction.convolution(sent, radial, source, edges)
+            a = layer.interaction.receive(messages)
+            if layer.density is not None:
+                divisor = 1.0 + layer.density(edges)
+                a = [part / divisor for part in a]
+            own = layer(own, a, local_species)
             features, source = own, edges.neighbor
             energies = energies + layer.readout(own[0]).view(num_local).to(torch.float64)
         scale = self.scale.index_select(0, local_species)
@@ -157,33 +162,27 @@ class ICTPModel(ExactModule):
             energies = energies + self.zbl(species, edge_index, edge_vectors, num_local)
         return energies, own[0].squeeze(1)
 
-    def edges(self, edge_index: Tensor, edge_vectors: Tensor, num_local: int) -> Edges:
-        """Return what the layers see of the edges; arguments as in `forward`."""
-        neighbor, offsets = edge_index[1], kernels.row_offsets(edge_index[0], num_local)
-        if self.tabulated and self.fused and torch.ops.ictp.serves(edge_vectors):
-            empty = edge_vectors.new_empty(0)
-            return Edges(neighbor, offsets, edge_vectors, empty, empty, None, None)
-        vectors = edge_vectors.to(self.node_embedding.dtype)
-        if vectors.is_cuda or not self.fused:
-            neighbor, vectors, offsets = kernels.pad_edges(neighbor, vectors, offsets, self.r_cut)
-        lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
-        harmonics = self.harmonics(vectors / lengths.unsqueeze(1))
-        if not torch.jit.is_scripting() and self.training and self.interpolation is not None:
-            knots, weights = self.interpolation(lengths)
-            embedding = self.interpolation.embedding.to(lengths.dtype)
-            return Edges(neighbor, offsets, edge_vectors, harmonics, embedding, knots, weights)
-        embedding = self.radial_embedding(lengths)
-        return Edges(neighbor, offsets, edge_vectors, harmonics, embedding, None, None)
-
     def interpolate_radial(self, r_min: float, num_intervals: int) -> None:
         """Let training (`model.train()`) interpolate radial functions from r_min [A] on."""
-        self.interpolation = RadialInterpolation(
-            self.radial_embedding, r_min, self.r_cut, num_intervals
-        )
+        exact = self.edges.exact if isinstance(self.edges, InterpolatedStage) else self.edges
+        interpolation = RadialInterpolation(exact.embedding, r_min, self.r_cut, num_intervals)
+        self.edges = InterpolatedStage(exact, interpolation).train(self.training)
+        for layer in self.layers:
+            layer.interaction.radial = InterpolatedNetwork(layer.interaction.radial)
+        kernels.use_operators(self, self.operators)
 
-    def use_operators(self, fused: bool) -> Self:
-        """Choose between compiled operators (the default where they are) and plain torch."""
-        for module in self.modules():
-            if hasattr(module, "fused"):
-                module.fused = fused
+    def tabulate(self, tables: Sequence[RadialTable]) -> None:
+        """Put a table in the place of the radial network of each layer."""
+        kernels.use_operators(self, False)
+        self.edges = VectorStage()
+        for layer, table in zip(self.layers, tables, strict=True):
+            part = layer.interaction
+            part.radial = table.to(self.node_embedding.dtype)
+            part.convolution = TableConvolution(part.convolution, table.r_cut)
+        kernels.use_operators(self, self.operators)
+
+    def use_operators(self, wanted: bool) -> Self:
+        """Choose between compiled operators (the default where they are) and plain torch alone."""
+        kernels.use_operators(self, wanted)
+        self.operators = wanted
         return self

@@ -23,8 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from pyictp.config.mace import MaceConfig
+from pyictp.model import plain
+from pyictp.model.edges import EmbeddedEdges, Harmonics, VectorEdges
 from pyictp.model.exact import ExactModule
-from pyictp.model.radial import RadialEmbedding, polynomial_cutoff
+from pyictp.model.radial import RadialEmbedding, RadialTable, polynomial_cutoff
 
 
 class PairEmbedding(ExactModule):
@@ -71,26 +73,8 @@ class PairEmbedding(ExactModule):
         return p0 + (r - p0) * step
 
 
-class PairLengths(nn.Module):
-    """Stands for the embedding where radial functions are tabulated: the length and the table."""
-
-    tables: Tensor
-
-    def __init__(self, tables: Tensor) -> None:
-        """Take the number of the table of every pair, (S*S,)."""
-        super().__init__()
-        self.register_buffer("tables", tables, persistent=False)
-
-    def forward(self, edge_lengths: Tensor, pair: Tensor) -> Tensor:
-        """Return (E, 2): lengths [A] as they are, and the number of the table."""
-        table = self.tables.index_select(0, pair).to(edge_lengths.dtype)
-        return torch.stack([edge_lengths, table], dim=1)
-
-
-class PairTable(nn.Module):
+class PairTable(RadialTable):
     """Radial functions between knots at equal distances, for every pair of elements."""
-
-    knots: Tensor
 
     def __init__(
         self, values: Tensor, slopes: Tensor, r_cut: float, num_channels: int, gap: int = 1
@@ -104,38 +88,74 @@ class PairTable(nn.Module):
             num_channels: C; stored with zeros to a multiple of 16, which the operators want.
             gap: intervals between two tables, of zeros.
         """
+        num_tables, num_knots = values.shape[:2]
+        spacing = r_cut / (num_knots - 1)
+        rows = [nn.functional.pad(x, (0, 0, 0, gap - 1)).flatten(0, 1) for x in (values, slopes)]
+        reach = (num_tables * (num_knots + gap - 1) - 1) * spacing
+        super().__init__(rows[0], rows[1], reach, num_channels)
+        self.num_intervals = num_knots - 1  # of a pair
+        self.stride = r_cut + gap * spacing  # from the beginning of a table to that of the next
+
+
+class PairStage(nn.Module):
+    """Harmonics of the directions, embedding of the lengths and pairs of elements."""
+
+    def __init__(self, embedding: PairEmbedding, harmonics: Harmonics, num_species: int) -> None:
+        """Join an embedding and harmonics."""
         super().__init__()
-        self.num_channels = num_channels
-        self.num_intervals = values.shape[1] - 1
-        self.num_rows = values.shape[1] + gap - 1  # of a table
-        self.spacing = r_cut / self.num_intervals
-        self.stride = (
-            r_cut + gap * self.spacing
-        )  # from the beginning of a table to that of the next
-        self.reach = (values.shape[0] * self.num_rows - 1) * self.spacing
-        pair = torch.stack([values, slopes * self.spacing], dim=2)  # (tables, knots, 2, P*C)
-        pair = nn.functional.pad(pair, (0, 0, 0, 0, 0, gap - 1))
-        pair = pair.flatten(0, 1).unflatten(2, (-1, num_channels)).transpose(1, 2)
-        padded = nn.functional.pad(pair, (0, -num_channels % 16)).contiguous()
-        self.register_buffer("knots", padded)  # (tables*knots, P, 2, C)
+        self.embedding = embedding
+        self.harmonics = harmonics
+        self.num_species = num_species
 
-    def forward(self, embedding: Tensor) -> Tensor:
-        """Return (E, P*C) of an embedding (E, 2) by `PairLengths`."""
-        scaled = embedding[:, 0] / self.spacing
-        index = scaled.detach().floor().long().clamp(0, self.num_intervals - 1)
-        t = (scaled - index).clamp(max=1.0).unsqueeze(1)  # as in RadialTable
-        s = 1.0 - t
-        weights = torch.cat(
-            [(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t), -t * t * s], dim=1
-        )  # (E, 4)
-        index = index + embedding[:, 1].detach().long() * self.num_rows
-        rows = torch.cat([self.knots[index], self.knots[index + 1]], dim=2)  # (E, P, 4, C)
-        mixed = torch.matmul(weights.view(-1, 1, 1, 4), rows[..., : self.num_channels])
-        return mixed.flatten(1)
+    def forward(
+        self,
+        species: Tensor,
+        edge_index: Tensor,
+        edge_vectors: Tensor,
+        num_local: int,
+        dtype: torch.dtype,
+    ) -> EmbeddedEdges:
+        """Return the edges, as `EmbeddedStage.forward`."""
+        offsets = plain.row_offsets(edge_index[0], num_local)
+        vectors = edge_vectors.to(dtype)
+        lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
+        harmonics = self.harmonics(vectors / lengths.unsqueeze(1))
+        pair = pair_of_edges(species, edge_index, self.num_species)
+        return EmbeddedEdges(edge_index[1], offsets, harmonics, self.embedding(lengths, pair))
 
 
-def pair_of_edges(species: Tensor, center: Tensor, neighbor: Tensor, num_species: int) -> Tensor:
+class PairVectorStage(nn.Module):
+    """Edges lengthened so that each has its own part of a table."""
+
+    tables: Tensor
+
+    def __init__(self, tables: Tensor, stride: float, r_cut: float, num_species: int) -> None:
+        """Take the number of the table of every pair, (S*S,), and what `PairTable` says."""
+        super().__init__()
+        self.register_buffer("tables", tables, persistent=False)
+        self.stride = stride
+        self.r_cut = r_cut
+        self.num_species = num_species
+
+    def forward(
+        self,
+        species: Tensor,
+        edge_index: Tensor,
+        edge_vectors: Tensor,
+        num_local: int,
+        dtype: torch.dtype,  # noqa: ARG002 - as of the other stages
+    ) -> VectorEdges:
+        """Return the edges, their vectors in float64."""
+        offsets = plain.row_offsets(edge_index[0], num_local)
+        pair = pair_of_edges(species, edge_index, self.num_species)
+        tables = self.tables.index_select(0, pair)
+        vectors = lengthened(edge_vectors, tables, self.stride, self.r_cut)
+        return VectorEdges(edge_index[1], offsets, vectors)
+
+
+def pair_of_edges(species: Tensor, edge_index: Tensor, num_species: int) -> Tensor:
     """Return species of the center times their number, plus the neighbor's, (E,) int64."""
+    center, neighbor = edge_index[0], edge_index[1]
     return species.index_select(0, center) * num_species + species.index_select(0, neighbor)
 
 

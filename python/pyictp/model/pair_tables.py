@@ -65,19 +65,17 @@ def tabulate_pairs(
     pairs = Pairs(kinds, config.r_cut, shortest_edge, exacter)
     _check_size(model, pairs)
 
-    def of_pairs(radial: nn.Module) -> list[OfPair]:
-        return [_of_pair(exact.radial_embedding, radial, kind) for kind in kinds]
+    def of_pairs(radial: OfPair) -> list[OfPair]:
+        return [_of_pair(exact.edges.embedding, radial, kind) for kind in kinds]
 
-    radial = [of_pairs(layer.interaction.radial) for layer in exact.layers]
+    radial = [of_pairs(layer.interaction.radial.evaluate) for layer in exact.layers]
     attempts = [(k * n // 8, 1) for n in INTERVALS for k in (5, 6, 7, 8) if k * n // 8 >= 64]
     found = _fitted(radial, config.num_channels, pairs, attempts)
     intervals = found[0].table.num_intervals
-    densities = [of_pairs(layer.density.radial) for layer in exact.layers if layer.has_density]
+    densities = [of_pairs(layer.density.radial) for layer in exact.layers if layer.density]
     made = iter(_fitted(densities, 1, pairs, [(k * intervals, k) for k in FINER]))
-    of_density = [
-        next(made).table.to(dtype) if layer.has_density else None for layer in exact.layers
-    ]
-    model.tabulate([one.table.to(dtype) for one in found], of_density, numbers)
+    of_density = [next(made).table.to(dtype) if layer.density else None for layer in exact.layers]
+    model.tabulate([one.table for one in found], of_density, numbers)
     return found
 
 
@@ -92,7 +90,7 @@ def _check_size(model: MaceModel, pairs: Pairs) -> None:
         )
 
 
-def _of_pair(embedding: nn.Module, radial: nn.Module, pair: int) -> OfPair:
+def _of_pair(embedding: nn.Module, radial: OfPair, pair: int) -> OfPair:
     return lambda r: radial(embedding(r, torch.full(r.shape, pair, dtype=torch.int64)))
 
 
@@ -137,7 +135,7 @@ def _tabulated(
     for function in of_pairs:
         one = sample(function, knots)
         table = PairTable(one[0][None], one[1][None], pairs.r_cut, num_channels)
-        ours = sample(lambda r, t=table: t(torch.stack([r, 0.0 * r], dim=1)), between)
+        ours = sample(table.at, between)
         errors = [
             ((a - b).abs().max() / b.abs().max().clamp_min(1e-300)).item()
             for a, b in zip(ours, sample(function, between), strict=True)

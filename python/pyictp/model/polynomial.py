@@ -8,7 +8,7 @@ Rows are numbered: first the leaves, which are given, then those computed: sums 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,8 +25,8 @@ class PolynomialTable(NamedTuple):
     values: Tensor  # (T,) float64
 
 
-class PowerPaths(Protocol):
-    """What is read of a product T_k x A."""
+class PowerPaths(NamedTuple):
+    """What a polynomial needs of a product T_k x A."""
 
     irreps: list[Irrep]
     paths: list[Path]
@@ -101,8 +101,8 @@ def product_table(
         targets: irreps of the basis.
         path_sums_first: sum the paths of T_(K-1), weighted, before the last product.
 
-    The weights are numbered as `ProductBasis.packed_weights` stacks them: for T_1, T_2, ... those
-    of each irrep of the basis that it has, paths in order.
+    The weights are numbered as those of `ProductBasis.weights`, side by side: for T_1, T_2, ...
+    those of each irrep of the basis that it has, paths in order.
 
     Source:
         arXiv:2405.14253, section 4; spec section 5, product basis.

@@ -7,12 +7,12 @@ Source: arXiv:2405.14253, section 4; the cutoff is that of Gasteiger et al., arX
 from collections.abc import Sequence
 from itertools import pairwise
 from math import pi
-from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from pyictp.model import kernels
+from pyictp.model import plain
+from pyictp.model.edges import EmbeddedEdges, InterpolatedEdges, VectorEdges
 from pyictp.model.exact import ExactModule
 
 # 1 / sqrt(E[SiLU(x)^2]) for normally distributed x: keeps the variance through a layer.
@@ -60,14 +60,6 @@ class RadialEmbedding(ExactModule):
         return self.prefactor * torch.sin(self.frequencies.to(r.dtype) * r) / r * cutoff
 
 
-class EdgeLengths(nn.Module):
-    """Stands for the embedding in a model whose radial functions are tabulated: the length."""
-
-    def forward(self, edge_lengths: Tensor) -> Tensor:
-        """Return (..., 1) of edge lengths (...,) [A]."""
-        return edge_lengths.unsqueeze(-1)
-
-
 class RadialTable(nn.Module):
     """Radial functions between knots at equal distances, by cubic Hermite interpolation."""
 
@@ -92,41 +84,69 @@ class RadialTable(nn.Module):
         padded = nn.functional.pad(pair, (0, -num_channels % 16)).contiguous()
         self.register_buffer("knots", padded)
 
-    def forward(self, edge_lengths: Tensor) -> Tensor:
-        """Return (E, P*C) of edge lengths (E, 1) [A]; zero from r_cut on."""
-        scaled = edge_lengths.flatten().div(self.spacing)
-        index = scaled.detach().floor().long().clamp(0, self.num_intervals - 1)
-        # t is never below 0: a bound there would have slope 0 at every knot (PyTorch 2.15)
-        t = (scaled - index).clamp(max=1.0).unsqueeze(1)
-        s = 1.0 - t
-        weights = torch.cat(
-            [(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t), -t * t * s], dim=1
-        )  # (E, 4)
-        rows = torch.cat([self.knots[index], self.knots[index + 1]], dim=2)  # (E, P, 4, C)
-        mixed = torch.matmul(weights.view(-1, 1, 1, 4), rows[..., : self.num_channels])
-        return mixed.flatten(1)
+    def forward(self, edges: VectorEdges) -> Tensor:  # noqa: ARG002 - as of networks
+        """Return the knots, which the convolution reads."""
+        return self.knots
+
+    def at(self, edge_lengths: Tensor) -> Tensor:
+        """Return (E, P*C) of edge lengths (E,) [A]; zero from r_cut on."""
+        return read_table(self.knots, edge_lengths, self.r_cut, self.num_channels)
+
+
+def read_table(knots: Tensor, edge_lengths: Tensor, r_cut: float, num_channels: int) -> Tensor:
+    """Return radial functions (E, P*C) of edge lengths (E,) [A]; zero from r_cut on.
+
+    Args:
+        knots: (intervals+1, P, 2, at least C) of a `RadialTable`.
+        edge_lengths: (E,) [A].
+        r_cut: cutoff radius [A], the last knot.
+        num_channels: C.
+    """
+    num_intervals = knots.size(0) - 1
+    scaled = edge_lengths.div(r_cut / num_intervals)
+    index = scaled.detach().floor().long().clamp(0, num_intervals - 1)
+    # t is never below 0: a bound there would have slope 0 at every knot (PyTorch 2.15)
+    t = (scaled - index).clamp(max=1.0).to(knots.dtype).unsqueeze(1)
+    s = 1.0 - t
+    weights = torch.cat(
+        [(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t), -t * t * s], dim=1
+    )  # (E, 4)
+    rows = torch.cat([knots[index], knots[index + 1]], dim=2)  # (E, P, 4, C)
+    mixed = torch.matmul(weights.view(-1, 1, 1, 4), rows[..., :num_channels])
+    return mixed.flatten(1)
+
+
+class ScaledSiLU(nn.Module):
+    """y = gain x s(x), s the logistic function; keeps the variance of normal numbers."""
+
+    def __init__(self) -> None:
+        """Take the gain as an attribute: TorchScript sees no module constants."""
+        super().__init__()
+        self.gain = SILU_GAIN
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a tensor as x."""
+        return self.gain * torch.nn.functional.silu(x)
 
 
 class MLP(nn.Module):
     """Multilayer perceptron without biases: x -> W x / sqrt(fan_in), scaled SiLU between layers."""
 
-    fused: Final[bool]
-
     def __init__(self, sizes: Sequence[int]) -> None:
         """Draw normal weights for layers sizes[0] -> sizes[1] -> ...."""
         super().__init__()
-        self.fused = kernels.operators_available()
-        self.gain = SILU_GAIN  # an attribute: TorchScript sees no module constants
+        self.activation = ScaledSiLU()
         self.layers = nn.ModuleList(ScaledLinear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., sizes[-1]) of x (..., sizes[0])."""
+        return self.evaluate(x)
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """Return what `forward` does: networks of edges have another argument."""
         for i, layer in enumerate(self.layers):
             if i > 0:
-                if self.fused and not x.is_cuda:
-                    x = torch.ops.ictp.scaled_silu(x, self.gain)
-                else:
-                    x = self.gain * torch.nn.functional.silu(x)
+                x = self.activation(x)
             x = layer(x)
         return x
 
@@ -143,3 +163,36 @@ class ScaledLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., num_out) of x (..., num_in)."""
         return torch.matmul(x, self.weight.t() * self.scale)
+
+
+class RadialNetwork(MLP):
+    """The radial functions of a layer: a network of the embedding of every edge."""
+
+    def forward(self, edges: EmbeddedEdges) -> Tensor:
+        """Return (E, P*C), path-major."""
+        return self.evaluate(edges.embedding)
+
+
+class Interpolation(nn.Module):
+    """Values between the rows of a table, see `plain.interpolate`."""
+
+    def forward(self, table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+        """Return (E, W) of a table (K, W), first rows (E,) and weights (E, n)."""
+        return plain.interpolate(table, rows, weights)
+
+
+class InterpolatedNetwork(RadialNetwork):
+    """The same, in training interpolated between knots; has the network's parameters."""
+
+    def __init__(self, network: RadialNetwork) -> None:
+        """Take the place of a network."""
+        nn.Module.__init__(self)
+        self.activation, self.layers = network.activation, network.layers
+        self.interpolation = Interpolation()
+
+    def forward(self, edges: InterpolatedEdges | EmbeddedEdges) -> Tensor:
+        """Return (E, P*C), path-major."""
+        radial = self.evaluate(edges.embedding)
+        if isinstance(edges, InterpolatedEdges):
+            return self.interpolation(radial, edges.knots, edges.weights)
+        return radial

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from pyictp.errors import UserError
 from pyictp.model.ictp import ICTPModel
-from pyictp.model.radial import EdgeLengths, RadialTable
+from pyictp.model.radial import RadialNetwork, RadialTable
 
 VALUE_TOLERANCE = 1e-6  # largest error of a value in float32, relative to the largest value
 # the same of slopes: 0.01 meV/A of the forces of a trained molecule; 1e-5 would need a table three
@@ -51,15 +52,17 @@ def tabulate_radial(
         UserError: no table reaches the tolerances.
     """
     found = []
-    for layer, exact_layer in zip(model.layers, exact.layers, strict=True):
-        network = nn.Sequential(exact.radial_embedding, exact_layer.interaction.radial)
-        config = model.config
+    config = model.config
+    for layer in exact.layers:
+        network = partial(_radial, exact.edges.embedding, layer.interaction.radial)
         channels = config.num_channels
         found.append(fit_table(network, config.r_cut, channels, shortest_edge, exacter))
-        layer.interaction.tabulate(found[-1].table.to(model.node_embedding.dtype))
-    model.radial_embedding = EdgeLengths()
-    model.tabulated = True
+    model.tabulate([one.table for one in found])
     return found
+
+
+def _radial(embedding: nn.Module, network: RadialNetwork, edge_lengths: Tensor) -> Tensor:
+    return network.evaluate(embedding(edge_lengths))
 
 
 def fit_table(
@@ -111,7 +114,7 @@ def _tabulated(
     knots = torch.arange(intervals, dtype=torch.float64).unsqueeze(1)
     between = (knots + torch.tensor(WORST, dtype=torch.float64)).flatten() * table.spacing
     between = between[between >= r_min]
-    ours, theirs = sample(lambda r: table(r.unsqueeze(1)), between), sample(radial, between)
+    ours, theirs = sample(table.at, between), sample(radial, between)
     value_error, slope_error = (
         ((a - b).abs().max() / b.abs().max().clamp_min(1e-300)).item()
         for a, b in zip(ours, theirs, strict=True)

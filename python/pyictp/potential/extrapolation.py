@@ -11,7 +11,7 @@ from torch import Tensor
 from pyictp.errors import UserError
 from pyictp.graph.graph import Graph, collate
 from pyictp.graph.packing import BATCH_EDGES, pack
-from pyictp.model import kernels
+from pyictp.model import plain
 from pyictp.model.exact import ExactModule
 from pyictp.model.ictp import ICTPModel
 from pyictp.potential.checkpoint import (
@@ -52,7 +52,7 @@ class ExtrapolationGrade(ExactModule):
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Return (N,) float64 of features (N, C) and species (N,)."""
         shifted = features.to(torch.float64) - self.center.index_select(0, species)
-        white = kernels.species_linear(shifted.unsqueeze(1), self.whitening, species)
+        white = plain.species_linear(shifted.unsqueeze(1), self.whitening, species)
         return torch.linalg.vector_norm(white, dim=2).squeeze(1)
 
 
