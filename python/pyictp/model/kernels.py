@@ -9,6 +9,7 @@ training calls, compile with TorchScript.
 """
 
 import functools
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -169,6 +170,8 @@ class OperatorProducts(ExactModule):
     offsets: Tensor
     terms: Tensor
     values: Tensor
+    rows: Tensor
+    is_reduced: Final[bool]
 
     def __init__(self, plain: Products) -> None:
         """Stand for a plain part: write the basis as a polynomial of A and the weights."""
@@ -177,12 +180,17 @@ class OperatorProducts(ExactModule):
         self.dims: list[int] = [irrep.dim for irrep in plain.irreps]
         for name, tensor in plain.polynomial()._asdict().items():
             self.register_buffer(name, tensor, persistent=False)
+        self.is_reduced = plain.kept is not None
+        rows = torch.empty(0) if plain.kept is None else plain.kept
+        self.register_buffer("rows", rows.nonzero().flatten(), persistent=False)
 
     def forward(self, a: list[Tensor], weights: list[Tensor], species: Tensor) -> list[Tensor]:
         """Return what `Products.forward` does."""
         if not torch.ops.ictp.serves(a[0], "product_basis"):
             return self.plain(a, weights, species)
         packed = torch.cat(weights, dim=2).transpose(1, 2)  # (S, rows, C')
+        if self.is_reduced:
+            packed = packed.index_select(1, self.rows)
         return torch.ops.ictp.product_basis(
             a, packed, species, self.offsets, self.terms, self.values, self.dims
         )

@@ -62,6 +62,50 @@ class _Builder:
         )
 
 
+def terms_left(table: PolynomialTable, num_a: int, num_results: int, kept: Tensor) -> Tensor:
+    """Return which terms (T,) of a product basis count where some weights are zero.
+
+    Args:
+        table: of the whole basis; leaves are A, then the weights.
+        num_a: number of components of A.
+        num_results: number of components of the basis, the last rows.
+        kept: (W,) bool, which weights are not zero.
+    """
+    leaves = num_a + kept.numel()
+    row = leaves + torch.repeat_interleave(table.offsets.diff())  # (T,) that a term is of
+    num_rows = leaves + len(table.offsets) - 1
+    vanishes = torch.zeros(num_rows, dtype=torch.bool)
+    vanishes[num_a:leaves] = ~kept
+    left = ~vanishes[table.terms].any(1)
+    while True:  # rows without terms make terms vanish
+        vanishes[leaves:] = torch.bincount(row[left], minlength=num_rows)[leaves:] == 0
+        now = ~vanishes[table.terms].any(1)
+        if torch.equal(now, left):
+            break
+        left = now
+    wanted = torch.zeros(num_rows, dtype=torch.bool)
+    wanted[num_rows - num_results :] = True
+    while True:  # what results are made of
+        used = left & wanted[row]
+        before = int(wanted.sum())
+        wanted[table.terms[used].flatten()] = True
+        if int(wanted.sum()) == before:
+            return used
+
+
+def without(table: PolynomialTable, num_a: int, num_results: int, kept: Tensor) -> PolynomialTable:
+    """Return a product basis without some weights, which are zero; arguments as `terms_left`."""
+    left = terms_left(table, num_a, num_results, kept)
+    leaves = num_a + kept.numel()
+    num_rows = len(table.offsets) - 1
+    counts = torch.bincount(torch.repeat_interleave(table.offsets.diff())[left], minlength=num_rows)
+    stays = torch.cat([torch.ones(num_a, dtype=torch.bool), kept, counts > 0])
+    stays[len(stays) - num_results :] = True
+    number = stays.cumsum(0) - 1  # what is left is numbered anew
+    offsets = torch.cat([counts.new_zeros(1), counts[stays[leaves:]].cumsum(0)])
+    return PolynomialTable(offsets, number[table.terms[left]], table.values[left])
+
+
 def edge_table(couplings: Tensor, l_max: int, directions: bool) -> PolynomialTable:
     """Return coupling matrices, linear in the harmonics, as a polynomial of an edge.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pyictp.model import plain
 from pyictp.model.exact import ExactModule
-from pyictp.model.polynomial import PolynomialTable, PowerPaths, product_table
+from pyictp.model.polynomial import PolynomialTable, PowerPaths, product_table, without
 from pyictp.model.products import Irrep, coupling, product_paths
 
 
@@ -144,6 +144,8 @@ class Products(ExactModule):
         irreps = [irreps_a, *(power.irreps for power in powers)]
         # what a polynomial is made of; TorchScript does not see it
         self.recipe = (irreps_a, [PowerPaths(p.irreps, p.paths) for p in powers], path_sums_first)
+        self.sizes = (sum(i.dim for i in irreps_a), sum(i.dim for i in targets))  # of A, the basis
+        self.kept: Tensor | None = None  # (W,) which weights are not zero, see `reduction.py`
         self.powers = nn.ModuleList(powers[:-1] if path_sums_first else powers)
         shared = [[irrep for irrep in targets if irrep in step] for step in irreps]
         shared = shared[:-1] if path_sums_first else shared
@@ -160,9 +162,10 @@ class Products(ExactModule):
             self.last_target = [targets.index(irrep) for irrep in irreps[-1]]
 
     def polynomial(self) -> PolynomialTable:
-        """Return the basis as a polynomial of A and the weights, in the order of `forward`."""
+        """Return the basis as a polynomial of A and those weights that are `kept`."""
         irreps_a, powers, path_sums_first = self.recipe
-        return product_table(irreps_a, powers, self.irreps, path_sums_first)
+        table = product_table(irreps_a, powers, self.irreps, path_sums_first)
+        return table if self.kept is None else without(table, *self.sizes, self.kept)
 
     def forward(self, a: list[Tensor], weights: list[Tensor], species: Tensor) -> list[Tensor]:
         """Return one (N, d, C') tensor per irrep of the basis.

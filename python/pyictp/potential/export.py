@@ -23,6 +23,7 @@ from pyictp.graph.graph import Graph, build_graph
 from pyictp.model.ictp import ICTPModel
 from pyictp.model.mace import MaceModel
 from pyictp.model.pair_tables import tabulate_pairs
+from pyictp.model.reduction import reduce_paths
 from pyictp.model.tabulate import Tabulated, tabulate_radial
 from pyictp.native import load_operators
 from pyictp.potential.checkpoint import build_model
@@ -183,7 +184,10 @@ def export_model(
     tables = radial == "table" or (radial == "auto" and dtype == "float32")
     rounded, errors = [], []
     for one, known in zip(exact, provenances, strict=True):
-        rounded.append(copy.deepcopy(one).to(getattr(torch, dtype)).eval().requires_grad_(False))
+        lean = copy.deepcopy(one).eval().requires_grad_(False)
+        lean.use_operators(False)
+        reduce_paths(lean)
+        rounded.append(lean.to(getattr(torch, dtype)))
         rounded[-1].use_operators(not portable)
         edge = known.get("shortest_edge", 0.0)
         exacter = EXACTER[dtype]

@@ -242,8 +242,8 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 def _read(path: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Return the members of the archive of an exported file, and its metadata."""
     if not path.is_file():
-        raise UserError(f"'{path}' not found: expected a file written by export/export_model.py")
-    wanted = "is no exported model, or is truncated: write it with export/export_model.py"
+        raise UserError(f"'{path}' not found: expected a file written by ictp export")
+    wanted = "is no exported model, or is truncated: write it with ictp export"
     if not is_exported(path):
         raise UserError(f"'{path}' {wanted}")
     _, members = read_archive(path, wanted)
@@ -253,14 +253,13 @@ def _read(path: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
         raise UserError(f"model '{path}': its metadata.json is damaged: {AGAIN}") from error
     if not isinstance(metadata, dict) or metadata.get("format") != "ictp":
         raise UserError(
-            f"'{path}' is a TorchScript archive, but no ICTP model: "
-            "write it with export/export_model.py"
+            f"'{path}' is a TorchScript archive, but no ICTP model: write it with ictp export"
         )
     schema = metadata.get("schema_version")
     if schema != SCHEMA_VERSION:
         raise UserError(
             f"model '{path}' has schema {str(schema)[:20]}, "
-            f"this package reads {SCHEMA_VERSION}: export it again with export/export_model.py"
+            f"this package reads {SCHEMA_VERSION}: export it again with ictp export"
         )
     check_attributes(metadata, path)
     others = metadata.get("other_models", [])
