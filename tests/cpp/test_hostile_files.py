@@ -6,8 +6,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from pyictp.potential.exported import write_archive
 
 MUTATIONS = int(os.environ.get("ICTP_MUTATIONS", "150"))
 SEED = 20
+SPARE = 4 << 30  # bytes for a test
 
 
 @pytest.fixture(scope="module", params=["float32", "float64"])
@@ -49,6 +51,17 @@ def rewritten(path: Path, target: Path, change: Callable[[str, bytes], bytes]) -
         for name in old.namelist():
             new.writestr(name, change(name, old.read(name)))
     return target
+
+
+@pytest.fixture(autouse=True)
+def _memory() -> Iterator[None]:
+    """Refuse what no model needs: a changed number may ask for all memory of the machine."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    if "LD_PRELOAD" not in os.environ:  # sanitizers take addresses as they like
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + SPARE, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def answer(path: Path) -> tuple[np.ndarray, np.ndarray]:
