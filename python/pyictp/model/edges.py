@@ -82,7 +82,7 @@ class EmbeddedStage(nn.Module):
 
     def forward(
         self,
-        species: Tensor,  # noqa: ARG002 - stages of pairs look at it
+        species: Tensor,
         edge_index: Tensor,
         edge_vectors: Tensor,
         num_local: int,
@@ -93,7 +93,17 @@ class EmbeddedStage(nn.Module):
         vectors = edge_vectors.to(dtype)
         lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
         harmonics = self.harmonics(vectors / lengths.unsqueeze(1))
-        return EmbeddedEdges(edge_index[1], offsets, harmonics, self.embedding(lengths))
+        embedding = self.embed(lengths, species, edge_index)
+        return EmbeddedEdges(edge_index[1], offsets, harmonics, embedding)
+
+    def embed(
+        self,
+        edge_lengths: Tensor,
+        species: Tensor,  # noqa: ARG002 - stages of pairs look at it
+        edge_index: Tensor,  # noqa: ARG002
+    ) -> Tensor:
+        """Return (E, B) of lengths (E,) [A] and the elements of both nodes."""
+        return self.embedding(edge_lengths)
 
 
 class InterpolatedStage(nn.Module):
@@ -132,7 +142,7 @@ class VectorStage(nn.Module):
 
     def forward(
         self,
-        species: Tensor,  # noqa: ARG002 - as of the other stages
+        species: Tensor,
         edge_index: Tensor,
         edge_vectors: Tensor,
         num_local: int,
@@ -140,4 +150,13 @@ class VectorStage(nn.Module):
     ) -> VectorEdges:
         """Return the edges, their vectors in float64."""
         offsets = plain.row_offsets(edge_index[0], num_local)
-        return VectorEdges(edge_index[1], offsets, edge_vectors)
+        return VectorEdges(edge_index[1], offsets, self.read(edge_vectors, species, edge_index))
+
+    def read(
+        self,
+        edge_vectors: Tensor,
+        species: Tensor,  # noqa: ARG002 - stages of pairs look at it
+        edge_index: Tensor,  # noqa: ARG002
+    ) -> Tensor:
+        """Return the vectors (E, 3) at whose lengths tables are read."""
+        return edge_vectors

@@ -23,8 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from pyictp.config.mace import MaceConfig
-from pyictp.model import plain
-from pyictp.model.edges import EmbeddedEdges, Harmonics, VectorEdges
+from pyictp.model.edges import EmbeddedStage, Harmonics, VectorStage
 from pyictp.model.exact import ExactModule
 from pyictp.model.radial import RadialEmbedding, RadialTable, polynomial_cutoff
 
@@ -97,34 +96,20 @@ class PairTable(RadialTable):
         self.stride = r_cut + gap * spacing  # from the beginning of a table to that of the next
 
 
-class PairStage(nn.Module):
+class PairStage(EmbeddedStage):
     """Harmonics of the directions, embedding of the lengths and pairs of elements."""
 
     def __init__(self, embedding: PairEmbedding, harmonics: Harmonics, num_species: int) -> None:
         """Join an embedding and harmonics."""
-        super().__init__()
-        self.embedding = embedding
-        self.harmonics = harmonics
+        super().__init__(embedding, harmonics)
         self.num_species = num_species
 
-    def forward(
-        self,
-        species: Tensor,
-        edge_index: Tensor,
-        edge_vectors: Tensor,
-        num_local: int,
-        dtype: torch.dtype,
-    ) -> EmbeddedEdges:
-        """Return the edges, as `EmbeddedStage.forward`."""
-        offsets = plain.row_offsets(edge_index[0], num_local)
-        vectors = edge_vectors.to(dtype)
-        lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
-        harmonics = self.harmonics(vectors / lengths.unsqueeze(1))
-        pair = pair_of_edges(species, edge_index, self.num_species)
-        return EmbeddedEdges(edge_index[1], offsets, harmonics, self.embedding(lengths, pair))
+    def embed(self, edge_lengths: Tensor, species: Tensor, edge_index: Tensor) -> Tensor:
+        """Return (E, B) of lengths (E,) [A] and the elements of both nodes."""
+        return self.embedding(edge_lengths, pair_of_edges(species, edge_index, self.num_species))
 
 
-class PairVectorStage(nn.Module):
+class PairVectorStage(VectorStage):
     """Edges lengthened so that each has its own part of a table."""
 
     tables: Tensor
@@ -137,20 +122,11 @@ class PairVectorStage(nn.Module):
         self.r_cut = r_cut
         self.num_species = num_species
 
-    def forward(
-        self,
-        species: Tensor,
-        edge_index: Tensor,
-        edge_vectors: Tensor,
-        num_local: int,
-        dtype: torch.dtype,  # noqa: ARG002 - as of the other stages
-    ) -> VectorEdges:
-        """Return the edges, their vectors in float64."""
-        offsets = plain.row_offsets(edge_index[0], num_local)
+    def read(self, edge_vectors: Tensor, species: Tensor, edge_index: Tensor) -> Tensor:
+        """Return the vectors (E, 3) at whose lengths tables are read."""
         pair = pair_of_edges(species, edge_index, self.num_species)
         tables = self.tables.index_select(0, pair)
-        vectors = lengthened(edge_vectors, tables, self.stride, self.r_cut)
-        return VectorEdges(edge_index[1], offsets, vectors)
+        return lengthened(edge_vectors, tables, self.stride, self.r_cut)
 
 
 def pair_of_edges(species: Tensor, edge_index: Tensor, num_species: int) -> Tensor:

@@ -9,6 +9,8 @@ the weights of checkpoints are theirs.
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import torch
 from torch import nn
@@ -46,7 +48,8 @@ def _reduce(basis: ProductBasis, products: Products) -> None:
             start += len(chosen)
             combination = np.zeros((len(chosen), len(chosen)))  # spanning path, path
             combination[chosen] = np.linalg.lstsq(values[:, chosen], values, rcond=None)[0]
-            assert np.abs(values @ combination - values).max() <= EXACT * np.abs(values).max()
+            deviation = np.abs(values @ combination - values).max()
+            assert deviation <= EXACT * max(1.0, np.abs(values).max())
             weight.copy_(weight @ torch.from_numpy(combination).T)
     products.kept = torch.from_numpy(kept)
 
@@ -68,13 +71,9 @@ def path_values(products: Products, num_paths: list[int]) -> list[FloatArray]:
     weights = list(alone.split(num_paths, dim=2))
     species = torch.zeros(points, dtype=torch.int64)
     basis = products([t.expand(-1, -1, total) for t in a], weights, species)
-    found, start = [], 0
-    for number in num_paths:
-        columns = [values[:, :, start : start + number] for values in basis]
-        (of_irrep,) = (values for values in columns if bool(values.any()))
-        found.append(of_irrep.reshape(-1, number).numpy())
-        start += number
-    return found
+    targets = [*chain.from_iterable(products.target), *products.last_target]
+    values = [basis[target].split(num_paths, dim=2)[i] for i, target in enumerate(targets)]
+    return [v.reshape(-1, v.shape[2]).numpy() for v in values]
 
 
 def spanning_paths(products: Products, groups: list[FloatArray]) -> BoolArray:
@@ -87,7 +86,7 @@ def spanning_paths(products: Products, groups: list[FloatArray]) -> BoolArray:
         groups: the values (M, P) of the paths of every set of weights.
     """
     table, random = products.polynomial(), np.random.default_rng(0)
-    triangles = [np.linalg.qr(values / np.linalg.norm(values, axis=0))[1] for values in groups]
+    triangles = [np.linalg.qr(_normalized(values))[1] for values in groups]
     kept = [_independent(triangle) for triangle in triangles]
     fewest = len(table.terms)
     dependent = [number for number, chosen in enumerate(kept) if not chosen.all()]
@@ -96,7 +95,10 @@ def spanning_paths(products: Products, groups: list[FloatArray]) -> BoolArray:
         chosen, triangle = kept[number], triangles[number]
         new = random.choice(np.flatnonzero(~chosen))
         parts = np.linalg.lstsq(triangle[:, chosen], triangle[:, new], rcond=None)[0]
-        old = random.choice(np.flatnonzero(chosen)[np.abs(parts) > INDEPENDENT])
+        candidates = np.flatnonzero(chosen)[np.abs(parts) > INDEPENDENT]
+        if not len(candidates):
+            continue
+        old = random.choice(candidates)
         other = chosen.copy()
         other[new], other[old] = True, False
         trial = [*kept[:number], other, *kept[number + 1 :]]
@@ -104,6 +106,12 @@ def spanning_paths(products: Products, groups: list[FloatArray]) -> BoolArray:
         if int(terms.sum()) <= fewest:
             kept, fewest = trial, int(terms.sum())
     return np.concatenate(kept)
+
+
+def _normalized(values: FloatArray) -> FloatArray:
+    """Return columns of length 1, or 0: A x A is nothing where the product is antisymmetric."""
+    lengths = np.linalg.norm(values, axis=0)
+    return values / np.where(lengths > EXACT, lengths, np.inf)  # of what is of order 1
 
 
 def _independent(triangle: FloatArray) -> BoolArray:
