@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -58,10 +59,16 @@ def limits(size: int = 1024) -> dict[str, float]:
 
 def fastest(run: Callable[[], object], repeats: int) -> float:
     """Return the least seconds of several calls, after one to warm up."""
-    run()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    return fastest_in_turn([run], repeats)[0]
+
+
+def fastest_in_turn(runs: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """Return the least seconds of each of several functions, called in turn."""
+    least = [math.inf] * len(runs)
+    for repeat in range(repeats + 1):
+        for i, run in enumerate(runs):
+            start = time.perf_counter()
+            run()
+            if repeat > 0:  # the first call warms up
+                least[i] = min(least[i], time.perf_counter() - start)
+    return least

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""benchmarks/ablations.py and training_step.py: what they are told and what they compare."""
+"""Programs of benchmarks/: what they are told and what they compare."""
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
 from pathlib import Path
 
 import ablations
+import operators
 import pytest
 import torch
 import training_step
@@ -72,3 +74,16 @@ def test_optimisers_are_timed_on_the_same_matrices(monkeypatch):
     assert len(set(seen.values())) == 1
     assert rows[0]["matrices"] > rows[0]["parameters"]  # one per species in the skip connection
     assert [row["optimiser_ratio"] > 0 for row in rows] == [True] * 3
+
+
+def test_operators_are_timed_as_they_are_exported(tmp_path, monkeypatch, capsys):
+    words = ["--channels", "16", "--repeats", "1", "--output", str(tmp_path / "operators.json")]
+    monkeypatch.setattr(sys, "argv", ["operators.py", *words])
+    threads = torch.get_num_threads()
+    operators.main()
+    torch.set_num_threads(threads)
+    found = json.loads((tmp_path / "operators.json").read_text())
+    assert len(found["rows"]) == 12  # of two layers: three parts, values and gradients
+    assert all(row["us"] > 0 and row["mflop"] > 0 for row in found["rows"])
+    assert min(found["whole_us"], found["whole_all_paths_us"]) > 0
+    assert "| whole step, all paths of the product basis |" in capsys.readouterr().out

@@ -161,11 +161,12 @@ class Products(ExactModule):
             )
             self.last_target = [targets.index(irrep) for irrep in irreps[-1]]
 
-    def polynomial(self) -> PolynomialTable:
-        """Return the basis as a polynomial of A and those weights that are `kept`."""
+    def polynomial(self, all_paths: bool = False) -> PolynomialTable:
+        """Return the basis as a polynomial of A and those weights that are `kept`, or of all."""
         irreps_a, powers, path_sums_first = self.recipe
         table = product_table(irreps_a, powers, self.irreps, path_sums_first)
-        return table if self.kept is None else without(table, *self.sizes, self.kept)
+        is_whole = all_paths or self.kept is None
+        return table if is_whole else without(table, *self.sizes, self.kept)
 
     def forward(self, a: list[Tensor], weights: list[Tensor], species: Tensor) -> list[Tensor]:
         """Return one (N, d, C') tensor per irrep of the basis.
