@@ -63,7 +63,7 @@ class RadialInterpolation(nn.Module):
     def forward(self, edge_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return where edges of lengths (E,) [A] are: first knot (E,) and weights (E, 6)."""
         scaled = (edge_lengths - self.r_min) / self.spacing
-        # no clamp of what is derived: at its bounds, the shortest edge, PyTorch 2.15 has 0 for 1
+        # no clamp of what is derived: at its bounds, the shortest edge, PyTorch 2.14 has 0 for 1
         rows = scaled.detach().floor().long().clamp(0, self.num_intervals - 1)
         t = (scaled - rows).unsqueeze(1)
         powers = torch.cat([torch.ones_like(t), t, t * t, t * t * t], dim=1)

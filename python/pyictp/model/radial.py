@@ -105,7 +105,7 @@ def read_table(knots: Tensor, edge_lengths: Tensor, r_cut: float, num_channels: 
     num_intervals = knots.size(0) - 1
     scaled = edge_lengths.div(r_cut / num_intervals)
     index = scaled.detach().floor().long().clamp(0, num_intervals - 1)
-    # t is never below 0: a bound there would have slope 0 at every knot (PyTorch 2.15)
+    # t is never below 0: a bound there would have slope 0 at every knot (PyTorch 2.14)
     t = (scaled - index).clamp(max=1.0).to(knots.dtype).unsqueeze(1)
     s = 1.0 - t
     weights = torch.cat(
