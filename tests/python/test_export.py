@@ -184,6 +184,20 @@ def test_a_model_of_many_elements_has_all_in_its_reference_structure() -> None:
     assert torch.linalg.vector_norm(graph.edge_vectors, dim=1).min() > 0.5
 
 
+@pytest.mark.parametrize("shortest_edge", [0.0, 1.2, 2.6, 3.0])
+def test_the_reference_structure_keeps_to_the_distances_of_training(shortest_edge: float) -> None:
+    """Tables are not exact below them, where a good model would be refused by chance."""
+    lengths = torch.linalg.vector_norm(
+        export.reference_graph(make_model(r_cut=5.0), shortest_edge).edge_vectors, dim=1
+    )
+    assert lengths.min() >= shortest_edge - 1e-12
+
+
+def test_the_reference_structure_has_edges_whatever_the_shortest_distance() -> None:
+    graph = export.reference_graph(make_model(), 100.0)
+    assert set(graph.edge_index[0].tolist()) == set(range(graph.num_nodes))
+
+
 def test_export_fails_if_the_file_does_not_reproduce_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

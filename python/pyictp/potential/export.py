@@ -194,7 +194,8 @@ def export_model(
         errors.append(_tabulate(rounded[-1], one, edge, exacter) if tables else [])
     distances = _largest(exact, provenances)
     module = ExportedModule(rounded, copy.deepcopy(grade), dtype, distances)
-    graph = reference_graph(exact[0])
+    edges = [known.get("shortest_edge", 0.0) for known in provenances]
+    graph = reference_graph(exact[0], max(edges))
     trained = ExportedModule(exact, None, dtype, distances)
     tolerance = (TABLES_TOLERANCE if tables else TOLERANCE)[dtype]
     module.add_reference(graph, evaluate_graph(trained, graph), tolerance)
@@ -251,14 +252,19 @@ def _same_weights(one: ICTPModel, other: ICTPModel) -> bool:
     return ours.keys() == theirs.keys() and all(map(torch.equal, ours.values(), theirs.values()))
 
 
-def reference_graph(model: ICTPModel) -> Graph:
-    """Return a small cluster with every element: a jittered cubic lattice with spacing r_cut/2."""
+def reference_graph(model: ICTPModel, shortest_edge: float = 0.0) -> Graph:
+    """Return a small cluster with every element: a jittered cubic lattice with spacing r_cut/2.
+
+    It is wider, up to 3 r_cut/4, where atoms would be closer than `shortest_edge` [A]: tables are
+    not exact there.
+    """
     num_species = len(model.config.elements)
     side = next(n for n in (2, 3, 5) if n**3 >= num_species)
     sites = torch.tensor(list(product(range(side), repeat=3)), dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
-    jitter = 0.2 * (torch.rand(sites.shape, generator=generator, dtype=torch.float64) - 0.5)
-    positions = 0.5 * model.config.r_cut * (sites + jitter)
+    sites += 0.2 * (torch.rand(sites.shape, generator=generator, dtype=torch.float64) - 0.5)
+    wide = shortest_edge / torch.pdist(sites).min().item()
+    positions = sites * min(max(0.5 * model.config.r_cut, wide), 0.75 * model.config.r_cut)
     species = torch.arange(len(sites)) % num_species
     return build_graph(
         positions.numpy(), torch.zeros(3, 3).numpy(), False, species.numpy(), model.config.r_cut
