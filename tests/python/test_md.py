@@ -517,9 +517,13 @@ def test_lines_without_a_terminal_have_the_time_left(monkeypatch, capsys):
         counter.advance(done - counter._done)
     training.move_to(6)
     training.show("epoch 6")
+    for clock[0], step in ((2e4, 1), (2e4 + 1, 2), (2e4 + 500, 3)):
+        training.move_to(6, f"epoch 7: {step} of 9 steps")
     assert capsys.readouterr().out.splitlines() == [
         "epoch 4",
         "       11 % of 1000 steps, 01:29 left",
         "       50 % of 1000 steps, 2:46:40 left",
         "epoch 6, 5:33:42 left",
+        "epoch 7: 1 of 9 steps, 11:06:40 left",
+        "epoch 7: 3 of 9 steps, 11:23:20 left",
     ]

@@ -103,6 +103,7 @@ class Progress:
         self._is_quiet = is_quiet
         self._is_terminal = sys.stderr.isatty() and not is_quiet
         self._pace = _Pace(total, done, last_line=-math.inf)
+        self._first_pace = _Pace(total, done, last_line=time.monotonic())
         self._done = done
         self._bar = tqdm(
             total=total,
@@ -117,17 +118,22 @@ class Progress:
             + "[{elapsed}<{remaining}]{postfix}",
         )
 
-    def move_to(self, done: float) -> None:
-        """Show that `done` epochs or seconds lie behind."""
+    def move_to(self, done: float, text: str = "") -> None:
+        """Show that `done` epochs or seconds lie behind, and a text until there are others."""
         self._done = done
         self._bar.update(min(done, self._bar.total) - self._bar.n)
+        if text:
+            self._show(text, self._first_pace)
 
     def show(self, text: str) -> None:
         """Show the newest validation behind the bar, or as a line of its own every few seconds."""
+        self._show(text, self._pace)
+
+    def _show(self, text: str, pace: _Pace) -> None:
         if self._is_terminal:
             self._bar.set_postfix_str(text, refresh=False)
-        elif not self._is_quiet and self._pace.is_due():
-            print(f"{text}{self._pace.left(self._done)}", flush=True)
+        elif not self._is_quiet and pace.is_due():
+            print(f"{text}{pace.left(self._done)}", flush=True)
 
     def close(self) -> None:
         """Leave the bar as it is and go to the next line."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from ase import units
 
 from pyictp.common.arrays import FloatArray
-from pyictp.common.files import atomic_path
 from pyictp.curation.parts import is_free_atom
 from pyictp.data.frames import Frame
 from pyictp.reports.parity import IMAGE_SUFFIXES
@@ -25,23 +25,18 @@ def plot_data(frames: Sequence[Frame], nearest: Sequence[FloatArray], path: Path
         nearest: of each frame the distances of nearest neighbors [A].
         path: an image file, or a folder in which data.png is made.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from pyictp.common.drawing import drawing, save
 
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         path = path / "data.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     panels = [panel for panel in _panels(frames, nearest) if panel[1].size]
-    figure = Figure(figsize=(3.6 * max(len(panels), 1), 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    if panels:
-        all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, (title, values, of) in zip(all_axes, panels, strict=True):
-            axes.hist(values, bins=NUM_BINS, color="C0", log=True)
-            axes.set(xlabel=title, ylabel=of)
-            axes.grid(alpha=0.3, linewidth=0.4)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150, format=path.suffix[1:].lower())
+    with drawing(3.6 * max(len(panels), 1), 3.2, columns=max(len(panels), 1)) as (figure, axes):
+        for one, (title, values, of) in zip(axes, panels, strict=False):
+            one.hist(values, bins=NUM_BINS, log=True)
+            one.set(xlabel=title, ylabel=of)
+            one.grid(alpha=0.3, linewidth=0.4)
+        save(figure, path)
     return path
 
 
@@ -52,10 +47,10 @@ def _panels(
     bulk = [frame for frame in frames if not is_free_atom(frame)]
     energies = [f.energy / len(f.atomic_numbers) for f in bulk if f.energy is not None]
     forces = [np.linalg.norm(f.forces, axis=1) for f in bulk if f.forces is not None]
-    pressures = [-np.trace(f.stress) / 3 for f in bulk if f.stress is not None]
+    pressures = [-np.trace(f.stress) / 3 / units.GPa for f in bulk if f.stress is not None]
     return [
         ("energy [eV/atom]", np.array(energies), "frames"),
         ("force on an atom [eV/Å]", np.concatenate([[], *forces]), "atoms"),
-        ("pressure [eV/Å³]", np.array(pressures), "frames"),
+        ("pressure [GPa]", np.array(pressures), "frames"),
         ("nearest neighbor [Å]", np.concatenate([[], *nearest]), "atoms"),
     ]

@@ -18,6 +18,7 @@ from ase import Atoms
 from ase.io import read
 
 import pyictp
+from pyictp.common.drawing import save
 from pyictp.demo import alloy, figures
 from pyictp.demo.runs import TIME_STEP
 from pyictp.md.analysis import radial_distributions
@@ -228,7 +229,9 @@ def draw(
         "lattice": figures.lattice_parameters(dynamics.npt_temperatures, npt),
         "learning": figures.learning_curve(RunFolder(output / "training").read_rows()),
     }
-    paths = {name: figures.save(figure, folder / f"{name}.png") for name, figure in drawn.items()}
+    paths = {name: folder / f"{name}.png" for name in drawn}
+    for name, figure in drawn.items():
+        save(figure, paths[name])
     paths["parity"] = output / "test.png"
     return {name: data_uri(path) for name, path in paths.items()}
 

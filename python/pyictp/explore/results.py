@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pyictp import __version__
+from pyictp.common.drawing import COLORS, PALE, drawing, save
 from pyictp.common.files import atomic_path
 from pyictp.explore.settings import DEVIATION, UNITS, UncertaintyConfig
-
-COLOR, SECOND, PLAIN = "#d95f02", "#1b9e77", "#4d4d4d"
 
 
 def collect(
@@ -101,30 +98,30 @@ def _draw(results: Mapping[str, Any], path: Path) -> None:
     """Draw errors on the frames held back, and the uncertainty there and in the dynamics."""
     wanted, rows = results["uncertainty"], results["cycles"]
     tested = [row for row in rows if row["test"]]
-    figure = Figure(figsize=(6.4, 5.0 if tested else 3.2), layout="constrained")
-    panels = list(figure.subplots(2 if tested else 1, 1, sharex=True, squeeze=False)[:, 0])
-    for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
-    if tested:
-        cycles = [row["cycle"] for row in tested]
-        errors = [row["test"]["force_rmse_mev_per_a"] for row in tested]
-        panels[0].plot(cycles, errors, "o-", color=COLOR)
-        panels[0].set(ylabel="force RMSE of frames\nheld back [meV/Å]", ylim=(0, None))
-        for row, error in zip(tested, errors, strict=True):
-            panels[0].annotate(
-                f"{row['frames']} frames",
-                *((row["cycle"], error), (0, 7)),
-                textcoords="offset points",
-                ha="center",
-                fontsize="small",
-            )
-        panels[0].margins(x=0.12, y=0.25)
-    _draw_uncertainty(panels[-1], rows, wanted)
-    panels[-1].set_xlabel("models of cycle")
-    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    FigureCanvasAgg(figure)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
+    height, count = (5.0, 2) if tested else (3.2, 1)
+    with drawing(6.4, height, rows=count, sharex=True) as (figure, panels):
+        if tested:
+            _draw_errors(panels[0], tested)
+        _draw_uncertainty(panels[-1], rows, wanted)
+        panels[-1].set(xlabel="models of cycle", xlim=(-0.5, max(len(rows), 2) - 0.5))
+        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        save(figure, path)
+
+
+def _draw_errors(axes: Axes, tested: list[dict[str, Any]]) -> None:
+    cycles = [row["cycle"] for row in tested]
+    errors = [row["test"]["force_rmse_mev_per_a"] for row in tested]
+    axes.plot(cycles, errors, "o-", color=COLORS[1])
+    axes.set(ylabel="force RMSE of frames\nheld back [meV/Å]", ylim=(0, None))
+    for row, error in zip(tested, errors, strict=True):
+        axes.annotate(
+            f"{row['frames']} frames",
+            *((row["cycle"], error), (0, 7)),
+            textcoords="offset points",
+            ha="center",
+            fontsize="small",
+        )
+    axes.margins(y=0.25)
 
 
 def _draw_uncertainty(axes: Axes, rows: list[dict[str, Any]], wanted: Mapping[str, Any]) -> None:
@@ -132,20 +129,22 @@ def _draw_uncertainty(axes: Axes, rows: list[dict[str, Any]], wanted: Mapping[st
     tested = [row for row in rows if row["test"]]
     if tested:
         values = [row["test"][f"largest_{by}"] for row in tested]
-        axes.plot([row["cycle"] for row in tested], values, "o-", color=COLOR, label="held back")
+        axes.plot(
+            [row["cycle"] for row in tested], values, "o-", color=COLORS[1], label="held back"
+        )
     # the dynamics of a cycle ran with the models of the one before
     seen = [row for row in rows if "dynamics" in row]
     if seen:
         values = [row["dynamics"]["largest"] for row in seen]
         axes.plot(
-            *([row["cycle"] - 1 for row in seen], values, "s--"), color=SECOND, label="dynamics"
+            *([row["cycle"] - 1 for row in seen], values, "s--"), color=COLORS[2], label="dynamics"
         )
     for name in ("low", "high"):
-        axes.axhline(wanted[name], color="0.7", linewidth=0.8, linestyle=":")
+        axes.axhline(wanted[name], color=PALE, linewidth=0.8, linestyle=":")
         axes.annotate(
             name, (1, wanted[name]), xycoords=("axes fraction", "data"), va="bottom", ha="right"
         )
     what = "force deviation\n[eV/Å]" if by == DEVIATION else "grade"
     axes.set(ylabel=f"largest {what}", ylim=(0, None))
     if tested or seen:
-        axes.legend(frameon=False)
+        axes.legend()

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from pyictp.graph.neighbors import neighbor_pairs
 
-BIN_WIDTH = 0.05  # A
+BIN_WIDTH = 0.02  # A
 MOST_PAIRS = 50_000_000  # of all frames together: more adds time and no information
 NUM_LAGS = 100
 LOCAL_MOTION = 1.0  # ps: shorter times show vibrations, not diffusion

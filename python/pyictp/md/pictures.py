@@ -3,33 +3,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from ase import units
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-COLORS = ("#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d", "#666666")
-PLAIN = "#4d4d4d"
+from pyictp.common.drawing import COLORS, PALE, PLAIN, drawing, plain_log_ticks, save
+
+WIDTH = 6.4  # inches
 CUT = 4.0  # times the other peaks: how much of a higher one is shown
 Thermo = Mapping[str, np.ndarray]
 
 
-def _save(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=150)
-
-
-def _panels(count: int, height: float = 2.0) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(6.4, height * count + 0.5), layout="constrained")
-    panels = list(figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0])
-    for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.ticklabel_format(axis="y", useOffset=False)
-    figure.align_ylabels(panels)
-    return figure, panels
+@contextmanager
+def _panels(path: Path, count: int, height: float = 2.0) -> Iterator[list[Axes]]:
+    """Yield panels over one another; the picture is saved after the block."""
+    with drawing(WIDTH, height * count + 0.5, rows=count, sharex=True) as (figure, panels):
+        yield panels
+        for axes in panels:
+            if axes.get_yscale() == "linear":
+                axes.ticklabel_format(axis="y", useOffset=False)
+        figure.align_ylabels(panels)
+        save(figure, path)
 
 
 def draw_dynamics(
@@ -46,51 +44,50 @@ def draw_dynamics(
     """
     volume = thermo["Volume"]
     varies = periodic and np.ptp(volume) > 1e-6 * volume[0]
-    figure, panels = _panels(2 + periodic + varies)
     time = thermo["Time"]
-    for name, column, color in (("potential", "PotEng", PLAIN), ("total", "TotEng", COLORS[0])):
-        change = 1000 * (thermo[column] - thermo[column][0]) / num_atoms
-        panels[0].plot(time, change, color=color, label=name, linewidth=1.2)
-    panels[0].set_ylabel("energy from start\n[meV/atom]")
-    panels[0].legend(frameon=False, ncols=2)
-    panels[1].plot(time, thermo["Temp"], color=PLAIN, linewidth=1.2)
-    if target is not None:
-        panels[1].plot(time, target, color=COLORS[0], linewidth=1.2, label="thermostat")
-        panels[1].legend(frameon=False)
-    panels[1].set_ylabel("temperature\n[K]")
-    if periodic:
-        panels[2].plot(time, thermo["Press"] / 1000, color=PLAIN, linewidth=1.0)
-        panels[2].set_ylabel("pressure\n[kbar]")
-    if varies:
-        panels[3].plot(time, volume / num_atoms, color=PLAIN, linewidth=1.2)
-        panels[3].set_ylabel("volume\n[Å³/atom]")
-    panels[-1].set(xlabel="time [ps]", xlim=(time[0], max(time[-1], time[0] + 1e-6)))
-    _save(figure, path)
+    with _panels(path, 2 + periodic + varies) as panels:
+        for name, column, color in (("potential", "PotEng", PLAIN), ("total", "TotEng", COLORS[1])):
+            change = 1000 * (thermo[column] - thermo[column][0]) / num_atoms
+            panels[0].plot(time, change, color=color, label=name, linewidth=1.2)
+        panels[0].set_ylabel("energy from start\n[meV/atom]")
+        panels[0].legend(ncols=2)
+        panels[1].plot(time, thermo["Temp"], color=PLAIN, linewidth=1.2)
+        if target is not None:
+            panels[1].plot(time, target, color=COLORS[1], linewidth=1.2, label="thermostat")
+            panels[1].legend()
+        panels[1].set_ylabel("temperature\n[K]")
+        if periodic:
+            pressure = thermo["Press"] * units.bar / units.GPa
+            panels[2].plot(time, pressure, color=PLAIN, linewidth=1.0)
+            panels[2].set_ylabel("pressure\n[GPa]")
+        if varies:
+            panels[3].plot(time, volume / num_atoms, color=PLAIN, linewidth=1.2)
+            panels[3].set_ylabel("volume\n[Å³/atom]")
+        panels[-1].set(xlabel="time [ps]", xlim=(time[0], max(time[-1], time[0] + 1e-6)))
 
 
 def draw_minimization(path: Path, thermo: Thermo, num_atoms: int) -> None:
     """Draw energy above its end [meV/atom] and largest force component [eV/A] over iterations."""
-    figure, (energy, force) = _panels(2)
-    steps = thermo["Step"]
-    energy.plot(steps, 1000 * (thermo["PotEng"] - thermo["PotEng"][-1]) / num_atoms, color=PLAIN)
-    energy.set_ylabel("energy above end\n[meV/atom]")
-    force.plot(steps, thermo["Fmax"], color=COLORS[0])
-    force.set_ylabel("largest force\ncomponent [eV/Å]")
-    if (thermo["Fmax"] > 0).all():
-        force.set_yscale("log")
-    force.set_xlabel("iteration")
-    _save(figure, path)
+    steps, largest = thermo["Step"], thermo["Fmax"]
+    above = 1000 * (thermo["PotEng"] - thermo["PotEng"][-1]) / num_atoms
+    with _panels(path, 2) as (energy, force):
+        energy.plot(steps, above, color=PLAIN)
+        energy.set_ylabel("energy above end\n[meV/atom]")
+        force.plot(steps, np.where(largest > 0, largest, np.nan), color=COLORS[1])
+        force.set(xlabel="iteration", ylabel="largest force\ncomponent [eV/Å]")
+        if (largest > 0).any():
+            force.set_yscale("log")
+            plain_log_ticks(force.yaxis)
 
 
 def draw_distributions(path: Path, r: np.ndarray, g: Mapping[str, np.ndarray]) -> None:
     """Draw g(r) of each pair of elements, each in a panel of its own."""
-    figure, panels = _panels(len(g), height=1.6)
-    for number, (axes, (pair, values)) in enumerate(zip(panels, g.items(), strict=True)):
-        axes.axhline(1.0, color="0.8", linewidth=0.8)
-        axes.plot(r, values, color=COLORS[number % len(COLORS)], linewidth=1.2)
-        axes.set(ylabel=f"g(r)  {pair}", ylim=(0, _top(axes, r, values)))
-    panels[-1].set(xlabel="distance r [Å]", xlim=(0, r[-1]))
-    _save(figure, path)
+    with _panels(path, len(g), height=1.6) as panels:
+        for number, (axes, (pair, values)) in enumerate(zip(panels, g.items(), strict=True)):
+            axes.axhline(1.0, color=PALE, linewidth=0.8)
+            axes.plot(r, values, color=COLORS[number % len(COLORS)], linewidth=1.2)
+            axes.set(ylabel=f"g(r)  {pair}", ylim=(0, _top(axes, r, values)))
+        panels[-1].set(xlabel="distance r [Å]", xlim=(0, r[-1]))
 
 
 def _top(axes: Axes, r: np.ndarray, g: np.ndarray) -> float | None:
@@ -106,10 +103,9 @@ def _top(axes: Axes, r: np.ndarray, g: np.ndarray) -> float | None:
 
 def draw_displacements(path: Path, lags: np.ndarray, msd: Mapping[str, np.ndarray]) -> None:
     """Draw mean square displacements of each element over time."""
-    figure, (axes,) = _panels(1, height=3.4)
-    for number, (element, values) in enumerate(msd.items()):
-        axes.plot(lags, values, color=COLORS[number % len(COLORS)], label=element)
-    axes.set(xlabel="time difference [ps]", ylabel="mean square displacement [Å²]")
-    axes.set(xlim=(0, None), ylim=(0, None))
-    axes.legend(frameon=False)
-    _save(figure, path)
+    with _panels(path, 1, height=3.4) as (axes,):
+        for element, values in msd.items():
+            axes.plot(lags, values, label=element)
+        axes.set(xlabel="time difference [ps]", ylabel="mean square displacement [Å²]")
+        axes.set(xlim=(0, None), ylim=(0, None))
+        axes.legend()

@@ -12,7 +12,6 @@ from scipy.stats import spearmanr
 
 from pyictp.common.arrays import FloatArray, IntArray
 from pyictp.reports.comparison import Parity
-from pyictp.training.curves import plain_log_ticks
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
@@ -180,6 +179,8 @@ def medians(spread: Spread) -> list[tuple[float, float, float]]:
 
 def draw_spread(axes: Axes, spread: Spread) -> None:
     """Draw the atoms, with median and 90th percentile of bins of equal numbers."""
+    from pyictp.common.drawing import COLORS, plain_log_ticks
+
     many = len(spread.values) > VECTOR_POINTS
     alpha = float(np.clip(1000 / len(spread.values), 0.08, 0.5))
     style: dict[str, Any] = {
@@ -188,11 +189,11 @@ def draw_spread(axes: Axes, spread: Spread) -> None:
         "rasterized": many,
         "markeredgewidth": 0,
     }
-    axes.plot(spread.values, spread.errors, ".", color="#2f5d8a", **style)
+    axes.plot(spread.values, spread.errors, ".", color=COLORS[0], **style)
     rows = np.array(medians(spread))
     if len(rows):
-        axes.plot(rows[:, 0], rows[:, 2], "--", color="#b0413e", marker=".", label="90th perc.")
-        axes.plot(rows[:, 0], rows[:, 1], "-", color="#b0413e", marker=".", label="median")
+        axes.plot(rows[:, 0], rows[:, 2], "--", color=COLORS[3], marker=".", label="90th perc.")
+        axes.plot(rows[:, 0], rows[:, 1], "-", color=COLORS[3], marker=".", label="median")
     if spread.is_deviation:
         ends = np.array([spread.values.min(), spread.values.max()])
         axes.plot(ends, ends, ":", color="0.3", label="error = deviation")
@@ -202,4 +203,4 @@ def draw_spread(axes: Axes, spread: Spread) -> None:
     plain_log_ticks(axes.xaxis)
     plain_log_ticks(axes.yaxis)
     if axes.lines[1:]:
-        axes.legend(frameon=False, loc="upper left")
+        axes.legend(loc="upper left")

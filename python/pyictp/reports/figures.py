@@ -5,44 +5,25 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pyictp.common.arrays import FloatArray
+from pyictp.common.drawing import drawing, plain_log_ticks
 from pyictp.reports.calibration import Spread, draw_spread, spreads
 from pyictp.reports.comparison import Parity
 from pyictp.reports.parity import Panel, draw_panel, parity_panels
-from pyictp.training.curves import Curve, Rows, draw_curve, plain_log_ticks, present_curves
+from pyictp.training.curves import Curve, Rows, draw_curve, present_curves
 
 SIZE = (4.2, 3.3)  # inches
-COLORS = ("#2f5d8a", "#d98032", "#4f9d69", "#b0413e", "#7d6bab", "#8a6d4f", "#c77ba8", "#7a7a7a")
 HistogramType = Literal["step", "stepfilled"]
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "axes.linewidth": 0.7,
-    "axes.labelcolor": "#333333",
-    "xtick.color": "#555555",
-    "ytick.color": "#555555",
-    "legend.fontsize": 8.5,
-    "svg.hashsalt": "ictp",  # the same numbers give the same file
-}
-DENSITY = LinearSegmentedColormap.from_list("density", ["#9dbbd9", "#2f5d8a", "#142a44"])
 NOUNS = {"energy": "energy", "forces": "force", "stress": "stress"}
-DENSITY_POINTS = 4000  # beyond that, single points hide how many there are
-VECTOR_POINTS = 400  # beyond that, a picture of the points is smaller
 HISTOGRAM_MIN = 8  # values below which a histogram says nothing
 HISTOGRAM_REACH = 99.5  # percentile of |error| that the axis shows
 
@@ -54,15 +35,6 @@ class Picture:
     uri: str
     title: str  # read out where pictures are not shown
     caption: str = ""
-
-
-@contextmanager
-def _drawing(size: tuple[float, float] = SIZE) -> Iterator[tuple[Figure, Axes]]:
-    with rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots()
-        axes.set_prop_cycle(color=COLORS)
-        yield figure, axes
 
 
 def _picture(figure: Figure, title: str, caption: str = "") -> Picture:
@@ -78,10 +50,8 @@ def learning_curves(rows: Rows) -> list[Picture]:
 
 
 def _learning_curve(rows: Rows, curve: Curve) -> Picture:
-    with _drawing() as (figure, axes):
+    with drawing(*SIZE) as (figure, (axes,)):
         draw_curve(axes, rows, curve)
-        plain_log_ticks(axes.yaxis)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         _add_time(axes, rows)
         return _picture(figure, f"{curve[0]} over epochs")
 
@@ -115,45 +85,20 @@ def parity_plots(parity: Parity) -> list[Picture]:
 
 
 def _parity_plot(panel: Panel) -> Picture:
-    with _drawing((4.2, 3.7)) as (figure, axes):
-        number = len(panel.points)
-        if number <= DENSITY_POINTS:
-            draw_panel(axes, panel)
-            for line in axes.lines if number > VECTOR_POINTS else ():
-                line.set_rasterized(True)
-            caption = ""
-        else:
-            _draw_density(figure, axes, panel)
-            caption = f"All {number} pairs; the colour says how many share a spot."
-        low, high = float(panel.points.min()), float(panel.points.max())
-        margin = 0.03 * (high - low) or 1e-3
-        axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
-        axes.locator_params(nbins=6)
-        return _picture(figure, panel.summary, caption)
-
-
-def _draw_density(figure: Figure, axes: Axes, panel: Panel) -> None:
-    points = panel.points
-    low, high = float(points.min()), float(points.max())
-    counts, x, y = np.histogram2d(
-        points[:, 0], points[:, 1], bins=150, range=((low, high), (low, high))
-    )
-    image = axes.pcolormesh(
-        x, y, np.ma.masked_equal(counts.T, 0), norm=LogNorm(), cmap=DENSITY, rasterized=True
-    )
-    axes.plot([low, high], [low, high], color="0.6", linewidth=0.6, zorder=0)
-    axes.set(title=panel.summary)
-    axes.set(xlabel=f"label [{panel.unit}]", ylabel=f"prediction [{panel.unit}]")
-    figure.colorbar(image, ax=axes, shrink=0.8, label="pairs", pad=0.02)
+    with drawing(4.2, 3.7) as (figure, (axes,)):
+        draw_panel(axes, panel)
+        shared = f"All {len(panel.points)} pairs; the colour says how many share a spot."
+        return _picture(figure, panel.summary, shared if panel.is_dense else "")
 
 
 def error_histograms(parity: Parity) -> list[Picture]:
     """Return the distributions of the errors, those of forces by element."""
     found = []
     for name, panel in parity_panels(parity).items():
-        errors = {g: 1e3 * (pairs[:, 1] - pairs[:, 0]) for g, pairs in panel.groups.items()}
+        factor, unit = panel.of_errors
+        errors = {g: factor * (pairs[:, 1] - pairs[:, 0]) for g, pairs in panel.groups.items()}
         if len(panel.points) >= HISTOGRAM_MIN and any(np.ptp(e) > 0 for e in errors.values()):
-            found.append(_histogram(f"{NOUNS[name]} errors", f"m{panel.unit}", errors))
+            found.append(_histogram(f"{NOUNS[name]} errors", unit, errors))
     return found
 
 
@@ -162,7 +107,7 @@ def _histogram(title: str, unit: str, errors: Mapping[str, FloatArray]) -> Pictu
     reach = float(np.percentile(np.abs(everything), HISTOGRAM_REACH))
     number = int(np.clip(np.sqrt(len(everything)), 8, 60))
     edges = np.linspace(-reach, reach, number + 1)
-    with _drawing() as (figure, axes):
+    with drawing(*SIZE) as (figure, (axes,)):
         for name, values in errors.items():
             kind: HistogramType = "stepfilled" if len(errors) == 1 else "step"
             weights = np.full(len(values), 100 / len(values))
@@ -185,14 +130,14 @@ def uncertainty_plots(parity: Parity) -> list[Picture]:
 
 
 def _uncertainty_plot(spread: Spread) -> Picture:
-    with _drawing() as (figure, axes):
+    with drawing(*SIZE) as (figure, (axes,)):
         draw_spread(axes, spread)
         caption = f"{len(spread.values)} atoms; lines: bins of equal numbers of them."
         return _picture(figure, spread.title, caption)
 
 
 def _legend(axes: Axes, number: int) -> None:
-    axes.legend(frameon=False, ncols=1 if number < 6 else 2)
+    axes.legend(ncols=1 if number < 6 else 2)
 
 
 def force_magnitude(rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
@@ -206,7 +151,7 @@ def force_magnitude(rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
         ("error_{}_mev_per_a", "force error", "|error| [meV/Å]"),
         ("angle_{}_deg", "direction error", "angle between forces [°]"),
     ):
-        with _drawing() as (figure, axes):
+        with drawing(*SIZE) as (figure, (axes,)):
             for part, name, line in (("90", "90th percentile", "--"), ("median", "median", "-")):
                 axes.plot(x, [row[key.format(part)] for row in rows], line, marker=".", label=name)
             if key.startswith("error"):
@@ -216,6 +161,6 @@ def force_magnitude(rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
             plain_log_ticks(axes.xaxis)
             plain_log_ticks(axes.yaxis)
             axes.grid(alpha=0.3, which="major", linewidth=0.4)
-            axes.legend(frameon=False)
+            axes.legend()
             pictures.append(_picture(figure, f"{title} over force"))
     return pictures

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from enum import Enum
 from pyictp.common.interrupt import StopRequest
 from pyictp.config.load import TrainConfig
 from pyictp.training.parallel import Processes
+
+logger = logging.getLogger("pyictp")
+FEW_EPOCHS = 10
+PACE_KNOWN = 30.0  # s of training, after which the first, slower steps count for little
 
 
 class Outcome(Enum):
@@ -53,6 +58,7 @@ class Clock:
         """Begin a session: the time before does not count."""
         self._before = self._started = time.monotonic()
         self.session_seconds = 0.0
+        self._knows_pace = self.position.seconds >= PACE_KNOWN
 
     def tick(self, stop: StopRequest) -> None:
         """Take note of the time and of a signal; collective."""
@@ -104,6 +110,25 @@ class Clock:
     def total(self) -> float:
         """Return the end of the training in the unit of the bar."""
         return self.limit if self.in_seconds else self.config.num_epochs
+
+    def warn_of_few_epochs(self, num_batches: int) -> None:
+        """Say once, as soon as the pace is known, that the time is too short to learn much.
+
+        Args:
+            num_batches: of an epoch.
+        """
+        seconds, step = self.position.seconds, self.position.step
+        if self._knows_pace or not self.config.time_limited or seconds < PACE_KNOWN or not step:
+            return
+        self._knows_pace = True
+        num_epochs = self.limit / seconds * step / num_batches
+        if num_epochs < FEW_EPOCHS and self.processes.is_first:
+            logger.warning(
+                "about %.2g epochs fit into training.max_minutes = %g, too few to learn much: "
+                "allow more minutes, take fewer structures or a smaller model",
+                num_epochs,
+                self.config.max_minutes,
+            )
 
     def reason_to_stop(self) -> Outcome | None:
         """Return why to stop before the next step, by the last tick."""

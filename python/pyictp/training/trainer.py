@@ -144,8 +144,14 @@ class Trainer:
             position.batch += 1
             position.step += 1
             self.watch.add(sums, position.step, chosen)
-            bar.move_to(self._done())
+            bar.move_to(self._done(), self._first_steps())
+            self.clock.warn_of_few_epochs(len(self._plan))
         return None
+
+    def _first_steps(self) -> str:
+        """Return a line on the epoch under way, before a validation says more."""
+        position = self.position
+        return "" if position.epoch else f"epoch 1: {position.batch} of {len(self._plan)} steps"
 
     def _step(self, batch: Batch | None) -> Tensor:
         """Do a step; return this process' (3,) sums of squared errors, on the device."""
