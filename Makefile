@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 SITE := build/docs
-PYTEST := $(BIN)/pytest -n 2 --dist loadscope
+PYTEST := $(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 CPP := $(wildcard pair_ictp/*.cpp pair_ictp/*.h pair_ictp/ops/*.cpp pair_ictp/ops/*.h pair_ictp/ops/cuda/*)
 BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 
@@ -30,7 +30,7 @@ coverage: setup
 	OMP_NUM_THREADS=1 $(PYTEST) --cov=pyictp --cov-report=term:skip-covered $(ARGS)
 
 test-long: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m long $(ARGS)
+	OMP_NUM_THREADS=1 $(PYTEST) -m long $(ARGS)
 
 test-sanitizers: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m sanitize $(ARGS)

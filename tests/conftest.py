@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +43,12 @@ def shared_dir() -> Path:
 
 @pytest.hookimpl(tryfirst=True)  # before the selection by -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes shared_dir, for `-m data`; what calls getfixturevalue bears a mark itself."""
+    """Mark what takes shared_dir, for `-m data`; what calls getfixturevalue bears a mark itself.
+
+    Files with the most slow tests come first: the last one to begin leaves the other cores idle.
+    """
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
     for item in items:
         if "shared_dir" in getattr(item, "fixturenames", ()):
             item.add_marker("data")

@@ -6,6 +6,7 @@ By hand: .venv/bin/python tests/cpp/sanitized.py address tests/python/test_opera
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import shutil
@@ -51,6 +52,15 @@ def call(command: Sequence[object], folder: Path = ROOT) -> str:
 def build(kind: str) -> Path:
     """Compile for `kind`; return a folder for PYTHONPATH with the package and these libraries."""
     folder = ROOT / "build" / "sanitize" / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    site = folder / f"site-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+    with (folder / "build.lock").open("w") as lock:  # tests that run side by side share the folder
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _build(kind, folder, site)
+    return site
+
+
+def _build(kind: str, folder: Path, site: Path) -> None:
     pybind = call([sys.executable, "-m", "pybind11", "--cmakedir"]).strip()
     settings = {
         "ICTP_SANITIZE": KINDS[kind],
@@ -64,11 +74,9 @@ def build(kind: str) -> Path:
     defines = [f"-D{key}={value}" for key, value in settings.items()]
     call([BIN / "cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", *defines])
     call([BIN / "cmake", "--build", folder, "--parallel", os.cpu_count()])
-    site = folder / "site"
     shutil.rmtree(site, ignore_errors=True)
     call([BIN / "cmake", "--install", folder / ".", "--prefix", site])
     (site / "sitecustomize.py").write_text(WITHOUT_EDITABLE)
-    return site
 
 
 def link_package(site: Path) -> None:

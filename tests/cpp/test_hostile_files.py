@@ -20,7 +20,7 @@ from pyictp.model.ictp import ICTPModel
 from pyictp.potential.export import export_model
 from pyictp.potential.exported import write_archive
 
-MUTATIONS = int(os.environ.get("ICTP_MUTATIONS", "150"))
+MUTATIONS = int(os.environ.get("ICTP_MUTATIONS", "50"))
 SEED = 20
 SPARE = 4 << 30  # bytes for a test
 

@@ -33,8 +33,8 @@ def make_plugin(configure: list, build: Path) -> None:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_plugin_of_a_source_tree_loads(source_tree: Path, root: Path, tmp_path: Path) -> None:
     build = tmp_path / "build"
     configure = [BIN / "cmake", "-S", root, "-B", build, "-G", "Ninja", "-DICTP_PYTHON=OFF"]

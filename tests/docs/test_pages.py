@@ -131,7 +131,7 @@ def test_repulsion(after_tutorial: Path) -> None:
     assert max(energies) - min(energies) < 1.0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.lammps
 @pytest.mark.timeout(900)
 def test_uncertainty(after_tutorial: Path) -> None:

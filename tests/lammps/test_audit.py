@@ -12,7 +12,7 @@ from audit.entry import Entry, Verdict
 from audit.runs import complaint, run_entries
 from toys import make_network
 
-pytestmark = [pytest.mark.lammps, pytest.mark.mpi]
+pytestmark = [pytest.mark.lammps, pytest.mark.mpi, pytest.mark.slow]
 USUAL = (
     "fix npt aniso",
     "replicate",

@@ -20,7 +20,7 @@ from pyictp.potential.calculator import ICTPCalculator
 from pyictp.potential.checkpoint import load_checkpoint
 from train_toys import no_pictures
 
-pytestmark = pytest.mark.lammps
+pytestmark = [pytest.mark.lammps, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from ase.io import read
 from explore_toys import write_loop
 from pyictp.potential.checkpoint import load_checkpoint
 
-pytestmark = [pytest.mark.lammps, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.lammps, pytest.mark.long, pytest.mark.timeout(1800)]
 
 
 def test_three_ways_on_from_the_same_models(tmp_path, monkeypatch, capsys):

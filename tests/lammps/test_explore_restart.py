@@ -20,7 +20,7 @@ from explore_toys import write_loop
 from pyictp.md.lammps import potential_folder
 from pyictp.potential.checkpoint import load_checkpoint
 
-pytestmark = pytest.mark.lammps
+pytestmark = [pytest.mark.lammps, pytest.mark.slow]
 EXAMPLE = Path(__file__).parents[2] / "docs" / "explore"
 COMMAND = [sys.executable, "-m", "pyictp.cli.main", "explore"]
 KILLS = 5

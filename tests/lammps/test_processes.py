@@ -12,7 +12,7 @@ from decompositions import ALONG_Z, TILED, Case, assert_same, cached_runs
 from structures import STRUCTURES, lattice
 from toys import MessageToy
 
-pytestmark = [pytest.mark.lammps, pytest.mark.mpi]
+pytestmark = [pytest.mark.lammps, pytest.mark.mpi, pytest.mark.slow]
 LIMITS = {"node_energies": 1e-10, "forces": 1e-9, "positions": 1e-12, "virial": 1e-8}
 
 
@@ -46,7 +46,6 @@ SELECTION = {
     2: NAMES,
     3: [*FEW, "slab along z", "triclinic, tiled", "one atom, periodic"],
     4: [*FEW, "slab along z", "bulk", "thin domains", "lone atom", "overlay, NULL type"],
-    8: [*FEW, "slab along z", "bulk", "no atoms"],
 }
 ALL = {num: NAMES for num in (3, 4, 8)}
 

@@ -11,7 +11,7 @@ from decompositions import ALONG_Z, TILED, Case, assert_same, cached_runs
 from structures import STRUCTURES, lattice
 from toys import MessageToy
 
-pytestmark = [pytest.mark.lammps, pytest.mark.mpi]
+pytestmark = [pytest.mark.lammps, pytest.mark.mpi, pytest.mark.slow]
 MOVE = ("velocity all create 3000 1 loop geom", "fix 1 all nve", "neighbor 0.3 bin")
 SHIFT = ("fix balance all balance 5 1.01 shift xyz 10 1.01",)
 RCB = ("fix balance all balance 5 1.01 rcb",)
@@ -43,8 +43,8 @@ def trajectories(toy: list[str], network: list[str]) -> dict[str, Case]:
 
 NAMES = list(trajectories(["", ""], []))
 SELECTION = {2: NAMES, 4: NAMES[:2], 3: NAMES, 8: NAMES}
-QUICK = [(2, name) for name in NAMES] + [(4, name) for name in NAMES[:2]]
-LONG = [(3, name) for name in NAMES] + [(8, name) for name in NAMES]
+QUICK = [(2, name) for name in NAMES]
+LONG = [(number, name) for number in (3, 4, 8) for name in SELECTION[number]]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from pyictp.potential.extrapolation import ExtrapolationGrade, fit_grade
 from structures import STRUCTURES
 from toys import make_network
 
-pytestmark = pytest.mark.lammps
+pytestmark = [pytest.mark.lammps, pytest.mark.slow]
 ELEMENTS = ("Ta", "V", "W")
 EV_TO_KCAL = 23.060549  # per mole; LAMMPS' constant
 

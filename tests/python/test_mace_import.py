@@ -128,7 +128,17 @@ def test_exported(name: str, dtype: str, radial: str, tolerance: float, tmp_path
         assert np.abs(ours.forces.numpy() - reference.forces).max() < tolerance
 
 
-@pytest.mark.parametrize("options", [{}, {"portable": True}, {"radial": "network"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        *(
+            pytest.param(o, marks=pytest.mark.long)
+            for o in ({"portable": True}, {"radial": "network"})
+        ),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("name", ["rank1_ell3", "density_agnesi", "density_soft"])
 def test_short_distances(name: str, options: dict, tmp_path: Path) -> None:
     """Files in float32 hold from 0.5 A on, for pairs of all elements."""

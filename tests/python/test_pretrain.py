@@ -115,7 +115,13 @@ def test_walks_have_the_temperature_asked_for(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        *(pytest.param(n, marks=pytest.mark.long) for n in (signal.SIGTERM, signal.SIGINT)),
+    ],
+)
 def test_killed_at_any_moment_it_ends_the_same(trained, tmp_path, number):
     path = write_pretraining(tmp_path, sampling={"dynamics": 5})
     walks, seen = tmp_path / "out" / "walks", []

@@ -157,7 +157,7 @@ def test_rollbacks_come_to_an_end(config):
 # -- killed at any moment -------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_again_and_again_it_is_the_same_training(config, tmp_path):
     config = changed(config, max_epochs=300, dtype="float64", num_threads=1)
     train.train(config)
