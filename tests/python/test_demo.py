@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from pyictp.cli.main import main
-from pyictp.demo import figures, report, run, runs
+from pyictp.common import drawing
+from pyictp.demo import report, run, runs
 from pyictp.demo.alloy import ELEMENTS, teacher_commands
 from pyictp.demo.label import Job, Sampling, plan, random_cell, write_dataset
 from pyictp.demo.run import prepare_folder
@@ -159,7 +160,7 @@ def folder(tmp_path_factory):
     )
     values = {name.format(kind): 1.0 for name in metrics for kind in ("mae", "rmse")}
     (folder / "test.json").write_text(json.dumps(values))
-    figures.save(Figure(figsize=(1, 1)), folder / "test.png")
+    drawing.save(Figure(figsize=(1, 1)), folder / "test.png")
     training = RunFolder(folder / "training")
     training.path.mkdir()
     for epoch in (1, 2):

@@ -65,7 +65,8 @@ def save(figure: Figure, path: Path) -> None:
 def draw_density(axes: Axes, points: FloatArray) -> None:
     """Draw (n, 2) points as squares whose colour says how many share one, with the diagonal."""
     low, high = float(points.min()), float(points.max())
-    counts, x, y = np.histogram2d(*points.T, bins=DENSITY_BINS, range=((low, high), (low, high)))
+    x = y = np.linspace(low, high, DENSITY_BINS + 1)
+    counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=(x, y))
     image = axes.pcolormesh(
         x, y, np.ma.masked_equal(counts.T, 0), norm=LogNorm(), cmap=DENSITY, rasterized=True
     )

@@ -120,7 +120,7 @@ def force_parity(forces: np.ndarray, reference: np.ndarray, symbols: Sequence[st
     """
     pairs = np.stack([reference, forces], axis=-1).reshape(-1, 2)
     width = 5 * 1000 * float(np.std(forces - reference))
-    bins = np.linspace(-width, width, 61)
+    bins = np.linspace(-width, width, 61).tolist()
     with drawing(9.0, 3.8, columns=2) as (figure, (parity, spread)):
         draw_density(parity, pairs)
         limit = 1.05 * np.abs(reference).max()
@@ -129,8 +129,10 @@ def force_parity(forces: np.ndarray, reference: np.ndarray, symbols: Sequence[st
         for element in ELEMENTS:
             chosen = np.array(symbols) == element
             differences = 1000 * (forces - reference)[:, chosen].ravel()
-            style = {"color": ELEMENT_COLORS[element], "label": element}
-            spread.hist(differences, bins=bins, histtype="step", density=True, **style)
+            color = ELEMENT_COLORS[element]
+            spread.hist(
+                differences, bins, histtype="step", density=True, color=color, label=element
+            )
         spread.set(xlabel="ictp − teacher [meV/Å]", ylabel="probability density [Å/meV]")
         spread.set_xlim(-width, width)
         spread.legend()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import units
@@ -122,7 +122,11 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
         draw_density(axes, points)
     else:
         axes.plot([low, high], [low, high], color=PALE, linewidth=0.8, zorder=0)
-        style = {"markersize": 3, "alpha": 0.5, "rasterized": len(points) > VECTOR_POINTS}
+        style: dict[str, Any] = {
+            "markersize": 3,
+            "alpha": 0.5,
+            "rasterized": len(points) > VECTOR_POINTS,
+        }
         for name, pairs in panel.groups.items():
             axes.plot(*pairs.T, ".", label=name or None, **style)
         if len(panel.groups) > 1:
