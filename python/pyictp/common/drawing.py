@@ -42,6 +42,7 @@ STYLE: dict[Any, Any] = {
 }
 DENSITY = LinearSegmentedColormap.from_list("density", ["#9dbbd9", "#2f5d8a", "#142a44"])
 DENSITY_BINS = 150
+STEPS = (1, 2, 5, 10)  # between ticks, times a power of ten
 DPI = 150
 
 
@@ -71,7 +72,8 @@ def draw_density(axes: Axes, points: FloatArray) -> None:
         x, y, np.ma.masked_equal(counts.T, 0), norm=LogNorm(), cmap=DENSITY, rasterized=True
     )
     axes.plot([low, high], [low, high], color=PALE, linewidth=0.6, zorder=0)
-    axes.figure.colorbar(image, ax=axes, shrink=0.8, label="pairs", pad=0.02)
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, label="pairs", pad=0.02)
+    plain_log_ticks(bar.ax.yaxis)
 
 
 def plain_log_ticks(axis: Axis) -> None:
@@ -79,7 +81,7 @@ def plain_log_ticks(axis: Axis) -> None:
     low, high = axis.get_view_interval()
     decades = math.log10(high / low)
     if decades < 0.8:
-        axis.set_major_locator(MaxNLocator(6))
+        axis.set_major_locator(MaxNLocator(6, steps=STEPS))
     else:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.2 else (1,), numticks=12))
     if low > 1e-5 and high < 1e5:

@@ -25,7 +25,7 @@ def plot_data(frames: Sequence[Frame], nearest: Sequence[FloatArray], path: Path
         nearest: of each frame the distances of nearest neighbors [A].
         path: an image file, or a folder in which data.png is made.
     """
-    from pyictp.common.drawing import drawing, save
+    from pyictp.common.drawing import drawing, plain_log_ticks, save
 
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         path = path / "data.png"
@@ -35,6 +35,7 @@ def plot_data(frames: Sequence[Frame], nearest: Sequence[FloatArray], path: Path
         for one, (title, values, of) in zip(axes, panels, strict=False):
             one.hist(values, bins=NUM_BINS, log=True)
             one.set(xlabel=title, ylabel=of)
+            plain_log_ticks(one.yaxis)
             one.grid(alpha=0.3, linewidth=0.4)
         save(figure, path)
     return path

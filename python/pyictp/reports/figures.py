@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pyictp.common.arrays import FloatArray
-from pyictp.common.drawing import drawing, plain_log_ticks
+from pyictp.common.drawing import STEPS, drawing, plain_log_ticks
 from pyictp.reports.calibration import Spread, draw_spread, spreads
 from pyictp.reports.comparison import Parity
 from pyictp.reports.parity import Panel, draw_panel, parity_panels
@@ -75,7 +75,7 @@ def _add_time(axes: Axes, rows: Rows) -> None:
             lambda t: np.interp(np.asarray(t), rise, x),
         ),
     )
-    top.xaxis.set_major_locator(MaxNLocator(nbins=6))
+    top.xaxis.set_major_locator(MaxNLocator(6, steps=STEPS))
     top.set_xlabel(f"time [{unit}]")
 
 

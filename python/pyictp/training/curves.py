@@ -55,7 +55,7 @@ def draw_curve(axes: Axes, rows: Rows, curve: Curve) -> None:
     """Draw the columns of one curve over the epochs; what is not above zero is left out."""
     from matplotlib.ticker import MaxNLocator
 
-    from pyictp.common.drawing import plain_log_ticks
+    from pyictp.common.drawing import STEPS, plain_log_ticks
 
     title, columns, scale = curve
     for name, label in columns:
@@ -66,7 +66,7 @@ def draw_curve(axes: Axes, rows: Rows, curve: Curve) -> None:
             axes.plot(*zip(*points, strict=True), label=label, marker=marker)
     axes.set(xlabel="epoch", title=title, yscale="log")
     plain_log_ticks(axes.yaxis)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=STEPS, integer=True))
     axes.grid(alpha=0.3, which="both", linewidth=0.4)
     if columns[0][1]:
         axes.legend()
