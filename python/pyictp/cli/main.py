@@ -43,6 +43,7 @@ GROUPS = {
     "dynamics": {
         "export": "write the file that pair_style ictp reads",
         "md": "run a structure in LAMMPS, with pictures",
+        "properties": "elastic constants, phonons, surfaces, ...",
         "explore": "active learning: run, label, train, repeat",
         "plugin-path": "print the folder for LAMMPS_PLUGIN_PATH",
     },

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: MIT
+"""All properties of a structure by one or several potentials: what is asked for, what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.units import invcm, kg, m
+
+from pyictp.common.arrays import FloatArray
+from pyictp.errors import UserError
+from pyictp.labelling.labellers import make_calculator
+from pyictp.labelling.settings import LabellerConfig, Xtb
+from pyictp.potential.calculator import ICTPCalculator
+from pyictp.properties import crystals, defects, lattice_dynamics, molecules
+
+OF_CRYSTALS = ("cell", "eos", "elastic", "phonons", "vacancy", "surfaces", "diatomics")
+OF_MOLECULES = ("geometry", "vibrations", "diatomics")
+XTB = ("GFN2-xTB", "GFN1-xTB")
+R_MAX = 6.0  # A, of the curves of two atoms
+DENSITY = 1000 * kg / m**3  # g/cm^3
+
+
+@dataclass(frozen=True)
+class Row:
+    """A number for people."""
+
+    title: str
+    unit: str
+    value: float | None  # None: there is none, `text` says why
+    text: str = ""  # in place of the number, or a warning behind it
+
+
+@dataclass
+class Measured:
+    """What one potential says of a structure."""
+
+    name: str
+    rows: list[Row] = dataclasses.field(default_factory=list)
+    curves: dict[str, Any] = dataclasses.field(default_factory=dict)  # for pictures, by property
+
+    def values(self) -> dict[str, Any]:
+        """Return everything as plain values, for JSON."""
+        curves = {
+            name: [_plain(one) for one in value] if isinstance(value, list) else _plain(value)
+            for name, value in self.curves.items()
+        }
+        rows = {row.title: {"value": row.value, "unit": row.unit} for row in self.rows}
+        texts = {row.title: row.text for row in self.rows if row.text}
+        return {"name": self.name, "values": rows, "notes": texts, "curves": curves}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {name: _plain(one) for name, one in vars(value).items()}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    return value
+
+
+def calculator(text: str, closest: str = "warn") -> Calculator:
+    """Return the calculator of a model file, of an xTB method, or of a dotted name.
+
+    Raises:
+        UserError: nothing of this, or a model that is float32 for good.
+    """
+    if text in XTB:
+        return make_calculator(LabellerConfig(xtb=cast("Xtb", text)))
+    if not Path(text).exists() and "." in text and "/" not in text and not text.endswith(".pt"):
+        return make_calculator(LabellerConfig(calculator=text))
+    return ICTPCalculator(text, dtype="float64", closest=closest)
+
+
+def choose(atoms: Atoms, asked: Sequence[str]) -> tuple[str, ...]:
+    """Return the properties to measure, in their order: those asked for, or all that there are.
+
+    Raises:
+        UserError: a property is none of this kind of structure.
+    """
+    if atoms.pbc.any() and not atoms.pbc.all():
+        raise UserError(
+            "properties are those of crystals (periodic all around) and of molecules (nowhere): "
+            f"expected one of them, got pbc {' '.join('FT'[p] for p in atoms.pbc)}"
+        )
+    possible = OF_CRYSTALS if atoms.pbc.all() else OF_MOLECULES
+    for name in asked:
+        if name not in possible:
+            kind = "crystal" if atoms.pbc.all() else "molecule"
+            raise UserError(f"--of {name}: a {kind} has {', '.join(possible)}")
+    return tuple(name for name in possible if name in asked or not asked)
+
+
+def measure(
+    atoms: Atoms,
+    name: str,
+    asked: Sequence[str],
+    say: Callable[[str], None] = lambda _: None,
+) -> Measured:
+    """Return what one potential says.
+
+    Args:
+        atoms: crystal or molecule.
+        name: of the potential, as `calculator` takes it.
+        asked: of `choose`.
+        say: told what begins.
+
+    Raises:
+        UserError: the potential cannot be loaded; forces do not become small.
+    """
+    found = Measured(name)
+    model = calculator(name)
+    if atoms.pbc.all():
+        say(f"{name}: cell")
+        rest = crystals.relaxed(atoms, model)
+        steps = {**CRYSTALS}
+    else:
+        say(f"{name}: geometry")
+        rest = molecules.relaxed_molecule(atoms, model)
+        steps = {**MOLECULES}
+    for property_name in asked:
+        if property_name not in ("cell", "geometry"):
+            say(f"{name}: {property_name}")
+        if property_name == "diatomics" and name in XTB:
+            text = "none: xTB finds no wave function of many lone pairs"
+            found.rows.append(Row("pairs of atoms alone", "", None, text))
+        elif property_name == "diatomics":
+            _diatomics(found, sorted(set(atoms.symbols)), calculator(name, closest="ignore"))
+        else:
+            steps[property_name](found, rest)
+    return found
+
+
+def _cell(found: Measured, atoms: Atoms) -> None:
+    lengths, angles = atoms.cell.lengths(), atoms.cell.angles()
+    add = found.rows.append
+    for letter, length in zip("abc", lengths, strict=True):
+        if letter == "a" or abs(length - lengths[0]) > 1e-4 * length:
+            add(Row(letter, "A", float(length)))
+    for letter, angle in zip(("alpha", "beta", "gamma"), angles, strict=True):
+        if abs(angle - 90) > 1e-3:
+            add(Row(letter, "degree", float(angle)))
+    add(Row("energy", "eV/atom", float(atoms.get_potential_energy() / len(atoms))))
+    add(Row("density", "g/cm^3", float(atoms.get_masses().sum() / atoms.get_volume() / DENSITY)))
+    add(Row("space group", "", None, crystals.space_group(atoms)))
+
+
+def _eos(found: Measured, atoms: Atoms) -> None:
+    state = crystals.equation_of_state(atoms)
+    found.curves["eos"] = state
+    found.rows += [
+        Row("volume at zero pressure", "A^3/atom", float(state.volume)),
+        Row("bulk modulus, of energies", "GPa", float(state.bulk_modulus)),
+        Row("its derivative by pressure", "", state.derivative),
+    ]
+
+
+def _elastic(found: Measured, atoms: Atoms) -> None:
+    constants = crystals.elastic_constants(atoms)
+    found.curves["elastic"] = constants
+    large = 1e-3 * np.abs(constants).max() + 0.05
+    shown: list[float] = []
+    for i in range(6):
+        for j in range(i, 6):
+            value = float(constants[i, j])
+            # by symmetry many are the same: C11 = C22
+            if abs(value) > large and all(abs(value - other) > large for other in shown):
+                shown.append(value)
+                found.rows.append(Row(f"C{i + 1}{j + 1}", "GPa", value))
+    averages = crystals.moduli(constants)
+    warning = "" if averages.stable else "unstable: a strain lowers the energy"
+    found.rows += [
+        Row("bulk modulus", "GPa", averages.bulk, warning),
+        Row("shear modulus", "GPa", averages.shear),
+        Row("Young's modulus", "GPa", averages.young),
+        Row("Poisson's ratio", "", averages.poisson),
+    ]
+
+
+def _phonons(found: Measured, atoms: Atoms) -> None:
+    result = lattice_dynamics.phonons(atoms)
+    found.curves["phonons"] = result
+    for point, frequencies in result.points.items():
+        found.rows.append(
+            Row(f"highest frequency at {point}", "THz", round(float(frequencies.max()), 4))
+        )
+    unstable = result.lowest < -lattice_dynamics.ZERO
+    warning = "imaginary: the crystal is no minimum" if unstable else ""
+    found.rows += [
+        Row("lowest frequency", "THz", round(result.lowest, 4), warning),
+        Row("zero-point energy", "meV/atom", 1e3 * result.zero_point),
+        Row("heat capacity at 300 K", "k_B/atom", result.heat_capacity),
+    ]
+
+
+def _vacancy(found: Measured, atoms: Atoms) -> None:
+    if len(set(atoms.symbols)) > 1:
+        text = "none: of a compound it depends on what the atom goes into"
+        found.rows.append(Row("vacancy energy", "eV", None, text))
+        return
+    found.rows.append(Row("vacancy energy", "eV", defects.vacancy_energy(atoms)))
+
+
+def _surfaces(found: Measured, atoms: Atoms) -> None:
+    lengths, angles = atoms.cell.lengths(), atoms.cell.angles()
+    cubic = np.ptp(lengths) < 1e-3 and np.abs(angles - 90).max() < 0.01
+    if len(set(atoms.symbols)) > 1 or not cubic:
+        text = "none: only faces of cubic crystals of one element"
+        found.rows.append(Row("surface energies", "J/m^2", None, text))
+        return
+    energies = defects.surface_energies(atoms)
+    found.rows += [Row(f"surface {face}", "J/m^2", value) for face, value in energies.items()]
+
+
+def _diatomics(found: Measured, elements: Sequence[str], model: Calculator) -> None:
+    curves = molecules.diatomics(elements, model, R_MAX)
+    found.curves["diatomics"] = curves
+    for curve in curves:
+        notes = [] if curve.length else ["not bound"]
+        if curve.hole is not None:
+            notes.append(f"hole: energies fall below {curve.hole:.2f} A")
+        found.rows.append(Row(f"{curve.pair} alone, bond", "A", curve.length, "; ".join(notes)))
+
+
+def _geometry(found: Measured, atoms: Atoms) -> None:
+    found.rows.append(Row("energy", "eV", float(atoms.get_potential_energy())))
+    distances = atoms.get_all_distances()
+    for i, j in zip(*np.triu_indices(len(atoms), 1), strict=True):
+        pair = f"{atoms.symbols[i]}{i}-{atoms.symbols[j]}{j}"
+        radii = molecules.covalent_radii[atoms.numbers[[i, j]]].sum()
+        if distances[i, j] < molecules.BONDED * radii and len(atoms) <= molecules.FEW:
+            found.rows.append(Row(f"bond {pair}", "A", float(distances[i, j])))
+
+
+def _vibrations(found: Measured, atoms: Atoms) -> None:
+    numbers: FloatArray = molecules.vibrations(atoms)
+    found.curves["vibrations"] = numbers
+    linear = len(atoms) < 3 or bool(np.sort(atoms.get_moments_of_inertia())[0] < 1e-3)
+    order = np.argsort(np.abs(numbers))[(3 if len(atoms) == 1 else 5 if linear else 6) :]
+    inner = np.sort(numbers[order])
+    if not len(inner):
+        found.rows.append(Row("vibrations", "1/cm", None, "none: a lone atom"))
+        return
+    warning = "imaginary: no minimum" if inner[0] < 0 else ""
+    found.rows += [
+        Row("lowest vibration", "1/cm", float(inner[0]), warning),
+        Row("highest vibration", "1/cm", float(inner[-1])),
+        Row("zero-point energy", "meV", float(500 * np.clip(inner, 0, None).sum() * invcm)),
+    ]
+
+
+Step = Callable[[Measured, Atoms], None]
+CRYSTALS: dict[str, Step] = {
+    "cell": _cell,
+    "eos": _eos,
+    "elastic": _elastic,
+    "phonons": _phonons,
+    "vacancy": _vacancy,
+    "surfaces": _surfaces,
+}
+MOLECULES: dict[str, Step] = {"geometry": _geometry, "vibrations": _vibrations}
