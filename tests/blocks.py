@@ -33,6 +33,7 @@ ELSEWHERE = (
     ("docs/explore.md", "labeller:", "tests/python/test_explore_settings.py"),
     ("docs/pretraining.md", "# pretrain.yaml", "tests/python/test_pretrain_structures.py"),
     ("docs/pretraining.md", "labeller:", "tests/python/test_pretrain_structures.py"),
+    ("docs/properties.md", "$ ase build", "tests/python/test_properties.py"),
     ("docs/interop.md", "$ python docs/interop/", "tests/python/test_interop_scripts.py"),
     ("docs/interop.md", "$ ictp import ckpt_100/", "tests/python/test_upstream.py"),
 )

@@ -12,12 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ase.build import bulk
-from ase.eos import EquationOfState
-from ase.filters import FrechetCellFilter
 from ase.io import read, write
-from ase.optimize import BFGS
-from ase.units import GPa
 from pyictp import ICTPCalculator, train
 from pyictp.cli.main import main
 from pyictp.graph.derivatives import evaluate_graph
@@ -143,39 +138,6 @@ def check_features(last_features, model, frames) -> None:
     readout = load_model(frames.parent / "run", dtype=torch.float64).model.layers[-1].readout
     expected = model.scale[graph.species] * readout(scalars).reshape(-1)
     torch.testing.assert_close(energies - rest, expected, rtol=0, atol=1e-9)
-
-
-def test_elastic(run, folder):
-    arguments = [folder / "run", "Cu", "--structure", "fcc", "--a", 3.6]
-    names, text = run("elastic.py", *arguments)
-    assert number("largest difference", text) < 0.5
-    a, modulus = number("a =", text), number("bulk modulus", text)
-    scanned = [bulk("Cu", a=a * factor) for factor in np.linspace(0.99, 1.01, 5)]
-    calculator = ICTPCalculator(folder / "run", dtype="float64")
-    energies = [calculator.get_potential_energy(atoms) for atoms in scanned]
-    volume, _, expected = EquationOfState([s.get_volume() for s in scanned], energies).fit()
-    assert volume == pytest.approx(a**3 / 4, rel=1e-3)
-    assert modulus == pytest.approx(expected / GPa, rel=0.03)
-    # layers of copper and nickel, no longer cubic: all 21 numbers, both ways
-    atoms = bulk("Cu", a=a, cubic=True)
-    atoms.symbols[[0, 1]] = "Ni"
-    atoms.calc = calculator
-    BFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=1e-6, steps=200)
-    by_stress, by_energy = names["from_stress"](atoms, 2e-3), names["from_energy"](atoms, 2e-3)
-    np.testing.assert_allclose(by_stress / GPa, by_energy / GPa, rtol=0, atol=0.5)
-    diagonal = np.sort(np.diag(by_stress)[:3] / GPa)
-    assert np.ptp(diagonal) > 2
-
-
-def test_phonons(run, folder, tmp_path):
-    pytest.importorskip("phonopy", reason="phonopy is not installed: pip install .[examples]")
-    picture = tmp_path / "phonons.png"
-    arguments = [folder / "run", "Cu", "--structure", "fcc", "--repeat", 2, "--plot", picture]
-    _, text = run("phonons.py", *arguments)
-    assert number("largest difference", text) < 0.01
-    assert abs(number(r"\nG", text)) < 1e-3  # acoustic
-    assert number(r"\nX", text) > 1  # THz, stable
-    assert picture.read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.lammps

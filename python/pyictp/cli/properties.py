@@ -25,9 +25,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     examples(
         parser,
-        "ictp properties run copper.cif",
-        "ictp properties run POSCAR --of elastic phonons -o elastic",
-        "ictp properties run molecule.xyz --beside GFN2-xTB",
+        "ictp properties run crystal.cif",
+        "ictp properties run crystal.cif --of elastic phonons -o elastic",
+        "ictp properties run1 molecule.xyz --beside run2",
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="training folder, checkpoint, or exported file in float64")

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import CalculationFailed, Calculator
 from ase.units import invcm, kg, m
 
 from pyictp.common.arrays import FloatArray
@@ -89,7 +89,7 @@ def choose(atoms: Atoms, asked: Sequence[str]) -> tuple[str, ...]:
     if atoms.pbc.any() and not atoms.pbc.all():
         raise UserError(
             "properties are those of crystals (periodic all around) and of molecules (nowhere): "
-            f"expected one of them, got pbc {' '.join('FT'[p] for p in atoms.pbc)}"
+            f"expected one of them, got pbc {' '.join('FT'[int(p)] for p in atoms.pbc)}"
         )
     possible = OF_CRYSTALS if atoms.pbc.all() else OF_MOLECULES
     for name in asked:
@@ -114,8 +114,16 @@ def measure(
         say: told what begins.
 
     Raises:
-        UserError: the potential cannot be loaded; forces do not become small.
+        UserError: the potential cannot be loaded or has no energy; forces do not become small.
     """
+    try:
+        return _measure(atoms, name, asked, say)
+    except CalculationFailed as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{name} has no energy of a structure on the way: {reason}") from error
+
+
+def _measure(atoms: Atoms, name: str, asked: Sequence[str], say: Callable[[str], None]) -> Measured:
     found = Measured(name)
     model = calculator(name)
     if atoms.pbc.all():
@@ -228,6 +236,8 @@ def _diatomics(found: Measured, elements: Sequence[str], model: Calculator) -> N
         if curve.hole is not None:
             notes.append(f"hole: energies fall below {curve.hole:.2f} A")
         found.rows.append(Row(f"{curve.pair} alone, bond", "A", curve.length, "; ".join(notes)))
+        if curve.length:
+            found.rows.append(Row(f"{curve.pair} alone, depth", "eV", curve.depth))
 
 
 def _geometry(found: Measured, atoms: Atoms) -> None:

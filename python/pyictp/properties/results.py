@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.eos import birchmurnaghan
+from ase.units import GPa
 
 from pyictp import __version__
 from pyictp.common.drawing import COLORS, PALE, drawing, save
@@ -68,11 +70,15 @@ def write(measured: Sequence[Measured], structure: str, folder: Path) -> list[st
 
 def draw_eos(measured: Sequence[Measured], path: Path) -> None:
     """Draw energies above the lowest over volume."""
+    names = short_names([one.name for one in measured])
     with drawing(4.6, 3.6) as (figure, (axes,)):
         for number, one in enumerate(measured):
             state = one.curves["eos"]
-            above = 1e3 * (state.energies - state.energy)
-            axes.plot(state.volumes, above, "o-", color=COLORS[number], label=one.name, ms=4)
+            axes.plot(state.volumes, 1e3 * (state.energies - state.energy), "o", ms=4)
+            between = np.linspace(state.volumes[0], state.volumes[-1], 200)
+            fit = state.bulk_modulus * GPa, state.derivative, state.volume
+            above = 1e3 * birchmurnaghan(between, 0.0, *fit)
+            axes.plot(between, above, color=axes.lines[-1].get_color(), label=names[number])
         axes.set(xlabel="volume [Å³/atom]", ylabel="energy above the lowest [meV/atom]")
         axes.set_ylim(bottom=0)
         if len(measured) > 1:
@@ -82,16 +88,18 @@ def draw_eos(measured: Sequence[Measured], path: Path) -> None:
 
 def draw_phonons(measured: Sequence[Measured], path: Path) -> None:
     """Draw bands, and the density of states beside them."""
+    names = short_names([one.name for one in measured])
     with drawing(8.4, 3.8, columns=2) as (figure, (bands, density)):
         for number, one in enumerate(measured):
             result, color = one.curves["phonons"], COLORS[number]
             along = result.path / result.path[-1]  # of cells that differ a little, point on point
             for branch in result.bands.T:
                 bands.plot(along, branch, color=color, linewidth=0.9)
-            density.plot(result.density, result.density_frequencies, color=color, label=one.name)
+            name = names[number]
+            density.plot(result.density, result.density_frequencies, color=color, label=name)
         first = measured[0].curves["phonons"]
         ticks = np.array(list(first.ticks)) / first.path[-1]
-        bands.set_xticks(ticks, [f"${name}$" for name in first.ticks.values()])
+        bands.set_xticks(ticks, [name.replace("G", "Γ") for name in first.ticks.values()])
         for tick in ticks:
             bands.axvline(tick, color=PALE, linewidth=0.6, zorder=0)
         for axes in (bands, density):
@@ -107,13 +115,13 @@ def draw_diatomics(measured: Sequence[Measured], path: Path) -> None:
     """Draw the energy of two atoms over their distance, a panel per pair of elements."""
     measured = [one for one in measured if "diatomics" in one.curves]
     curves = [one.curves["diatomics"] for one in measured]
+    names = short_names([one.name for one in measured])
     columns = min(3, len(curves[0]))
     rows = -(-len(curves[0]) // columns)
     with drawing(3.4 * columns, 2.8 * rows, rows=rows, columns=columns) as (figure, panels):
         for axes, alike in zip(panels, zip(*curves, strict=True), strict=False):
             for number, curve in enumerate(alike):
-                name = measured[number].name
-                axes.plot(curve.distances, curve.energies, color=COLORS[number], label=name)
+                axes.plot(curve.distances, curve.energies, label=names[number])
             depth = max(curve.depth for curve in alike)
             axes.axhline(0, color=PALE, linewidth=0.6, zorder=0)
             axes.set(title=alike[0].pair, ylim=(-1.2 * depth - 1, WALL_TOP), xlim=(0, None))
