@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.constraints import FixAtoms, FixCartesian
 from ase.geometry import find_mic
@@ -138,6 +138,14 @@ def test_npt_and_anneal_do_as_told(export):
     result, thermo = run("x.cif", export(PairToy), "--ensemble", "npt", *words)
     assert thermo["Volume"][-1] != pytest.approx(thermo["Volume"][0], rel=1e-3)
     assert result["pressure_target_bar"] == 20000
+    kept = thermo["Volume"][int(0.2 * len(thermo["Volume"])) :]
+    whole = read("x.cif")
+    kilograms = whole.get_masses().sum() / units.kg
+    expected = np.mean(kilograms / (kept * 1e-30)) / 1000
+    assert result["density_g_per_cm3"]["mean"] == pytest.approx(expected)
+    volume = np.prod([result[f"cell_{name}_A"]["mean"] for name in "abc"])
+    volume *= whole.get_volume() / np.prod(whole.cell.lengths())  # for its angles
+    assert volume == pytest.approx(result["volume_A3"]["mean"], rel=1e-3)
     ramp = ["--ensemble", "anneal", "--temperature", 200, "--to-temperature", 900, "--overwrite"]
     result, thermo = run("x.cif", export(PairToy), *ramp, "--steps", 600, "--thermo", 10)
     assert np.ptp(thermo["Volume"]) == 0

@@ -17,7 +17,7 @@ from pyictp.cli.main import main
 from pyictp.common import progress
 from pyictp.errors import UserError
 from pyictp.md import analysis, lammps
-from pyictp.md.averages import block_average, energy_drift
+from pyictp.md.averages import Average, energy_drift, time_average
 from pyictp.md.deck import render
 from pyictp.md.settings import Request, resolve, with_samples
 from pyictp.md.structure import fixed_atoms, place, read_structure
@@ -110,11 +110,31 @@ class TestAverages:
         energies = -500 + 0.002 * times + 0.001 * np.cos(2 * np.pi * 5 * times)
         assert energy_drift(times, energies, num_atoms=4) == pytest.approx(0.5, rel=1e-3)
 
-    def test_block_average_of_independent_samples(self):
+    def test_average_of_independent_samples(self):
         values = np.random.default_rng(0).normal(3.0, 0.5, 10000)
-        average = block_average(values, num_blocks=100)
+        average = time_average(values)
         assert average.mean == pytest.approx(3.0, abs=0.02)
-        assert average.error == pytest.approx(0.5 / 100, rel=0.2)
+        assert average.error == pytest.approx(0.5 / 100, rel=0.1)
+
+    def test_errors_of_samples_that_resemble_those_before(self):
+        """An autoregressive process: the spread of the means of many runs is known."""
+        random, phi, number = np.random.default_rng(1), 0.95, 2000
+        noise = random.normal(size=(200, number + 500))
+        runs = np.zeros_like(noise)
+        for step in range(1, noise.shape[1]):
+            runs[:, step] = phi * runs[:, step - 1] + noise[:, step]
+        averages = [time_average(run) for run in runs[:, 500:]]
+        spread = np.std([average.mean for average in averages])
+        told = np.sqrt(np.mean([average.error**2 for average in averages]))
+        assert told == pytest.approx(spread, rel=0.15)
+        expected = number * (1 - phi) / (1 + phi)
+        assert np.median([a.independent for a in averages]) == pytest.approx(expected, rel=0.25)
+
+    def test_a_slow_drift_is_few_independent_samples(self):
+        average = time_average(np.linspace(0.0, 1.0, 500))
+        assert average.independent < 3
+        assert average.error > 0.1
+        assert time_average(np.full(50, 3.7)) == Average(pytest.approx(3.7), 0.0)
 
 
 class TestDisplacements:

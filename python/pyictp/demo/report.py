@@ -22,7 +22,7 @@ from pyictp.common.drawing import save
 from pyictp.demo import alloy, figures
 from pyictp.demo.runs import TIME_STEP
 from pyictp.md.analysis import radial_distributions
-from pyictp.md.averages import Average, block_average, energy_drift
+from pyictp.md.averages import Average, energy_drift, time_average
 from pyictp.md.lammps import read_frames, read_thermo, seconds_per_step
 from pyictp.training.run_folder import RunFolder
 
@@ -157,7 +157,7 @@ def read_npt(output: Path, dynamics: Dynamics) -> dict[str, list[Average]]:
         for temperature in dynamics.npt_temperatures:
             log = output / "lammps" / f"{name}-npt-{temperature:.0f}K" / "log.lammps"
             lengths = read_thermo(log)["Lx"] / dynamics.npt_repeat
-            values.setdefault(name, []).append(block_average(lengths))
+            values.setdefault(name, []).append(time_average(lengths))
     return values
 
 

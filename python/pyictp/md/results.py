@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.io import write
 
 from pyictp.md import analysis, pictures
-from pyictp.md.averages import block_average, energy_drift
+from pyictp.md.averages import energy_drift, time_average
 from pyictp.md.lammps import read_frames, read_thermo
 from pyictp.md.settings import SAMPLED, Settings
 from pyictp.md.structure import Placed
@@ -22,6 +22,8 @@ from pyictp.md.structure import Placed
 SKIPPED = 0.2  # of a run, before averages
 SKIPPED_OF_RAMP = 0.9  # where the temperature changes, its end is what counts
 SECONDS_PER_DAY = 86400
+CM3_PER_MOL = 0.602214076  # of 1 A^3 per particle
+LEAST_INDEPENDENT = 3  # samples, below which a spread is not known
 OUTPUTS = (  # of LAMMPS and of this module: what --overwrite removes
     *("log.lammps", "trajectory.lammpstrj", "final.lammpstrj", "final.data", "final.extxyz"),
     *("summary.json", "thermo.png", "minimize.png", "rdf.png", "rdf.csv", "msd.png", "msd.csv"),
@@ -95,6 +97,11 @@ def _dynamics(
     if periodic:
         result["pressure_bar"] = _average(thermo["Press"][kept])
         result["volume_A3"] = _average(thermo["Volume"][kept])
+        mass = placed.atoms.get_masses().sum() * np.prod(settings.repeat)  # g/mol
+        result["density_g_per_cm3"] = _average(mass / thermo["Volume"][kept] / CM3_PER_MOL)
+    for name, repeat in zip("abc", settings.repeat, strict=True):
+        if settings.pressure is not None:
+            result[f"cell_{name}_A"] = _average(thermo[f"Cell{name}"][kept] / repeat)
     if settings.ensemble == "nve" and len(thermo["Time"]) > 2:
         drift = energy_drift(thermo["Time"], thermo["TotEng"], num_atoms)
         result["energy_drift_meV_per_atom_per_ps"] = drift
@@ -104,8 +111,9 @@ def _dynamics(
 def _average(values: np.ndarray) -> dict[str, float | None]:
     if len(values) < 10:
         return {"mean": float(values.mean()), "error": None}
-    average = block_average(values)
-    return {"mean": average.mean, "error": average.error}
+    average = time_average(values)
+    known = average.independent >= LEAST_INDEPENDENT
+    return {"mean": average.mean, "error": average.error if known else None}
 
 
 def _uncertainty(settings: Settings, thermo: Mapping[str, np.ndarray]) -> dict[str, Any]:

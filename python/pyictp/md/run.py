@@ -249,16 +249,20 @@ def _conclude(
     return result
 
 
+CELL = ("cell_a_A", "cell_b_A", "cell_c_A")
+
+
 def _lines(result: dict[str, Any]) -> list[str]:
     """Return the numbers for a person."""
     lines = []
     averages = {"temperature_K": ".1f", "pressure_bar": ".0f", "total_energy_eV": ".4f"}
+    averages["density_g_per_cm3"] = ".4f"
     if result["pressure_target_bar"] is not None:
-        averages["volume_A3"] = ".2f"
+        averages |= {"volume_A3": ".2f", **dict.fromkeys(CELL, ".4f")}
     for key, digits in averages.items():
         if key in result:
             mean, error = result[key]["mean"], result[key]["error"]
-            spread = "" if error is None else f" +- {error:{digits}}"
+            spread = " (too short for an error)" if error is None else f" +- {error:{digits}}"
             lines.append(f"{key:<34} {mean:{digits}}{spread}")
     plain = (
         *("energy_drift_meV_per_atom_per_ps", "energy_start_eV", "energy_end_eV"),

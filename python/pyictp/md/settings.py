@@ -74,6 +74,8 @@ class Settings:
     def columns(self) -> str:
         """Return the words after `thermo_style custom`."""
         dynamics = "step time cpu temp pe ke etotal press vol"
+        if self.pressure is not None:
+            dynamics += " cella cellb cellc"
         plain = "step cpu pe fmax fnorm press" if self.minimizes else dynamics
         return " ".join([plain, *(SAMPLED[name] for name in self.samples)])
 
