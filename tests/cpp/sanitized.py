@@ -90,13 +90,15 @@ def link_package(site: Path) -> None:
             (links / path.name).symlink_to(path)
 
 
-def environment(kind: str, site: Path, log: Path) -> dict[str, str]:
-    """Return the environment in which programs load the libraries of `site`."""
+def environment(kind: str, site: Path | None, log: Path) -> dict[str, str]:
+    """Return the environment in which programs load the libraries of `site`; None: as installed."""
+    found = os.environ | ({"PYTHONPATH": str(site)} if site else {})
+    if kind not in KINDS:
+        return found
     names = ("libtsan.so",) if kind == "thread" else ("libasan.so", "libstdc++.so")
     preload = [call(["g++", f"-print-file-name={name}"]).strip() for name in names]
     common = f"log_path={log}:exitcode=99:halt_on_error=1:suppressions={SUPPRESSIONS}"
-    return os.environ | {
-        "PYTHONPATH": str(site),
+    return found | {
         "LD_PRELOAD": ":".join(preload),
         # Python and PyTorch end without freeing; tests ask for more memory than there is; memory
         # that nobody has set holds NaN
@@ -106,9 +108,12 @@ def environment(kind: str, site: Path, log: Path) -> dict[str, str]:
     }
 
 
-def run_tests(kind: str, arguments: Sequence[object], site: Path, **more: str) -> Outcome:
+def run_tests(
+    kind: str, arguments: Sequence[object], site: Path | None = None, **more: str
+) -> Outcome:
     """Run pytest in the environment of `kind`, with more variables."""
-    link_package(site)
+    if site:
+        link_package(site)
     # the memory map of GCC's ThreadSanitizer does not bear addresses as random as newer kernels'
     start = ["setarch", "-R"] if kind == "thread" else []
     command = [*start, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]

@@ -6,8 +6,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <mutex>
+#include <utility>
 
-// Only for .cu files: starting kernels, and the memory of a block.
+// Only for .cu files: starting kernels, and the memory of a block. The tests compile these files as
+// C++, too (tests/cpp/emulated_gpu): what only nvcc understands is a macro or a function here.
+
+#ifdef __CUDACC__
+#define ICTP_BLOCK_MEMORY(name) extern __shared__ double name[]
+#endif
 
 namespace ictp {
 
@@ -40,8 +48,27 @@ inline int num_multiprocessors()
 /// The block's dynamic memory; its own function because one name can have one type only.
 __device__ inline double *shared_memory()
 {
-  extern __shared__ double memory[];
+  ICTP_BLOCK_MEMORY(memory);
   return memory;
+}
+
+/// Lets the blocks of a kernel have more than the usual memory; asks the driver once for each
+/// device and amount.
+inline cudaError_t allow_shared_bytes(const void *kernel, std::size_t bytes)
+{
+  static std::mutex mutex;
+  static std::map<std::pair<int, const void *>, std::size_t> allowed;
+  int device = 0;
+  cudaError_t status = cudaGetDevice(&device);
+  const std::lock_guard<std::mutex> lock(mutex);
+  std::size_t &most = allowed[{device, kernel}];
+  if (status == cudaSuccess && bytes > most) {
+    status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  static_cast<int>(bytes));
+    if (status == cudaSuccess)
+      most = bytes;
+  }
+  return status;
 }
 
 /// Starts a kernel; nothing to do is no error.
@@ -52,14 +79,20 @@ cudaError_t launch(void (*kernel)(Parameters...), int64_t num_blocks, int num_th
   if (num_blocks == 0)
     return cudaSuccess;
   if (shared_bytes > USUAL_SHARED_BYTES) {
-    const cudaError_t status = cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
-                                                    cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                    static_cast<int>(shared_bytes));
+    const cudaError_t status =
+        allow_shared_bytes(reinterpret_cast<const void *>(kernel), shared_bytes);
     if (status != cudaSuccess)
       return status;
   }
-  kernel<<<static_cast<unsigned>(num_blocks), num_threads, shared_bytes, stream>>>(arguments...);
-  return cudaGetLastError();
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3{static_cast<unsigned>(num_blocks), 1, 1};
+  config.blockDim = dim3{static_cast<unsigned>(num_threads), 1, 1};
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  const cudaError_t status = cudaLaunchKernelEx(&config, kernel, arguments...);
+  if (status != cudaSuccess)
+    cudaGetLastError();    // it is reported here: PyTorch shall not find it later
+  return status;
 }
 
 }    // namespace ictp

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""Faults put into copies of the CUDA sources: the emulated GPU finds each kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from emulated import LIBRARY, build
+from planted import Fault
+from sanitized import BIN, ROOT, Outcome, call, run_tests
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+CUDA = "pair_ictp/ops/cuda"
+TESTS = "tests/cpp/test_emulated_gpu.py"
+EDGES, PRODUCTS = ("edge_forward.cu", "edge_backward.cu"), ("product_kernels.cu",)
+
+
+def plant(fault: Fault, units: Sequence[str], kind: str, folder: Path) -> Path:
+    """Return the library of `kind` with a fault, which is in these units or what they include."""
+    built = build(kind).parent
+    sources = folder / "pair_ictp"
+    shutil.copytree(ROOT / "pair_ictp" / "ops", sources / "ops")
+    (folder / fault.source).write_text(fault.text())
+    commands = json.loads((built / "compile_commands.json").read_text())
+    linker = call([BIN / "ninja", "-t", "commands", "-s", fault.library], built)
+    for unit in units:
+        name = str(ROOT / CUDA / unit)
+        (entry,) = (entry for entry in commands if entry["file"] == name)
+        output = shlex.split(entry["command"])[shlex.split(entry["command"]).index("-o") + 1]
+        planted = str(folder / f"{unit}.o")
+        changes = {str(ROOT / "pair_ictp"): str(sources), f"-o {output}": f"-o {planted}"}
+        linker = linker.replace(f" {output} ", f" {planted} ")
+        command = entry["command"]
+        for old, new in changes.items():
+            command = command.replace(old, new)
+        call(["sh", "-c", command], built)
+    library = folder / fault.library
+    call(["sh", "-c", linker.replace(f"-o {fault.library}", f"-o {library}")], built)
+    return library
+
+
+def fault(name: str, old: str, new: str) -> Fault:
+    """Return a change of a file of ops/cuda."""
+    return Fault(f"{CUDA}/{name}", {old: new}, "libemulated_gpu.so")
+
+
+def run(kind: str, library: Path, words: str) -> Outcome:
+    """Run the quick tests whose names have these words, with a library."""
+    arguments = [TESTS, "-k", words, "-x", "-n", "0"]
+    return run_tests(kind, arguments, **{LIBRARY: str(library)})
+
+
+WRONG = "Tensor-likes are not close"
+BEHIND = "a thread touched what is behind the memory of its block"
+ALONE = "threads wait for others that do not come"
+# what is changed, the units that have it, and what the tests say
+FOUND = {
+    "no barrier before the next edges": (
+        fault("edge_tile.h", "__syncthreads();    // the edges before are no longer read", ""),
+        EDGES,
+        WRONG,
+    ),
+    "no barrier after the edges are read": (
+        fault(
+            "edge_tile.h",
+            "(e < count ? e : 0), e);\n  __syncthreads();",
+            "(e < count ? e : 0), e);",
+        ),
+        EDGES,
+        WRONG,
+    ),
+    "no barrier between levels of a polynomial": (
+        fault(
+            "edge_tile.h",
+            "left + e, right + e, size);\n    __syncthreads();",
+            "left + e, right + e, size);",
+        ),
+        EDGES,
+        WRONG,
+    ),
+    "no barrier before the adjoint polynomial": (
+        fault("edge_backward.cu", "__syncthreads();\n    run_levels(", "run_levels("),
+        ("edge_backward.cu",),
+        WRONG,
+    ),
+    "a barrier under a condition": (
+        fault(
+            "edge_backward.cu",
+            "__syncthreads();\n    run_levels(",
+            "if (threadIdx.x < WARP) __syncthreads();\n    run_levels(",
+        ),
+        ("edge_backward.cu",),
+        ALONE,
+    ),
+    "a shuffle under a condition": (
+        fault(
+            "edge_backward.cu",
+            "const T sum = sum_over_warp(sums, index);",
+            "const T sum = channels.valid[0] ? sum_over_warp(sums, index) : sums[index = 0];",
+        ),
+        ("edge_backward.cu",),
+        ALONE,
+    ),
+    "too little memory for an edge": (
+        fault("edge_tile.h", " + rows * sizeof(T) + sizeof(int32_t);", " + rows * sizeof(T);"),
+        EDGES,
+        BEHIND,
+    ),
+    "no memory for the gradients of lengths": (
+        fault("edge_tile.h", "? shape.num_rows + shape.num_paths : 0)", "? shape.num_rows : 0)"),
+        EDGES,
+        BEHIND,
+    ),
+    "too little memory for the rows of products": (
+        fault(
+            "product_kernels.cu",
+            "return {(num_lanes + threads - 1) / threads, threads, static_cast<std::size_t>(bytes), 0}",
+            "return {(num_lanes + threads - 1) / threads, threads, "
+            "static_cast<std::size_t>(bytes - 8), 0}",
+        ),
+        PRODUCTS,
+        BEHIND,
+    ),
+    "a sum that is never begun": (
+        fault(
+            "edge_backward.cu",
+            "(is_length ? add_length || m1 > 0 : add_matrix) ? *to + sum : sum",
+            "*to + sum",
+        ),
+        ("edge_backward.cu",),
+        WRONG,
+    ),
+    "a lane too many": (
+        fault("edge_forward.cu", "if (channels.valid[n])\n        out[", "out["),
+        ("edge_forward.cu",),
+        WRONG,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_faults_that_tests_find(name: str, tmp_path: Path) -> None:
+    planted, units, text = FOUND[name]
+    words = "test_product" if units == PRODUCTS else "test_table or test_gradients"
+    outcome = run("plain", plant(planted, units, "plain", tmp_path), words)
+    assert outcome.returncode == 1
+    assert text in outcome.output
+
+
+RACES = {
+    "an addition that is not atomic": (
+        fault(
+            "edge_backward.cu",
+            "atomicAdd(data.grad_features + row + channels.at[n], back * weight[n]);",
+            "data.grad_features[row + channels.at[n]] += back * weight[n];",
+        ),
+        ("edge_backward.cu",),
+    ),
+    "no barrier of the warp": (
+        fault("edge_backward.cu", "__syncwarp();    // another lane", "// another lane"),
+        ("edge_backward.cu",),
+    ),
+    "lanes beyond the last channel read": (
+        fault("edge_forward.cu", "add && channels.valid[n] ?", "add ?"),
+        ("edge_forward.cu",),
+    ),
+    "weights of a species that are not added atomically": (
+        fault(
+            "product_kernels.cu",
+            "atomicAdd(data.grad_weights + weight_at(row - shape.num_a), value);",
+            "data.grad_weights[weight_at(row - shape.num_a)] += value;",
+        ),
+        PRODUCTS,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RACES)
+def test_races_that_are_reported(name: str, tmp_path: Path) -> None:
+    planted, units = RACES[name]
+    words = "test_product" if units == PRODUCTS else "test_table or test_gradients"
+    outcome = run("thread", plant(planted, units, "thread", tmp_path), words)
+    assert outcome.returncode != 0
+    assert "WARNING: ThreadSanitizer: data race" in outcome.reports
+    assert Path(planted.source).name in outcome.reports
+
+
+@pytest.mark.parametrize("kind", ["plain", "thread"])
+def test_without_a_fault_nothing_is_found(kind: str) -> None:
+    outcome = run(kind, build(kind), "not every")
+    assert not outcome.reports, outcome.reports[:6000]
+    assert outcome.returncode == 0, outcome.output[-6000:]

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""The operators' CUDA kernels, on an emulated GPU, against the same operators on the CPU.
+
+What makes a GPU what it is varies: the order in which threads run, and the memory of a block.
+`tests/python/test_cuda_operators.py` has the same cases on a real one.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from emulated import H200, EmulatedGPU, operator_names
+from model_toys import VARIANTS, make_model
+from operator_toys import (
+    CHANNELS,
+    DEGREES,
+    IRREPS,
+    PRODUCT_SIZES,
+    ConvolutionCase,
+    ProductCase,
+    assert_same,
+    gradients_of_the_parameters,
+    predictions,
+)
+from pyictp.model.tabulate import tabulate_radial
+from pyictp.potential.export import export_model
+from pyictp.potential.exported import load_exported
+
+pytestmark = [pytest.mark.usefixtures("compiled_parts"), pytest.mark.timeout(600)]
+FORWARD, BACKWARD = "table_convolution_forward", "table_convolution_backward"
+PRODUCTS = [f"product_basis_{name}" for name in ("forward", "backward", "tangent")]
+TABLE = {FORWARD, BACKWARD}
+LEAST = 48 << 10  # bytes that a block may have on any GPU
+
+
+def compare(case: ConvolutionCase | ProductCase, gpu: EmulatedGPU, dtype: torch.dtype) -> None:
+    """Compute on both, and see that the emulated GPU has done something."""
+    expected = case.compute("cpu")
+    before = gpu.num_blocks
+    with gpu:
+        computed = case.compute("cpu")
+    for found, wanted in zip(computed, expected, strict=True):
+        assert_same(found, wanted, dtype)
+    assert gpu.calls
+    has_nodes = not isinstance(case, ProductCase) or len(case.species) > 0
+    assert (gpu.num_blocks > before) == has_nodes
+
+
+@pytest.mark.parametrize(
+    ("irreps", "degrees", "channels"),
+    [
+        ("scalar", "dense", 1),
+        ("vector", "no_edges", 32),
+        ("vector", "one_node", 96),
+        ("vector", "ragged", 33),
+        ("pseudo", "ragged", 21),
+        ("rank5", "dense", 5),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_table_convolution(
+    irreps: str, degrees: str, channels: int, seed: int, dtype: torch.dtype
+) -> None:
+    gpu = EmulatedGPU(seed)
+    compare(ConvolutionCase(irreps, degrees, channels, dtype), gpu, dtype)
+    assert gpu.calls == dict.fromkeys(TABLE, 1)
+
+
+@pytest.mark.parametrize("variant", ["symmetric", "full", "odd"])
+@pytest.mark.parametrize(("num_nodes", "channels"), [(0, 16), (1, 5), (37, 3)])
+def test_product_basis_and_two_derivatives(
+    variant: str, num_nodes: int, channels: int, dtype: torch.dtype
+) -> None:
+    gpu = EmulatedGPU(seed=1)
+    compare(ProductCase(variant, num_nodes, channels, dtype), gpu, dtype)
+    assert set(gpu.calls) == set(PRODUCTS)
+
+
+def test_every_operator_with_a_kernel_is_tested() -> None:
+    assert operator_names() == {*TABLE, *PRODUCTS}
+
+
+def test_gradients_of_vectors_alone(dtype: torch.dtype) -> None:
+    case = ConvolutionCase("vector", "ragged", 64, dtype)
+    _, expected = case.compute("cpu", features_wanted=False)
+    with EmulatedGPU(seed=2):
+        _, found = case.compute("cpu", features_wanted=False)
+    assert_same(found, expected, dtype)
+
+
+def test_values_do_not_depend_on_the_order_of_threads() -> None:
+    case = ConvolutionCase("vector", "ragged", 64, torch.float32)
+    results = []
+    for seed in (0, 1, 2):
+        with EmulatedGPU(seed):
+            results.append(case.compute("cpu")[0])
+    for other in results[1:]:
+        assert all(torch.equal(x, y) for x, y in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("shared_bytes", [LEAST, 64 << 10])
+def test_tiles_of_few_edges(shared_bytes: int) -> None:
+    gpu = EmulatedGPU(seed=1, shared_bytes=shared_bytes)
+    compare(ConvolutionCase("rank4", "dense", 21, torch.float64), gpu, torch.float64)
+
+
+@pytest.mark.parametrize("shared_bytes", [LEAST, 4 << 10])
+def test_rows_of_products_in_the_memory_of_the_device(
+    shared_bytes: int, dtype: torch.dtype
+) -> None:
+    gpu = EmulatedGPU(seed=1, shared_bytes=shared_bytes)
+    compare(ProductCase("symmetric", 37, 21, dtype), gpu, dtype)
+
+
+def test_an_edge_that_does_not_fit_is_refused() -> None:
+    case = ConvolutionCase("rank5", "dense", 5, torch.float64)
+    text = "the tables of one edge do not fit into the memory of a thread block on this GPU"
+    with EmulatedGPU(shared_bytes=0), pytest.raises(RuntimeError, match=text):
+        case.compute("cpu")
+
+
+@pytest.mark.parametrize("variant", ["symmetric", "odd_coupled"])
+def test_exported_models(variant: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    compare_exported(variant, dtype, tmp_path, seed=1)
+
+
+def compare_exported(variant: str, dtype: torch.dtype, folder: Path, seed: int) -> None:
+    """Compare a model's file with itself on the emulated GPU."""
+    model = make_model(variant, num_channels=21, num_product_channels=None)
+    export_model(model, folder / "model.pt", str(dtype).removeprefix("torch."))
+    potential = load_exported(folder / "model.pt", "cpu")
+    gpu = EmulatedGPU(seed)
+    expected = predictions(potential)
+    with gpu:
+        computed = predictions(potential)
+    for found, wanted in zip(computed, expected, strict=True):
+        assert_same(found, wanted, dtype)
+    # of a file in float64 the convolutions are plain PyTorch, and so are coupled products
+    assert (set(gpu.calls) >= TABLE) == (dtype == torch.float32)
+    assert (PRODUCTS[1] in gpu.calls) == ("coupled" not in variant)
+
+
+# All of it: make test-long.
+
+every_memory = pytest.mark.parametrize("shared_bytes", [H200, LEAST], ids=["H200", "least"])
+every_order = pytest.mark.parametrize("seed", [0, 7, 8])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("irreps", IRREPS)
+@pytest.mark.parametrize("degrees", DEGREES)
+@pytest.mark.parametrize("channels", [*CHANNELS, 33])
+@every_memory
+@every_order
+def test_every_table_convolution(
+    irreps: str, degrees: str, channels: int, shared_bytes: int, seed: int, dtype: torch.dtype
+) -> None:
+    gpu = EmulatedGPU(seed, shared_bytes)
+    compare(ConvolutionCase(irreps, degrees, channels, dtype), gpu, dtype)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if "coupled" not in name])
+@pytest.mark.parametrize(("num_nodes", "channels"), PRODUCT_SIZES)
+@every_memory
+@pytest.mark.parametrize("seed", [0, 7])
+def test_every_product_basis(
+    variant: str, num_nodes: int, channels: int, shared_bytes: int, seed: int, dtype: torch.dtype
+) -> None:
+    compare(
+        ProductCase(variant, num_nodes, channels, dtype), EmulatedGPU(seed, shared_bytes), dtype
+    )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_exported_model(variant: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    compare_exported(variant, dtype, tmp_path, seed=7)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_tabulated_models(variant: str) -> None:
+    exact = make_model(variant, num_channels=21, num_product_channels=None)
+    model = copy.deepcopy(exact)
+    tabulate_radial(model, exact)
+    expected = predictions(model)
+    gpu = EmulatedGPU(seed=7)
+    with gpu:
+        computed = predictions(model)
+    for found, wanted in zip(computed, expected, strict=True):
+        assert_same(found, wanted, torch.float64)
+    assert set(gpu.calls) >= TABLE
+
+
+@pytest.mark.long
+def test_gradients_of_the_parameters() -> None:
+    model = make_model()
+    gpu = EmulatedGPU(seed=7)
+    with gpu:
+        found = gradients_of_the_parameters(model)
+    assert_same(found, gradients_of_the_parameters(model), torch.float64)
+    assert set(gpu.calls) >= set(PRODUCTS)
