@@ -122,9 +122,8 @@ def test_an_edge_that_does_not_fit_is_refused() -> None:
         case.compute("cpu")
 
 
-@pytest.mark.parametrize("variant", ["symmetric", "odd_coupled"])
-def test_exported_models(variant: str, dtype: torch.dtype, tmp_path: Path) -> None:
-    compare_exported(variant, dtype, tmp_path, seed=1)
+def test_an_exported_model(tmp_path: Path) -> None:
+    compare_exported("symmetric", torch.float32, tmp_path, seed=1)
 
 
 def compare_exported(variant: str, dtype: torch.dtype, folder: Path, seed: int) -> None:

@@ -21,7 +21,8 @@ __device__ void gather(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> 
   T *out = data.out[path.z] + (center * path.d3 + m3) * stride + path.out * data.num_channels;
   T sum[D3][N];
   for (int m = 0; m < D3; ++m)
-    for (int n = 0; n < N; ++n) sum[m][n] = add ? out[m * stride + channels.at[n]] : T(0);
+    for (int n = 0; n < N; ++n)    // not beyond the last channel, which another lane writes
+      sum[m][n] = add && channels.valid[n] ? out[m * stride + channels.at[n]] : T(0);
   const T *matrices = matrix_rows(shape, tile, tile.rows, path.matrix + m3);
 #pragma unroll 1
   for (int e = 0; e < count; ++e) {
