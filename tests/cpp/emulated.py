@@ -106,4 +106,3 @@ class EmulatedGPU(TorchDispatchMode):
         self.calls[function._opname] += 1
         with unset_is_nan():
             return getattr(torch.ops.ictp_emulated, function._opname)(*args, **(kwargs or {}))
-

@@ -74,9 +74,7 @@ def test_product_basis_and_two_derivatives(
         assert_same(found, expected, dtype)
 
 
-def assert_models_agree(
-    on_gpu: toys.Potential, on_cpu: toys.Potential, dtype: torch.dtype
-) -> None:
+def assert_models_agree(on_gpu: toys.Potential, on_cpu: toys.Potential, dtype: torch.dtype) -> None:
     pairs = zip(toys.predictions(on_gpu, "cuda"), toys.predictions(on_cpu), strict=True)
     for found, expected in pairs:
         assert_same(found, expected, dtype)

@@ -118,7 +118,8 @@ void run_bodies()
   for (;;) {
     tsan::after(&gpu.begin);
     (*gpu.body)();
-    wait_at(ENDED, &gpu.end);
+    tsan::before(&gpu.end);
+    wait_at(ENDED);
   }
 }
 
