@@ -6,6 +6,8 @@ STAMP := .venv/.installed
 SITE := build/docs
 PYTEST := $(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 CPP := $(wildcard pair_ictp/*.cpp pair_ictp/*.h pair_ictp/ops/*.cpp pair_ictp/ops/*.h pair_ictp/ops/cuda/*)
+EMULATED := tests/cpp/emulated_gpu
+FORMATTED := $(CPP) $(wildcard tests/cpp/*.cpp tests/cpp/*.h $(EMULATED)/*.cpp $(EMULATED)/*.h $(EMULATED)/*/*.h $(EMULATED)/*/*/*.h)
 BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 
 .PHONY: setup demo test coverage test-long test-sanitizers lint format bench docs check
@@ -39,11 +41,11 @@ lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy --cache-dir build/mypy
-	$(BIN)/clang-format --dry-run --Werror $(CPP)
+	$(BIN)/clang-format --dry-run --Werror $(FORMATTED)
 
 format: setup
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
-	$(BIN)/clang-format -i $(CPP)
+	$(BIN)/clang-format -i $(FORMATTED)
 
 bench: setup
 	$(BIN)/python benchmarks/bench.py $(ARGS)

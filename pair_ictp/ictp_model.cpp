@@ -3,6 +3,7 @@
 #include "ictp_timer.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/cuda.h>
@@ -53,6 +54,8 @@ void Model::Impl::evaluate(const at::Tensor &species, const at::Tensor &edge_ind
                            const at::Tensor &edge_vectors, int64_t num_local,
                            ExchangeHandler *handler, int member, bool graded)
 {
+  // several processes, several GPUs: what names none goes to the current one
+  const c10::DeviceGuard guard(device);
   // Edge counts change with every step: an executor that specialises on shapes recompiles for ever.
   torch::jit::GraphOptimizerEnabledGuard no_specialisation(false);
   ExchangeScope scope(handler);
@@ -64,6 +67,8 @@ void Model::Impl::evaluate(const at::Tensor &species, const at::Tensor &edge_ind
                               {species.to(device), edge_index.to(device), vectors, num_local});
     TORCH_CHECK(energies.dim() == 1 && energies.size(0) == num_local, "expected node energies (",
                 num_local, "), got ", energies.sizes());
+    if (device.is_cuda())    // or what it has not yet computed counts as backward
+      torch::cuda::synchronize(device.index());
   }
   const ScopedTimer timer(timings.backward, &timings.exchange);
   at::Tensor gradients;

@@ -3,6 +3,7 @@
 #include "ictp_archive.h"
 #include "ictp_model_impl.h"
 
+#include <c10/core/DeviceGuard.h>
 #include <torch/csrc/jit/serialization/import.h>
 
 #include <algorithm>
@@ -270,6 +271,7 @@ Model::Model(const std::string &path, std::string bytes, const std::string &devi
   try {
     impl->device = choose_device(device, local_process);
     impl->device_name = impl->device.str();
+    const c10::DeviceGuard guard(impl->device);    // as in evaluate()
     impl->load(std::move(bytes));
     impl->read_attributes();
     impl->check_attributes();

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from emulated import H200, EmulatedGPU, operator_names
+from emulated import H200, EmulatedGPU, library, operator_names
 from model_toys import VARIANTS, make_model
 from operator_toys import (
     CHANNELS,
@@ -34,6 +34,12 @@ FORWARD, BACKWARD = "table_convolution_forward", "table_convolution_backward"
 PRODUCTS = [f"product_basis_{name}" for name in ("forward", "backward", "tangent")]
 TABLE = {FORWARD, BACKWARD}
 LEAST = 48 << 10  # bytes that a block may have on any GPU
+
+
+@pytest.fixture(scope="module", autouse=True)
+def emulated_operators() -> None:
+    """Compile once, and fail once if that fails."""
+    library()
 
 
 def compare(case: ConvolutionCase | ProductCase, gpu: EmulatedGPU, dtype: torch.dtype) -> None:

@@ -108,7 +108,7 @@ __device__ void scatter(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T>
   __syncwarp();    // another lane may add to the lengths next
 }
 
-template <int N, bool FEATURES, typename T>
+template <int N, int MOST, bool FEATURES, typename T>
 __device__ void scatter_tile(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
                              const EdgeTile<T> &tile, int count, int64_t center)
 {
@@ -116,7 +116,7 @@ __device__ void scatter_tile(const DeviceEdgeShape<T> &shape, const DeviceEdgeDa
   for (int p = threadIdx.x / WARP; p < shape.num_paths; p += num_warps)
     for (int first = 0; first < data.num_channels; first += N * WARP) {
       const LaneChannels<N> channels(first, data.num_channels);
-      each_piece(static_cast<int>(shape.paths[p].d3), [&](int m3, auto components) {
+      each_piece<MOST>(static_cast<int>(shape.paths[p].d3), [&](int m3, auto components) {
         scatter<components.value, N, FEATURES>(shape, data, tile, count, center, p, m3, channels,
                                                first > 0, first > 0 || m3 > 0);
       });
@@ -141,7 +141,7 @@ __device__ void give_vector(const DeviceEdgeShape<T> &shape, const DeviceEdgeDat
         (grad[k] - along * direction[k]) * tile.inverse_length[e] + grad_length * direction[k];
 }
 
-template <int N, bool FEATURES, typename T>
+template <int N, int MOST, bool FEATURES, typename T>
 __global__ void __launch_bounds__(MOST_WARPS *WARP, sizeof(T) == 4 ? 3 : 2)
     backward_kernel(const DeviceEdgeShape<T> shape, const DeviceEdgeData<T> data, int size)
 {
@@ -150,7 +150,7 @@ __global__ void __launch_bounds__(MOST_WARPS *WARP, sizeof(T) == 4 ? 3 : 2)
   for (int64_t edge = data.offsets[center]; edge < last; edge += size) {
     const int count = last - edge < size ? static_cast<int>(last - edge) : size;
     take_edges(shape, data, tile, edge, count);
-    scatter_tile<N, FEATURES>(shape, data, tile, count, center);
+    scatter_tile<N, MOST, FEATURES>(shape, data, tile, count, center);
     __syncthreads();
     run_levels(shape.adjoint, tile.grads, tile.grads, tile.rows, size);
     for (int e = threadIdx.x; e < count; e += blockDim.x)
@@ -167,11 +167,16 @@ cudaError_t launch_edge_backward(const DeviceEdgeShape<T> &shape, const DeviceEd
   const int size = tile_size(shape, true);
   if (size == 0)
     return cudaErrorMemoryAllocation;
-  auto kernel = data.grad_features ? backward_kernel<1, true, T> : backward_kernel<1, false, T>;
-  if (data.num_channels > WARP)
-    kernel = data.grad_features ? backward_kernel<2, true, T> : backward_kernel<2, false, T>;
-  return launch(kernel, data.num_centers, WARP * std::clamp(shape.num_paths, 1, MOST_WARPS),
-                size * EdgeTile<T>::bytes_per_edge(shape, true), stream, shape, data, size);
+  return with_largest_piece(shape, [&](auto piece) {
+    constexpr int MOST = decltype(piece)::value;
+    auto kernel =
+        data.grad_features ? backward_kernel<1, MOST, true, T> : backward_kernel<1, MOST, false, T>;
+    if (data.num_channels > WARP)
+      kernel = data.grad_features ? backward_kernel<2, MOST, true, T>
+                                  : backward_kernel<2, MOST, false, T>;
+    return launch(kernel, data.num_centers, WARP * std::clamp(shape.num_paths, 1, MOST_WARPS),
+                  size * EdgeTile<T>::bytes_per_edge(shape, true), stream, shape, data, size);
+  });
 }
 
 template cudaError_t launch_edge_backward(const DeviceEdgeShape<float> &,

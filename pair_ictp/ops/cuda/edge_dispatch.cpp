@@ -74,6 +74,8 @@ struct EdgeTables {
     num_paths_to = host.num_paths_to;
     dims = host.dims;
     shape.matrix_size = static_cast<int32_t>(host.matrix_size);
+    for (const int64_t dim : dims)
+      shape.largest_dim = std::max(shape.largest_dim, static_cast<int32_t>(dim));
     paths = upload(host.paths.data(), static_cast<int64_t>(host.paths.size()), device);
     const Polynomial polynomial = on_cpu(x.edges.polynomial);
     const int64_t num_targets = polynomial.offsets.size(0) - 1, num_rows = NUM_LEAVES + num_targets;

@@ -52,7 +52,7 @@ __device__ void gather(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> 
         out[m * stride + channels.at[n]] = sum[m][n];
 }
 
-template <int N, typename T>
+template <int N, int MOST, typename T>
 __device__ void gather_tile(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
                             const EdgeTile<T> &tile, int count, int64_t center, bool add)
 {
@@ -61,13 +61,13 @@ __device__ void gather_tile(const DeviceEdgeShape<T> &shape, const DeviceEdgeDat
   for (int task = threadIdx.x / WARP; task < shape.num_paths * num_runs; task += num_warps) {
     const int p = task / num_runs;
     const LaneChannels<N> channels(task % num_runs * N * WARP, data.num_channels);
-    each_piece(static_cast<int>(shape.paths[p].d3), [&](int m3, auto components) {
+    each_piece<MOST>(static_cast<int>(shape.paths[p].d3), [&](int m3, auto components) {
       gather<components.value>(shape, data, tile, count, center, p, m3, channels, add);
     });
   }
 }
 
-template <int N, typename T>
+template <int N, int MOST, typename T>
 __global__ void __launch_bounds__(MOST_WARPS *WARP, sizeof(T) == 4 ? 3 : 2)
     forward_kernel(const DeviceEdgeShape<T> shape, const DeviceEdgeData<T> data, int size)
 {
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(MOST_WARPS *WARP, sizeof(T) == 4 ? 3 : 2)
     const int count = last - edge < size ? static_cast<int>(last - edge) : size;
     if (count > 0)
       take_edges(shape, data, tile, edge, count);
-    gather_tile<N>(shape, data, tile, count, center, add);
+    gather_tile<N, MOST>(shape, data, tile, count, center, add);
     add = true;
     edge += size;
   } while (edge < last);
@@ -97,9 +97,12 @@ cudaError_t launch_edge_forward(const DeviceEdgeShape<T> &shape, const DeviceEdg
   const bool wide = data.num_channels > WARP;    // then two channels per lane: half as many reads
   const int run = wide ? 2 * WARP : WARP;        // of the coupling matrices
   const int num_tasks = shape.num_paths * ((data.num_channels + run - 1) / run);
-  return launch(wide ? forward_kernel<2, T> : forward_kernel<1, T>, data.num_centers,
-                WARP * std::clamp(num_tasks, 1, MOST_WARPS),
-                size * EdgeTile<T>::bytes_per_edge(shape, false), stream, shape, data, size);
+  return with_largest_piece(shape, [&](auto piece) {
+    constexpr int MOST = decltype(piece)::value;
+    return launch(wide ? forward_kernel<2, MOST, T> : forward_kernel<1, MOST, T>, data.num_centers,
+                  WARP * std::clamp(num_tasks, 1, MOST_WARPS),
+                  size * EdgeTile<T>::bytes_per_edge(shape, false), stream, shape, data, size);
+  });
 }
 
 template cudaError_t launch_edge_forward(const DeviceEdgeShape<float> &,

@@ -27,6 +27,7 @@ struct DeviceEdgeShape {
   const EdgePath *paths;
   LevelProgram<T> values, adjoint;
   int32_t num_paths, num_leaves, num_rows, matrix_size;
+  int32_t largest_dim;    ///< components of the largest irrep of the result
 };
 
 /// Operands, results and gradients.

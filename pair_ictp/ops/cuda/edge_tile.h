@@ -166,16 +166,26 @@ __device__ inline void read_knots(const DeviceEdgeShape<T> &shape, const DeviceE
   knots[3] = high[row];
 }
 
-/// Calls body(first component, number of components) for pieces that registers hold.
-template <typename Body>
+/// Calls body(first component, number of components) for pieces that registers hold, of MOST
+/// components at most: 7 or 9.
+template <int MOST, typename Body>
 __device__ inline void each_piece(int dim, Body body)
 {
   int m = 0;
-  for (; dim - m >= 9; m += 9) body(m, Number<9>{});
+  if constexpr (MOST >= 9)
+    for (; dim - m >= 9; m += 9) body(m, Number<9>{});
   for (; dim - m >= 7; m += 7) body(m, Number<7>{});
   for (; dim - m >= 5; m += 5) body(m, Number<5>{});
   for (; dim - m >= 3; m += 3) body(m, Number<3>{});
   for (; dim - m >= 1; m += 1) body(m, Number<1>{});
+}
+
+/// Calls start(MOST) for what each_piece needs: a kernel has as many registers as its largest piece
+/// asks for, and few models go beyond rank 3.
+template <typename T, typename Start>
+cudaError_t with_largest_piece(const DeviceEdgeShape<T> &shape, Start start)
+{
+  return shape.largest_dim <= 7 ? start(Number<7>{}) : start(Number<9>{});
 }
 
 }    // namespace ictp

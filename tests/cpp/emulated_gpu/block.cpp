@@ -107,18 +107,18 @@ void wait_at(Place place)
 /// The same at a barrier: what others wrote before is seen after it.
 void wait_at(Place place, char *event)
 {
-  tsan::before(event);
+  Tsan::before(event);
   wait_at(place);
-  tsan::after(event);
+  Tsan::after(event);
 }
 
 /// What every fiber does: one block after the other.
 void run_bodies()
 {
   for (;;) {
-    tsan::after(&gpu.begin);
+    Tsan::after(&gpu.begin);
     (*gpu.body)();
-    tsan::before(&gpu.end);
+    Tsan::before(&gpu.end);
     wait_at(ENDED);
   }
 }
@@ -181,7 +181,7 @@ void run_block()
     gpu.by_number[n] = &thread;
     gpu.ready.push_back(&thread);
   }
-  tsan::before(&gpu.begin);
+  Tsan::before(&gpu.begin);
   while (!gpu.ready.empty()) {
     gpu.running = take_ready();
     threadIdx.x = gpu.running->number;
@@ -235,8 +235,8 @@ bool can_launch(const void *kernel, dim3 grid, dim3 block, std::size_t shared_by
 {
   const auto asked = gpu.asked_for.find(kernel);
   const std::size_t most = asked == gpu.asked_for.end() ? USUAL_SHARED_BYTES : asked->second;
-  return grid.x > 0 && grid.x < 1U << 31 && block.x > 0 && block.x <= MOST_THREADS &&
-         grid.y == 1 && grid.z == 1 && block.y == 1 && block.z == 1 && shared_bytes <= most;
+  return grid.x > 0 && grid.x < 1U << 31 && block.x > 0 && block.x <= MOST_THREADS && grid.y == 1 &&
+         grid.z == 1 && block.y == 1 && block.z == 1 && shared_bytes <= most;
 }
 
 }    // namespace
@@ -258,14 +258,14 @@ cudaError_t launch(const void *kernel, dim3 grid, dim3 block, std::size_t shared
   const Faults faults;
   for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) {
     // to ThreadSanitizer blocks run at the same time: no two at the same addresses
-    if (tsan::ON && gpu.block)
+    if (Tsan::ON && gpu.block)
       ended.push_back(std::move(gpu.block));
     if (!gpu.block || gpu.block->shared_bytes != shared_bytes)
       gpu.block = std::make_unique<Block>(shared_bytes);
     gpu.block->clear();
     run_block();
   }
-  tsan::after(&gpu.end);
+  Tsan::after(&gpu.end);
   return cudaSuccess;
 }
 

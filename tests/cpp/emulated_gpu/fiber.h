@@ -14,45 +14,45 @@ namespace emulated_gpu {
 
 /// What ThreadSanitizer must know: that fibers are threads, and who waits for whom. Nothing without
 /// it.
-namespace tsan {
+struct Tsan {
 #if defined(EMULATED_GPU_TSAN)
-constexpr bool ON = true;
-constexpr unsigned NO_ORDER = 1;    // of two fibers, by switching from one to the other
-inline void *here() { return __tsan_get_current_fiber(); }
-inline void *create() { return __tsan_create_fiber(0); }
-inline void destroy(void *fiber) { __tsan_destroy_fiber(fiber); }
-inline void go_to(void *fiber) { __tsan_switch_to_fiber(fiber, NO_ORDER); }
-inline void before(void *event) { __tsan_release(event); }
-inline void after(void *event) { __tsan_acquire(event); }
+  static constexpr bool ON = true;
+  static constexpr unsigned NO_ORDER = 1;    // of two fibers, by switching from one to the other
+  static void *here() { return __tsan_get_current_fiber(); }
+  static void *create() { return __tsan_create_fiber(0); }
+  static void destroy(void *fiber) { __tsan_destroy_fiber(fiber); }
+  static void go_to(void *fiber) { __tsan_switch_to_fiber(fiber, NO_ORDER); }
+  static void before(void *event) { __tsan_release(event); }
+  static void after(void *event) { __tsan_acquire(event); }
 #else
-constexpr bool ON = false;
-inline void *here() { return nullptr; }
-inline void *create() { return nullptr; }
-inline void destroy(void * /*fiber*/) {}
-inline void go_to(void * /*fiber*/) {}
-inline void before(void * /*event*/) {}
-inline void after(void * /*event*/) {}
+  static constexpr bool ON = false;
+  static void *here() { return nullptr; }
+  static void *create() { return nullptr; }
+  static void destroy(void * /*fiber*/) {}
+  static void go_to(void * /*fiber*/) {}
+  static void before(void * /*event*/) {}
+  static void after(void * /*event*/) {}
 #endif
-}    // namespace tsan
+};
 
 /// A stack of its own, on which a function runs that can be left in its midst and gone on with.
 class Fiber {
  public:
   Fiber()
       : stack(256 << 10)
-      , known(tsan::create())
+      , known(Tsan::create())
   {
   }
 
-  ~Fiber() { tsan::destroy(known); }
+  ~Fiber() { Tsan::destroy(known); }
 
   /// Goes on with it, or begins with `body`, which must not return; until it calls leave().
   void resume(void (*body)())
   {
-    caller = tsan::here();
+    caller = Tsan::here();
     if (_setjmp(outside) != 0)
       return;
-    tsan::go_to(known);
+    Tsan::go_to(known);
     if (begun)
       _longjmp(inside, 1);
     begun = true;
@@ -75,7 +75,7 @@ class Fiber {
   /// The same without a way to go on.
   [[noreturn]] void break_off()
   {
-    tsan::go_to(caller);
+    Tsan::go_to(caller);
     _longjmp(outside, 1);
   }
 
