@@ -106,12 +106,14 @@ def parts(model: ICTPModel, graph: Graph, index: int) -> dict[str, tuple[Compute
     table, paths = interaction.radial(edges), convolution.plain.convolution
     rows = len(model.config.elements) if index == 0 else num_atoms
     source = graph.species[edges.neighbor] if index == 0 else edges.neighbor
-    features = torch.randn(rows, interaction.num_components, channels)
+    device = graph.edge_vectors.device
+    features = torch.randn(rows, interaction.num_components, channels, device=device)
     vectors = graph.edge_vectors.clone()
     dims = paths.dims_z
     sizes = [count * channels for count in paths.num_paths]
-    messages = [torch.randn(num_atoms, d, c) for d, c in zip(dims, sizes, strict=True)]
-    a = [torch.randn(num_atoms, d, channels) for d in dims]
+    pairs = zip(dims, sizes, strict=True)
+    messages = [torch.randn(num_atoms, d, c, device=device) for d, c in pairs]
+    a = [torch.randn(num_atoms, d, channels, device=device) for d in dims]
 
     def convolve(vectors: Tensor, features: Tensor = features) -> list[Tensor]:
         return convolution(features, table, source, edges._replace(vectors=vectors))
