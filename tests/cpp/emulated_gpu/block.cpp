@@ -285,6 +285,8 @@ uint64_t swap_with_lane(unsigned lanes, uint64_t bits, int distance)
 {
   if (lanes != ALL_LANES)
     break_off("a shuffle of a part of a warp: not emulated");
+  if (distance < 0 || distance >= static_cast<int>(LANES))
+    break_off("a shuffle beyond the warp");
   Thread &thread = *gpu.running;
   thread.bits = bits;
   thread.distance = distance;
