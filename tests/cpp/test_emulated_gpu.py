@@ -150,18 +150,18 @@ def compare_exported(variant: str, dtype: torch.dtype, folder: Path, seed: int) 
 
 # All of it: make test-long.
 
-every_memory = pytest.mark.parametrize("shared_bytes", [H200, LEAST], ids=["H200", "least"])
-every_order = pytest.mark.parametrize("seed", [0, 7, 8])
+every_gpu = pytest.mark.parametrize(
+    ("seed", "shared_bytes"), [(0, H200), (7, H200), (8, LEAST)], ids=["order", "random", "least"]
+)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("irreps", IRREPS)
 @pytest.mark.parametrize("degrees", DEGREES)
 @pytest.mark.parametrize("channels", [*CHANNELS, 33])
-@every_memory
-@every_order
+@every_gpu
 def test_every_table_convolution(
-    irreps: str, degrees: str, channels: int, shared_bytes: int, seed: int, dtype: torch.dtype
+    irreps: str, degrees: str, channels: int, seed: int, shared_bytes: int, dtype: torch.dtype
 ) -> None:
     gpu = EmulatedGPU(seed, shared_bytes)
     compare(ConvolutionCase(irreps, degrees, channels, dtype), gpu, dtype)
@@ -170,10 +170,9 @@ def test_every_table_convolution(
 @pytest.mark.long
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if "coupled" not in name])
 @pytest.mark.parametrize(("num_nodes", "channels"), PRODUCT_SIZES)
-@every_memory
-@pytest.mark.parametrize("seed", [0, 7])
+@every_gpu
 def test_every_product_basis(
-    variant: str, num_nodes: int, channels: int, shared_bytes: int, seed: int, dtype: torch.dtype
+    variant: str, num_nodes: int, channels: int, seed: int, shared_bytes: int, dtype: torch.dtype
 ) -> None:
     compare(
         ProductCase(variant, num_nodes, channels, dtype), EmulatedGPU(seed, shared_bytes), dtype

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import ablations
+import gpu
 import operators
 import pytest
 import torch
@@ -87,3 +89,33 @@ def test_operators_are_timed_as_they_are_exported(tmp_path, monkeypatch, capsys)
     assert all(row["us"] > 0 and row["mflop"] > 0 for row in found["rows"])
     assert min(found["whole_us"], found["whole_all_paths_us"]) > 0
     assert "| whole step, all paths of the product basis |" in capsys.readouterr().out
+
+
+def test_times_of_a_device(monkeypatch, tmp_path):
+    words = ["gpu.py", "kernels", "--device", "cpu", "--cells", "2", "--channels", "4"]
+    monkeypatch.setattr(sys, "argv", [*words, "--output", str(tmp_path)])
+    gpu.main()
+    found = json.loads((tmp_path / "gpu-kernels.json").read_text())["rows"]
+    times = {row["part"]: row["us_per_atom"] for row in found if "part" in row}
+    assert len(times) == 2 * 3 * 2 + 1  # layers, parts, directions; the whole step
+    assert all(time > 0 for time in times.values())
+    assert times["layer 2 convolution, gradient"] < times["whole step"]
+    assert [row["limit"] for row in found if "limit" in row][:1] == ["copy, memory"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_what_a_gpu_machine_lacks_is_a_failure_and_stops_nothing(tmp_path):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    more = {"OUT": str(tmp_path / "out"), "TMPDIR": str(tmp_path), "PATH": path}
+    command = ["bash", str(ROOT / "benchmarks" / "on_gpu.sh"), "check", "cpu"]
+    done = subprocess.run(
+        command, env=os.environ | more, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    summary = (tmp_path / "out" / "summary-check.txt").read_text()
+    assert done.stdout.endswith(summary)
+    steps = [line.split() for line in summary.splitlines()[1:]]
+    assert [step[0] for step in steps] == ["load", "tests", "memcheck", "racecheck"]
+    assert all("FAILED:" in step for step in steps)
+    assert "a test of GPUs was skipped" in (tmp_path / "out" / "tests.log").read_text()
