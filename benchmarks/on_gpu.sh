@@ -98,6 +98,7 @@ step() { # name, seconds
     124 | 137) status="FAILED: longer than $2 s" worst=1 ;;
     *) status="FAILED: status $status" worst=1 ;;
   esac
+  [ "$1" = load ] && [ "$status" != ok ] && summary+=("NOT OF THE KERNELS: they do not serve this GPU, or there is none (load.log)")
   summary+=("$(printf '%-10s %4d s  %s' "$1" $((SECONDS - begin)) "$status")")
 }
 

@@ -115,7 +115,9 @@ def test_what_a_gpu_machine_lacks_is_a_failure_and_stops_nothing(tmp_path):
     assert done.returncode == 1
     summary = (tmp_path / "out" / "summary-check.txt").read_text()
     assert done.stdout.endswith(summary)
-    steps = [line.split() for line in summary.splitlines()[1:]]
+    first, *rest = summary.splitlines()[1:]
+    assert first.startswith("NOT OF THE KERNELS: ")
+    steps = [line.split() for line in rest]
     assert [step[0] for step in steps] == ["load", "tests", "memcheck", "racecheck"]
     assert all("FAILED:" in step for step in steps)
     assert "a test of GPUs was skipped" in (tmp_path / "out" / "tests.log").read_text()
