@@ -176,7 +176,7 @@ class NequipLayer(nn.Module):
             Convolution([Irrep(rank)], config.l_max_edge, odd=True, l_max=l_max)
             for rank in range(len(channels_in))
         ]
-        # of all paths: ranks of features, harmonics and result, and what their coupling is divided by
+        # of all paths: ranks of features, harmonics and result; what their coupling is divided by
         self.paths: list[tuple[int, int, int]] = [
             (rank, path.y, c.irreps[path.z].rank)
             for rank, c in enumerate(convolutions)
