@@ -121,7 +121,7 @@ def test_a_training_folder_with_provenance(tmp_path: Path, capsys) -> None:
 )
 @pytest.mark.parametrize("name", CASES)
 def test_exported(name, dtype, options, of_energies, of_forces, tmp_path: Path) -> None:
-    """Forces relative to the largest one."""
+    """Forces relative to the largest one: slopes of tables are within 1e-4 of the largest."""
     found = imported(name, tmp_path)
     path = tmp_path / "model.pt"
     export_model(found.model, path, dtype, provenance=found.provenance, **options)
@@ -129,9 +129,11 @@ def test_exported(name, dtype, options, of_energies, of_forces, tmp_path: Path) 
     numbers = [atomic_numbers[element] for element in found.model.config.elements]
     for reference in references(name, numbers, found.model.config.r_cut, FOLDER):
         ours = evaluate_graph(exported, reference.graph)
-        assert np.abs(ours.node_energies.numpy() - reference.node_energies).max() < of_energies
+        np.testing.assert_allclose(
+            ours.node_energies, reference.node_energies, atol=of_energies, rtol=of_energies
+        )
         deviation = np.abs(ours.forces.numpy() - reference.forces).max()
-        assert deviation < of_forces * np.abs(reference.forces).max()
+        assert deviation < of_forces * (0.1 + np.abs(reference.forces).max())
 
 
 def test_a_knot_where_the_cutoff_begins(tmp_path: Path) -> None:
@@ -260,10 +262,11 @@ def test_changed_files(change, message: str, tmp_path: Path) -> None:
 def test_couplings_that_are_not_those_of_e3nn(tmp_path: Path) -> None:
     """Signs of a file are believed, other numbers are not."""
     key = "1_convolution.convolution._compiled_main_left_right._w3j_1_1_1"
+    own = imported("manual", tmp_path).model
     flipped = rewritten(tmp_path, lambda file: file["model_state_dict"][key].neg_())
     settings = read_settings(read_records(flipped))
     assert settings.tensor(key)[0, 1, 2] < 0.0
-    model, own = (import_model(path).model for path in (flipped, unpack("manual", tmp_path)))
+    model = import_model(flipped).model
     graph = reference_graph(own)
     ours, theirs = (evaluate_graph(each, graph) for each in (model, own))
     assert (ours.forces - theirs.forces).abs().max() > 1e-7

@@ -53,7 +53,7 @@ DEFAULTS = {
     "radial_basis": {"radial_basis_name": "bessel", "bessel_basis_num": 5},
     "cutoff_function": {"cutoff_function_name": "poly_cut", "poly_cut_p_value": 6},
     "weight_nn_hidden_neurons": [7],
-    "conv_denominator": [5.3, 4.1, 6.7],
+    "conv_denominator": [1.3, 1.1, 0.7],  # small: else three layers change little
     "self_connection_type": "linear",
     "shift": [-3.1, 0.7, -2.2, 1.4, -8.0, 0.3],
     "scale": [1.2, 0.8, 1.1, 0.9, 1.3, 0.7],
@@ -97,7 +97,7 @@ SMALL = {
     "lmax": 1,
     "channel": 2,
     "num_convolution_layer": 1,
-    "conv_denominator": [5.3],
+    "conv_denominator": [1.3],
 }
 REFUSED = {
     "parity": {"is_parity": True},
