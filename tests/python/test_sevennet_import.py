@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import os
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from ase import Atoms
-from ase.build import bulk, fcc111, molecule
 from ase.data import atomic_numbers
 from ase.io import write
 from mace_files import references
@@ -27,13 +24,21 @@ from pyictp.foreign.pickles import read_records
 from pyictp.foreign.sevennet import read_settings
 from pyictp.graph.derivatives import evaluate_graph, stress_from_virial
 from pyictp.graph.graph import build_graph
-from pyictp.model.nequip import NequipEmbedding, NequipModel, xplor_cutoff
+from pyictp.model.nequip import NequipModel, xplor_cutoff
 from pyictp.potential.checkpoint import build_model, load_checkpoint, save_checkpoint
 from pyictp.potential.export import export_model, reference_graph
 from pyictp.potential.exported import load_exported, read_metadata
-from sevennet_files import CASES, FOLDER, HEADS, unpack
+from sevennet_files import (
+    CASES,
+    FOLDER,
+    HEADS,
+    RELEASED,
+    matter,
+    python_with_sevenn,
+    released_file,
+    unpack,
+)
 
-SEVENN = "ICTP_TEST_SEVENN"
 ALLOY = ["V", "Nb", "Ta"]
 
 
@@ -162,7 +167,7 @@ def test_the_cutoff_of_xplor() -> None:
 
 @pytest.mark.parametrize("name", ["manual", "rank3", "old"])
 def test_mirror_images_differ(name: str, tmp_path: Path) -> None:
-    """Features have no parity; it takes three layers until scalars feel it. Turning changes nothing."""
+    """Features have no parity, which scalars feel after three layers; turning changes nothing."""
     model = imported(name, tmp_path).model
     rng = np.random.default_rng(4)
     positions = rng.uniform(0.0, 3.5, (6, 3))
@@ -319,8 +324,49 @@ def test_a_released_model_by_its_name(tmp_path: Path, monkeypatch, capsys) -> No
 
 
 def test_without_the_package(monkeypatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"'SevenNet-0': .* is not installed: pip install sevenn"):
         import_model("SevenNet-0")
     with pytest.raises(UserError, match="or one of sevennet-0, "):
         import_model("sevennet-1")
+
+
+# -- beside sevenn ---------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_beside_sevenn(root: Path, tmp_path: Path) -> None:
+    """Models of other weights than those stored, made and evaluated by sevenn now."""
+    command = [python_with_sevenn(), root / "tests/data/sevennet/make.py", *CASES]
+    subprocess.run([*command, "--folder", tmp_path, "--seed", "11"], check=True)
+    for name in CASES:
+        found = import_model(unpack(name, tmp_path, source=tmp_path), HEADS.get(name))
+        assert_agrees(found, name, 2, 1e-12, source=tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_models_beside_sevenn(name: str, root: Path, tmp_path: Path) -> None:
+    """SevenNet-0 and others: sevenn's layers in float64, its calculator, and our float32."""
+    file, head = released_file(name), RELEASED[name][1]
+    found, frames = import_model(file, head), matter()
+    assert len(found.model.config.elements) == 89
+    export_model(found.model, tmp_path / "model.pt", provenance=found.provenance)
+    write(tmp_path / "frames.traj", list(frames.values()))
+    command = [python_with_sevenn(), root / "tests/data/sevennet/make.py", "--checkpoint", file]
+    command += ["--frames", tmp_path / "frames.traj", "-o", tmp_path / "values.npz"]
+    subprocess.run([*command, *(["--head", head] if head else [])], check=True)
+    stored = np.load(tmp_path / "values.npz")
+    exact, rounded = ICTPCalculator(found.model), ICTPCalculator(tmp_path / "model.pt")
+    for k, atoms in enumerate(frames.values()):
+        num_atoms = len(atoms)
+        energy, forces = exact.get_property("energy", atoms), exact.get_property("forces", atoms)
+        assert abs(energy - stored[f"energy_{k}"]) < 1e-10 * num_atoms
+        assert np.abs(forces - stored[f"forces_{k}"]).max() < 1e-10
+        assert abs(energy - stored[f"rounded_energy_{k}"]) < 1e-5 * num_atoms
+        assert np.abs(forces - stored[f"rounded_forces_{k}"]).max() < 1e-4
+        if f"stress_{k}" in stored:
+            stress = exact.get_stress(atoms)[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+            assert np.abs(stress - stored[f"stress_{k}"]).max() < 1e-10
+        assert abs(rounded.get_property("energy", atoms) - energy) < 1e-5 * num_atoms
+        assert np.abs(rounded.get_property("forces", atoms) - forces).max() < 1e-4
