@@ -19,7 +19,8 @@ from pyictp.errors import UserError
 from pyictp.foreign.bases import harmonics_scale, to_cartesian
 from pyictp.foreign.sevennet import SevenNet
 from pyictp.foreign.weights import put
-from pyictp.model.nequip import NequipLayer, NequipModel, ShiftedLinear
+from pyictp.model.layers import SpeciesLinear
+from pyictp.model.nequip import NequipLayer, NequipModel, RankNetwork, ShiftedLinear
 from pyictp.model.products import coupling
 from pyictp.model.radial import SILU_GAIN, ScaledLinear
 
@@ -119,6 +120,7 @@ def fill(model: NequipModel, taken: Taken) -> None:
     put(model.node_embedding, kept.T * len(taken.species) ** 0.5, "node_embedding")
     for t, layer in enumerate(model.layers):
         # what the gate before gives is smaller than theirs, by the ratio of the activations' gains
+        assert isinstance(layer, NequipLayer)
         _fill_layer(layer, taken, t, GAIN if t > 0 else 1.0)
     num_scalars = settings.channels[-1]
     hidden = [num_scalars[0] // 2]
@@ -161,6 +163,7 @@ def _fill_layer(layer: NequipLayer, taken: Taken, t: int, gain: float) -> None:
     blocks = _blocks(settings, f"{name}.fc_tensor_product.weight", shapes)
     for part, block, shape in zip(layer.species_skip, blocks, shapes, strict=True):
         kept = block[:, list(taken.species)] * (gain * (shape[0] * num_species) ** -0.5)
+        assert isinstance(part, SpeciesLinear)
         put(part.weight, kept / part.scale, name)
 
 
@@ -185,16 +188,17 @@ def _fill_radial(layer: NequipLayer, settings: SevenNet, t: int) -> None:
     R^ = R sqrt(2 l3 + 1) kappa(l1, l2, l3) sqrt(P_l3) / s_l2: our coupling is divided by sqrt(P_l3)
     of its convolution.
     """
-    own = settings.channels[t]
+    own, network = settings.channels[t], layer.radial
+    assert isinstance(network, RankNetwork)
     # Bessel functions: 2/r_cut there, sqrt(2/r_cut) here
     gain = (2.0 / settings.r_cut) ** 0.5
-    for i, part in enumerate(layer.radial.layers):
+    for i, part in enumerate(network.layers):
         matrix = settings.tensor(f"{t}_convolution.weight_nn.layer{i}.weight")
         if matrix.dim() != 2:
             raise UserError(f"the radial network of layer {t + 1} has no matrices: damaged")
         matrix = matrix * (gain * len(matrix) ** -0.5)
         gain = GAIN
-        if i == len(layer.radial.layers) - 1:
+        if i == len(network.layers) - 1:
             stored = settings.stored_paths(t)
             columns = matrix.split([own[path[0]] for path in stored], dim=1)
             theirs = dict(zip(stored, columns, strict=True))
