@@ -274,6 +274,7 @@ def model_config(settings: SevenNet, elements: Sequence[str]) -> ModelConfig:
         num_radial=settings.num_radial,
         cutoff_power=settings.cutoff_power,
         radial_hidden=settings.radial_hidden,
+        avg_num_neighbors=settings.tensor("0_convolution.denominator").flatten()[0].item(),
         nequip=NequipConfig(
             channels=settings.channels[1:],
             frequencies=tuple(frequencies.tolist()) if trained else (),

@@ -126,9 +126,9 @@ class RankTables(nn.Module):
 class ShiftedLinear(ScaledLinear):
     """Linear map with a bias."""
 
-    def __init__(self, num_in: int, num_out: int) -> None:
-        """Draw normal weights; the bias is zero."""
-        super().__init__(num_in, num_out)
+    def __init__(self, num_in: int, num_out: int, factor: float = 1.0) -> None:
+        """Draw normal weights, `factor` as of `ScaledLinear`; the bias is zero."""
+        super().__init__(num_in, num_out, factor)
         self.bias = nn.Parameter(torch.zeros(num_out))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -201,7 +201,8 @@ class NequipLayer(nn.Module):
         num_out = [sum(channels), *channels[1:]]
         kinds = [linear, *[ScaledLinear] * l_max]
         self.linear_out = nn.ModuleList(
-            kind(a, b) for kind, a, b in zip(kinds, num_in, num_out, strict=True)
+            kind(a, b, 1.0 / (config.avg_num_neighbors or 1.0))
+            for kind, a, b in zip(kinds, num_in, num_out, strict=True)
         )
         both = list(zip(channels_in, num_out, strict=False))
         species = len(config.elements)
