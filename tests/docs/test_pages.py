@@ -32,7 +32,6 @@ SHORTER = {
     "max_minutes: 30": "max_epochs: 2",
     "--temperature 300 --time 10 ": "--temperature 300 --time 0.02 ",
     "--temperature 300 --time 6 ": "--temperature 300 --time 0.02 ",
-    "--temperature 300 --time 1 ": "--temperature 300 --time 0.01 ",
 }
 # Blocks that are alternatives: each line in a folder of its own.
 ALTERNATIVES = ("ictp train config.yaml",)
