@@ -42,6 +42,7 @@ NOT_RUN = (
     ("docs/pretraining.md", "ictp evaluate", "an hour of training before"),
     ("docs/accuracy.md", "ictp train configs/acac.yaml", "an hour, on data that are not shipped"),
     ("docs/water.md", "ictp train docs/water/train.yaml", "an hour, on data that are not shipped"),
+    ("docs/howto/sevennet.md", "python benchmarks/", "a benchmark of minutes, and needs sevenn"),
     ("docs/scaling.md", "python benchmarks/scaling.py", "a benchmark of several minutes"),
     ("docs/uncertainty.md", "OMP_NUM_THREADS=1 python benchmarks/", "a benchmark of many minutes"),
     ("docs/scaling.md", "srun", "needs a cluster; the page says that it has not been run"),

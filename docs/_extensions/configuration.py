@@ -19,6 +19,7 @@ import yaml
 from pyictp.config.data_files import DataFile
 from pyictp.config.load import Config
 from pyictp.config.mace import MaceConfig, MaceRepulsion
+from pyictp.config.nequip import NequipConfig
 from pyictp.config.reader import to_dict
 from pyictp.config.training import PUBLISHED
 from pyictp.explore.settings import ExploreConfig
@@ -35,6 +36,7 @@ def configuration_page() -> str:
     parts += section("An entry of data.train or data.valid", DataFile)
     parts += section("model.mace (of imported models)", MaceConfig)
     parts += section("model.mace.repulsion", MaceRepulsion)
+    parts += section("model.nequip (of imported models)", NequipConfig)
     known = set(kinds)
     for command, config in (("explore", ExploreConfig), ("pretrain", PretrainConfig)):
         for name, kind in typing.get_type_hints(config).items():

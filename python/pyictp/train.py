@@ -17,7 +17,7 @@ from pyictp.config.load import Config, ModelConfig, to_dict
 from pyictp.data.samples import Sample
 from pyictp.errors import UserError
 from pyictp.model.ictp import ICTPModel
-from pyictp.model.mace import new_model
+from pyictp.model.kinds import new_model
 from pyictp.potential.checkpoint import load_checkpoint
 from pyictp.potential.extrapolation import add_grade, grade_of
 from pyictp.potential.load import resolve_device

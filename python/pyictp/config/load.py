@@ -16,6 +16,7 @@ from ase.data import atomic_numbers
 
 from pyictp.config.data_files import DataFile, check_unweighted
 from pyictp.config.mace import MaceConfig
+from pyictp.config.nequip import NequipConfig
 from pyictp.config.reader import Positive, Range, check_fields, check_range, from_dict, to_dict
 from pyictp.config.training import PUBLISHED, TrainConfig
 from pyictp.errors import UserError
@@ -62,6 +63,7 @@ class ModelConfig:
     zbl: bool = False  # add the repulsion of nuclei at short distances
     zbl_reach: Positive = 0.7  # where it ends, in sums of the covalent radii of the two elements
     mace: MaceConfig | None = None  # what else a model has that `ictp import` made of one of MACE
+    nequip: NequipConfig | None = None  # the same of SevenNet, in the place of a product basis
 
     @property
     def product_channels(self) -> int:
@@ -79,6 +81,8 @@ class ModelConfig:
             raise UserError(f"model.elements: an element is named twice in {list(self.elements)}")
         if self.mace is not None:
             self.mace.check(self.num_layers, self.num_radial, self.elements)
+        if self.nequip is not None:
+            self.nequip.check(self.num_layers, self.num_radial, self.l_max_edge, self.r_cut)
 
 
 @dataclass(frozen=True)

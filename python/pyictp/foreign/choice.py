@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What of a MACE file is taken: one of its heads, and the elements that are kept."""
+"""What of a file is taken: one of its heads, and the elements that are kept."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Choice:
 
 
 def choose(model: Record, head: str | None, elements: Sequence[str] | None) -> Choice:
-    """Return which head and elements of a file are taken.
+    """Return which head and elements of a MACE file are taken.
 
     Raises:
         UserError: there are several heads and none is named, or it has not what is named.
@@ -39,11 +39,28 @@ def choose(model: Record, head: str | None, elements: Sequence[str] | None) -> C
     heads = get(model, "heads", None) or ["Default"]
     if not all(isinstance(name, str) for name in heads):
         raise UserError("its heads are no names: the file is damaged")
+    numbers = [int(z) for z in tensor(model, "atomic_numbers").tolist()]
+    return choice_of(heads, numbers, head, elements)
+
+
+def choice_of(
+    heads: Sequence[str], numbers: Sequence[int], head: str | None, elements: Sequence[str] | None
+) -> Choice:
+    """Return which of some heads and elements are taken.
+
+    Args:
+        heads: that a file has.
+        numbers: atomic numbers that it knows.
+        head: None where there is one.
+        elements: those to keep; None: all.
+
+    Raises:
+        UserError: there are several heads and none is named, or it has not what is named.
+    """
     if head is None and len(heads) > 1:
         raise UserError(f"it has several heads: choose one with --head: {', '.join(heads)}")
     if head is not None and head not in heads:
         raise UserError(f"it has no head '{head}': expected one of {', '.join(heads)}")
-    numbers = [int(z) for z in tensor(model, "atomic_numbers").tolist()]
     if not numbers or not all(0 < z < len(chemical_symbols) for z in numbers):
         raise UserError("its atomic numbers are none: the file is damaged")
     known = tuple(chemical_symbols[z] for z in numbers)

@@ -3,75 +3,72 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from pyictp.errors import UserError
 from pyictp.foreign.choice import Choice, choose
-from pyictp.foreign.licences import licence_notice
+from pyictp.foreign.imported import Imported, described
+from pyictp.foreign.installed import RELEASED, installed_model
 from pyictp.foreign.mace import check_model, model_config
-from pyictp.foreign.mace_options import described
+from pyictp.foreign.mace_options import described as options_of
 from pyictp.foreign.pickles import Record, read_records
 from pyictp.foreign.records import get, kind, number, tensor
+from pyictp.foreign.sevennet import is_checkpoint
+from pyictp.foreign.sevennet_import import import_sevennet
 from pyictp.foreign.upstream import find_checkpoint, import_checkpoint
 from pyictp.foreign.weights import fill
 from pyictp.model.ictp import ICTPModel
-from pyictp.model.mace import new_model
-
-TABLES_FROM = 0.5  # A, where tolerances of exported tables begin: training data are not known
-
-
-@dataclass(frozen=True)
-class Imported:
-    """A model of another program, float64, and what is known of it."""
-
-    model: ICTPModel
-    provenance: dict[str, Any]  # plain values
-    notes: list[str] = field(default_factory=list)  # for people: what was read, and what changed
+from pyictp.model.kinds import new_model
 
 
 def import_model(
     path: str | Path, head: str | None = None, elements: Sequence[str] | None = None
 ) -> Imported:
-    """Return the model of a MACE file, or of a checkpoint of the reference implementation.
+    """Return the model of MACE, of SevenNet, or of a checkpoint of the reference implementation.
 
     Args:
-        path: a .model file, or a folder with a checkpoint.
-        head: of a file with several heads; None where there is one.
+        path: a .model file of MACE, a checkpoint of SevenNet, a folder with one of the reference
+            implementation, or the name of a model that comes with an installed package.
+        head: of a file with several heads or methods; None where there is one.
         elements: those to keep; None: all.
 
     Raises:
         UserError: nothing readable there, or a model that this package cannot compute.
     """
     path = Path(path)
+    if not path.exists():
+        path = installed_model(str(path)) or path
     if path.is_file():
-        return _import_mace(path, head, elements)
+        return _import_file(path, head, elements)
     if head is not None or elements is not None:
-        raise UserError(f"'{path}': --head and --elements are for files of MACE")
+        raise UserError(f"'{path}': --head and --elements are for files of MACE and SevenNet")
     if not path.exists():
         raise UserError(
-            f"'{path}' not found: expected a .model file of MACE or a checkpoint folder"
+            f"'{path}' not found: expected a .model file of MACE, a checkpoint of SevenNet, a "
+            f"checkpoint folder, or one of {', '.join(RELEASED)}"
         )
     source = find_checkpoint(path)
     return Imported(import_checkpoint(source), {"imported_from": source.name})
 
 
-def _import_mace(path: Path, head: str | None, elements: Sequence[str] | None) -> Imported:
-    """Return the model of a MACE file; every complaint names the file."""
+def _import_file(path: Path, head: str | None, elements: Sequence[str] | None) -> Imported:
+    """Return the model of a file of MACE or SevenNet; every complaint names the file."""
     _refuse_torchscript(path)
     file = read_records(path)
     try:
+        if is_checkpoint(file):
+            return import_sevennet(path, file, head, elements)
         check_model(file)
         choice = choose(file, head, elements)
         model = new_model(model_config(file, choice)).double()
         fill(model, file, choice)
-        return _described(model, path, file, choice)
+        notes, dtype = _notes(model, file, choice), _weights_of(file).dtype
+        return described(model, path, choice, file.origin, dtype, notes)
     except UserError as error:
         raise UserError(f"'{path}': {error}") from error
     except MemoryError:
@@ -99,11 +96,10 @@ def _refuse_torchscript(path: Path) -> None:
         )
 
 
-def _described(model: ICTPModel, path: Path, file: Record, choice: Choice) -> Imported:
-    """Add provenance and notes."""
-    embedding = get(get(get(file, "node_embedding"), "linear"), "weight")
-    dtype = str(embedding.dtype).removeprefix("torch.")
+def _notes(model: ICTPModel, file: Record, choice: Choice) -> list[str]:
+    """Return what was read and changed, for people."""
     config = model.config
+    dtype = str(_weights_of(file).dtype).removeprefix("torch.")
     notes = [
         f"read: {kind(file)} in {dtype}, {config.num_layers} layers, {config.num_channels} "
         f"channels, ranks up to {config.l_max_hidden} (edges {config.l_max_edge}), correlation "
@@ -113,32 +109,18 @@ def _described(model: ICTPModel, path: Path, file: Record, choice: Choice) -> Im
         "forces are the same",
     ]
     if config.mace is not None:
-        notes.append(f"with: {', '.join(described(config.mace))}")
-    left_out = [e for e in choice.all_elements if e not in choice.elements]
-    if left_out:
-        notes.append(f"left out: elements {' '.join(left_out)}")
+        notes.append(f"with: {', '.join(options_of(config.mace))}")
     rounding = _frequency_rounding(file)
     if rounding > 1e-14 and not (config.mace and config.mace.frequencies):
         notes.append(
             f"changed: Bessel frequencies, rounded by {rounding:.0e} in the file, to n pi/r_max"
         )
-    licence = licence_notice(path.name, len(choice.all_elements))
-    if licence:
-        notes.append(f"licence: {licence}")
-    provenance = {
-        "imported_from": path.name,
-        "shortest_edge": TABLES_FROM,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "imported_class": file.origin,
-        "imported_dtype": dtype,
-        "head": choice.head_name,
-        "heads": list(choice.heads),
-        "elements_of_file": list(choice.all_elements),
-        "notes": "; ".join(notes),
-    }
-    if licence:
-        provenance["licence"] = licence
-    return Imported(model, provenance, notes)
+    return notes
+
+
+def _weights_of(file: Record) -> Tensor:
+    """Return some weights of a file, in its dtype."""
+    return get(get(get(file, "node_embedding"), "linear"), "weight")
 
 
 def _frequency_rounding(file: Record) -> float:

@@ -8,6 +8,7 @@ ACADEMIC = (
     "use; what is made of it is bound by it too"
 )
 MIT = "{name} is under the MIT licence: keep its notice, and cite its authors"
+MATERIALS_PROJECT = MIT + "; its training data are the Materials Project's (CC BY 4.0)"
 UNKNOWN = (
     "with {count} elements this looks like a foundation model; its licence is not in the "
     "file: see where it came from, some forbid commercial use (ASL)"
@@ -30,6 +31,9 @@ RELEASED = (
     ("mace-mh-", "MACE-MH", ACADEMIC),
     ("mace-off2", "MACE-OFF", ACADEMIC),
     ("mace-omol-", "MACE-OMOL", ACADEMIC),
+    ("checkpoint_sevennet_0", "SevenNet-0", MATERIALS_PROJECT),
+    ("checkpoint_l3i5", "SevenNet-l3i5", MATERIALS_PROJECT),
+    ("checkpoint_sevennet_mf_0", "SevenNet-MF-0", MATERIALS_PROJECT),
 )
 MANY_ELEMENTS = 40  # more than anybody trains for one material
 

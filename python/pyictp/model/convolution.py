@@ -22,12 +22,22 @@ class Convolution(ExactModule):
 
     coupling: Tensor
 
-    def __init__(self, irreps_in: list[Irrep], l_max_edge: int, odd: bool) -> None:
-        """Tabulate the coupling paths; each contribution to rank l is divided by sqrt(P_l)."""
+    def __init__(
+        self, irreps_in: list[Irrep], l_max_edge: int, odd: bool, l_max: int | None = None
+    ) -> None:
+        """Tabulate the coupling paths; each contribution to rank l is divided by sqrt(P_l).
+
+        Args:
+            irreps_in: of the features.
+            l_max_edge: highest rank of the harmonics.
+            odd: products with a Levi-Civita tensor too.
+            l_max: highest rank of the result; None: that of the harmonics.
+        """
         super().__init__()
         self.l_max_edge = l_max_edge
         harmonics = [Irrep(rank) for rank in range(l_max_edge + 1)]
-        self.irreps, self.paths = product_paths(irreps_in, harmonics, l_max_edge, odd=odd)
+        highest = l_max_edge if l_max is None else l_max
+        self.irreps, self.paths = product_paths(irreps_in, harmonics, highest, odd=odd)
         self.path_x: list[int] = [path.x for path in self.paths]
         self.path_z: list[int] = [path.z for path in self.paths]
         self.num_paths: list[int] = [self.path_z.count(z) for z in range(len(self.irreps))]

@@ -106,15 +106,20 @@ class ICTPModel(ExactModule):
         self.zbl = (
             ZBLRepulsion(config.elements, config.r_cut, config.zbl_reach) if config.zbl else None
         )
-        irreps = [Irrep(0)]
-        layers = []
-        for index in range(config.num_layers):
-            layers.append(Layer(config, irreps, index))
-            irreps = layers[-1].irreps
-        self.layers = nn.ModuleList(layers)
+        self.layers = nn.ModuleList(self.make_layers(config))
         for name, value in (("scale", 1.0), ("shift", 0.0), ("e0", 0.0)):
             self.register_buffer(name, torch.full((num_species,), value, dtype=torch.float64))
         self.use_operators(kernels.operators_available())
+
+    def make_layers(self, config: ModelConfig) -> list[nn.Module]:
+        """Return the layers."""
+        irreps = [Irrep(0)]
+        layers: list[nn.Module] = []
+        for index in range(config.num_layers):
+            layer = Layer(config, irreps, index)
+            layers.append(layer)
+            irreps = layer.irreps
+        return layers
 
     def forward(
         self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int

@@ -142,8 +142,3 @@ def centers(offsets: Tensor) -> Tensor:
     """Return the center (E,) of each edge; offsets (N+1,) say where those of each begin."""
     rows = torch.arange(offsets.size(0) - 1, device=offsets.device)
     return torch.repeat_interleave(rows, offsets[1:] - offsets[:-1])
-
-
-def new_model(config: ModelConfig) -> ICTPModel:
-    """Return a model of a configuration with random weights."""
-    return ICTPModel(config) if config.mace is None else MaceModel(config)

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
 
@@ -19,6 +21,7 @@ VALUE_TOLERANCE = 1e-6  # largest error of a value in float32, relative to the l
 # times as large, which caches do not hold
 SLOPE_TOLERANCE = 1e-4
 INTERVALS = tuple(64 << k for k in range(8))
+MOST_PARTS = 50  # of the cutoff radius, one of which ends where a kink is
 # Where between two knots cubic Hermite interpolation is worst: values at 1/2, slopes at the others.
 WORST = (0.5 - 12**-0.5, 0.5, 0.5 + 12**-0.5)
 NEAR_ZERO = 1e-5  # [A] where the values at zero are taken: there sin(k r)/r is 0/0
@@ -71,14 +74,16 @@ def fit_table(
     num_channels: int,
     r_min: float = 0.0,
     exacter: int = 1,
+    kink: float = 0.0,
 ) -> Tabulated:
     """Return a small table of a float64 function (n,) -> (n, P*C) within the tolerances.
 
     Tolerances hold from r_min [A] on and are relative to the largest values there. Intervals are
     64, 128, 256, ... until they are met, then 5, 6 or 7 eighths of that if they still are. Knots
     that are `exacter` times closer make values better by its fourth power, slopes by its third.
+    One of the knots is at `kink` [A], where the second derivative jumps, if they can be so placed.
     """
-    for intervals in INTERVALS:
+    for intervals in _intervals(kink / r_cut):
         found = _tabulated(radial, r_cut, num_channels, r_min, intervals)
         if is_close(found, exacter):
             smaller = (
@@ -92,6 +97,18 @@ def fit_table(
         f"are {VALUE_TOLERANCE / exacter**4:.0e} ({SLOPE_TOLERANCE / exacter**3:.0e}): export with "
         "--radial network"
     )
+
+
+def _intervals(part: float) -> list[int]:
+    """Return numbers of intervals to try, with a knot at this part of the cutoff radius.
+
+    Five, six and seven eighths of them have one there, too.
+    """
+    denominator = Fraction(part).limit_denominator(MOST_PARTS).denominator
+    if abs(part * denominator - round(part * denominator)) > 1e-9:
+        denominator = 1
+    step = 8 * denominator
+    return [math.ceil(INTERVALS[0] / step) * step * n // INTERVALS[0] for n in INTERVALS]
 
 
 def is_close(found: Tabulated, exacter: int = 1) -> bool:

@@ -17,7 +17,7 @@ from pyictp.common.files import atomic_path
 from pyictp.config.load import ModelConfig, from_dict, to_dict
 from pyictp.errors import UserError
 from pyictp.model.ictp import ICTPModel
-from pyictp.model.mace import new_model
+from pyictp.model.kinds import new_model
 from pyictp.potential.archive import read_archive
 
 FORMAT = "ictp-checkpoint"

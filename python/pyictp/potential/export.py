@@ -22,6 +22,8 @@ from pyictp.graph.derivatives import Prediction, evaluate_graph
 from pyictp.graph.graph import Graph, build_graph
 from pyictp.model.ictp import ICTPModel
 from pyictp.model.mace import MaceModel
+from pyictp.model.nequip import NequipModel
+from pyictp.model.nequip_tables import tabulate_ranks
 from pyictp.model.pair_tables import tabulate_pairs
 from pyictp.model.reduction import reduce_paths
 from pyictp.model.tabulate import Tabulated, tabulate_radial
@@ -217,6 +219,8 @@ def _tabulate(
     """Put tables in the place of radial functions; they hold from the shortest edge [A] on."""
     if isinstance(model, MaceModel) and isinstance(exact, MaceModel):
         return tabulate_pairs(model, exact, shortest_edge, exacter)
+    if isinstance(model, NequipModel) and isinstance(exact, NequipModel):
+        return tabulate_ranks(model, exact, shortest_edge, exacter)
     return tabulate_radial(model, exact, shortest_edge, exacter)
 
 

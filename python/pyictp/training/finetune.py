@@ -24,8 +24,8 @@ from torch import Tensor
 from pyictp.common.arrays import FloatArray
 from pyictp.config.load import Config
 from pyictp.model.ictp import ICTPModel
+from pyictp.model.kinds import new_model
 from pyictp.model.layers import SpeciesLinear
-from pyictp.model.mace import new_model
 from pyictp.potential.checkpoint import build_model
 from pyictp.training.batches import Batch, join
 

@@ -13,7 +13,7 @@ from pyictp.config.load import Config, TrainConfig, load_config
 from pyictp.errors import UserError
 from pyictp.foreign.importer import import_model
 from pyictp.model.ictp import ICTPModel
-from pyictp.model.mace import new_model
+from pyictp.model.kinds import new_model
 from pyictp.potential.checkpoint import save_checkpoint
 from pyictp.training.run_folder import RunFolder
 

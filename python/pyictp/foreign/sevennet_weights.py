@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""The weights of a model that is the same as one of SevenNet.
+
+Linear maps act on channels only and stay as they are; what the change of basis leaves of the
+coupling coefficients goes into the last layer of the radial networks. A method among several is a
+one-hot input of linear maps: of the one that is chosen a bias is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pyictp.errors import UserError
+from pyictp.foreign.bases import harmonics_scale, to_cartesian
+from pyictp.foreign.sevennet import SevenNet
+from pyictp.foreign.weights import put
+from pyictp.model.layers import SpeciesLinear
+from pyictp.model.nequip import NequipLayer, NequipModel, RankNetwork, ShiftedLinear
+from pyictp.model.products import coupling
+from pyictp.model.radial import SILU_GAIN, ScaledLinear
+
+# 1/sqrt of the mean square of SiLU of the million normal numbers that e3nn draws
+E3NN_SILU = 1.6791767923989418
+GAIN = E3NN_SILU / SILU_GAIN
+ROUNDING = 1e-5  # of the coupling coefficients in a file, float32
+
+
+class Linear(NamedTuple):
+    """A linear map x -> x W + b, b of the scalars."""
+
+    matrices: list[Tensor]  # (channels in, channels out) of each rank
+    bias: Tensor  # (scalars out,)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What is taken of a file: some of its elements, one of its methods."""
+
+    settings: SevenNet
+    species: tuple[int, ...]  # in the file
+    modal: int = 0  # number of the method
+
+    def linear(
+        self,
+        name: str,
+        num_in: Sequence[int],
+        num_out: Sequence[int],
+        modal_part: str = "",
+        biased: bool = True,
+    ) -> Linear:
+        """Return a linear layer of e3nn: y = x W / sqrt(channels in), ranks one after the other.
+
+        Args:
+            name: of the layer.
+            num_in: channels of ranks 0, 1, ... that it takes.
+            num_out: the same of what it makes.
+            modal_part: the setting that says whether it sees the method.
+            biased: it has a bias where the model has any.
+
+        Raises:
+            UserError: there are more or fewer weights.
+        """
+        settings = self.settings
+        num_modals = settings.num_modals(modal_part)
+        shapes = list(zip(num_in, num_out, strict=False))
+        if num_modals:
+            shapes.append((num_modals, num_out[0]))
+        blocks = _blocks(settings, f"{name}.linear.weight", shapes)
+        bias = torch.zeros(num_out[0], dtype=torch.float64)
+        sizes = [num_in[0] + num_modals, *num_in[1:]]
+        if num_modals:
+            bias = blocks.pop()[self.modal] * sizes[0] ** -0.5
+        if settings.biases and biased:
+            bias = bias + settings.tensor(f"{name}.linear.bias")
+        matrices = [block * size**-0.5 for block, size in zip(blocks, sizes, strict=False)]
+        return Linear(matrices, bias)
+
+    def per_species(self, name: str) -> Tensor:
+        """Return scale or shift [eV] of the elements kept."""
+        values = self.settings.tensor(f"rescale_atomic_energy.{name}")
+        if values.dim() == 2:
+            values = values[self.modal]
+        if len(values) == 1:  # the same for all
+            values = values.expand(len(self.settings.numbers))
+        if values.shape != (len(self.settings.numbers),):
+            raise UserError(
+                f"{name}: expected {len(self.settings.numbers)} numbers, got {len(values)}"
+            )
+        return values[list(self.species)]
+
+
+def _blocks(settings: SevenNet, name: str, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
+    """Return the matrices of a row of weights.
+
+    Raises:
+        UserError: there are more or fewer weights.
+    """
+    flat = settings.tensor(name).flatten()
+    sizes = [torch.Size(shape).numel() for shape in shapes]
+    if sum(sizes) != len(flat):
+        raise UserError(f"{name}: expected {sum(sizes)} numbers, got {len(flat)}")
+    return [part.view(shape) for part, shape in zip(flat.split(sizes), shapes, strict=True)]
+
+
+def fill(model: NequipModel, taken: Taken) -> None:
+    """Give a model of the settings of a file, in float64, its weights.
+
+    Raises:
+        UserError: a part of the file has not the shape that the settings say.
+    """
+    settings = taken.settings
+    sizes = [len(settings.numbers)], [settings.channels[0][0]]
+    embedding = taken.linear("onehot_to_feature_x", *sizes, "use_modal_node_embedding")
+    kept = embedding.matrices[0][list(taken.species)] + embedding.bias
+    put(model.node_embedding, kept.T * len(taken.species) ** 0.5, "node_embedding")
+    for t, layer in enumerate(model.layers):
+        # what the gate before gives is smaller than theirs, by the ratio of the activations' gains
+        assert isinstance(layer, NequipLayer)
+        _fill_layer(layer, taken, t, GAIN if t > 0 else 1.0)
+    num_scalars = settings.channels[-1]
+    hidden = [num_scalars[0] // 2]
+    first = taken.linear("reduce_input_to_hidden", num_scalars, hidden, "use_modal_output_block")
+    second = taken.linear("reduce_hidden_to_energy", hidden, [1])
+    _put_linear(model.readout, GAIN * first.matrices[0] @ second.matrices[0], "readout")
+    constant = first.bias @ second.matrices[0] + second.bias
+    scale = taken.per_species("scale")
+    put(model.scale, scale, "scale")
+    put(model.shift, taken.per_species("shift") + scale * constant, "shift")
+
+
+def _put_linear(layer: nn.Module, matrix: Tensor, name: str, bias: Tensor | None = None) -> None:
+    """Let a layer be x -> x W + b, W (in, out)."""
+    assert isinstance(layer, ScaledLinear)
+    put(layer.weight, matrix.T / layer.scale, name)
+    if isinstance(layer, ShiftedLinear) and bias is not None:
+        put(layer.bias, bias, name)
+
+
+def _fill_layer(layer: NequipLayer, taken: Taken, t: int, gain: float) -> None:
+    """Fill layer t, whose input is multiplied by `gain`."""
+    settings = taken.settings
+    own, new = settings.channels[t], settings.channels[t + 1]
+    gated = [sum(new), *new[1:]]
+    name = f"{t}_self_interaction_1"
+    first = taken.linear(name, own, own, "use_modal_self_inter_intro")
+    for part, matrix in zip(layer.linear_in, first.matrices, strict=True):
+        _put_linear(part, matrix * gain, name, first.bias)
+    _fill_radial(layer, settings, t)
+    _fill_linear_out(layer, taken, t, gated)
+    name = f"{t}_self_connection_intro"
+    if not settings.skip_by_species:
+        skip = taken.linear(name, own, gated, biased=False)
+        for part, matrix in zip(layer.skip, skip.matrices, strict=True):
+            _put_linear(part, matrix * gain, name)
+        return
+    num_species = len(settings.numbers)
+    shapes = [(a, num_species, b) for a, b in zip(own, gated, strict=False)]
+    blocks = _blocks(settings, f"{name}.fc_tensor_product.weight", shapes)
+    for part, block, shape in zip(layer.species_skip, blocks, shapes, strict=True):
+        kept = block[:, list(taken.species)] * (gain * (shape[0] * num_species) ** -0.5)
+        assert isinstance(part, SpeciesLinear)
+        put(part.weight, kept / part.scale, name)
+
+
+def _fill_linear_out(layer: NequipLayer, taken: Taken, t: int, gated: Sequence[int]) -> None:
+    """Fill the map of the messages, whose paths are in another order."""
+    settings, own = taken.settings, taken.settings.channels[t]
+    theirs, ours = settings.paths(t), layer.paths
+    name = f"{t}_self_interaction_2"
+    divisor = settings.tensor(f"{t}_convolution.denominator").item()
+    num_in = [sum(own[l1] for l1, _, l3 in theirs if l3 == rank) for rank in range(len(gated))]
+    second = taken.linear(name, num_in, gated, "use_modal_self_inter_outro")
+    for rank, (part, matrix) in enumerate(zip(layer.linear_out, second.matrices, strict=True)):
+        stored = [path for path in theirs if path[2] == rank]
+        rows = dict(zip(stored, matrix.split([own[path[0]] for path in stored]), strict=True))
+        ordered = torch.cat([rows[path] for path in ours if path[2] == rank])
+        _put_linear(part, ordered / divisor, name, second.bias)
+
+
+def _fill_radial(layer: NequipLayer, settings: SevenNet, t: int) -> None:
+    """Fill the radial networks.
+
+    R^ = R sqrt(2 l3 + 1) kappa(l1, l2, l3) sqrt(P_l3) / s_l2: our coupling is divided by sqrt(P_l3)
+    of its convolution.
+    """
+    own, network = settings.channels[t], layer.radial
+    assert isinstance(network, RankNetwork)
+    # Bessel functions: 2/r_cut there, sqrt(2/r_cut) here
+    gain = (2.0 / settings.r_cut) ** 0.5
+    for i, part in enumerate(network.layers):
+        matrix = settings.tensor(f"{t}_convolution.weight_nn.layer{i}.weight")
+        if matrix.dim() != 2:
+            raise UserError(f"the radial network of layer {t + 1} has no matrices: damaged")
+        matrix = matrix * (gain * len(matrix) ** -0.5)
+        gain = GAIN
+        if i == len(network.layers) - 1:
+            stored = settings.stored_paths(t)
+            columns = matrix.split([own[path[0]] for path in stored], dim=1)
+            theirs = dict(zip(stored, columns, strict=True))
+            matrix = torch.cat(
+                [
+                    theirs[path] * _path_factor(settings, t, path) * divisor
+                    for path, divisor in zip(layer.paths, layer.divisors, strict=True)
+                ],
+                dim=1,
+            )
+        _put_linear(part, matrix, "radial network")
+
+
+def _path_factor(settings: SevenNet, t: int, path: tuple[int, int, int]) -> float:
+    """Return what a radial function is multiplied by in the Cartesian basis.
+
+    Versions of e3nn differ in the signs of coupling coefficients, and files hold those they were
+    trained with. Without, all are positive: ours have the signs of e3nn 0.5.
+
+    Raises:
+        UserError: the file holds other coefficients.
+    """
+    l1, l2, l3 = path
+    ours = coupling(l1, l2, l3)
+    factor = (2 * l3 + 1) ** 0.5 / (ours.norm().item() * harmonics_scale(l2))
+    name = f"{t}_convolution.convolution._compiled_main_left_right._w3j_{l1}_{l2}_{l3}"
+    if name not in settings.tensors:
+        return factor
+    stored = settings.tensor(name)
+    if stored.shape != (2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1):
+        raise UserError(f"{name}: of another shape than its ranks say: the file is damaged")
+    bases = (to_cartesian(rank) for rank in path)
+    theirs = torch.einsum("ia,jb,kc,abc->kij", *bases, stored)
+    ratio = (theirs * ours).sum().item() / ours.norm().item()
+    if abs(abs(ratio) - 1.0) > ROUNDING or abs(theirs.norm().item() - 1.0) > ROUNDING:
+        raise UserError(f"its coupling coefficients of ranks {l1}, {l2}, {l3} are not e3nn's")
+    return factor if ratio > 0 else -factor

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""An imported model of SevenNet is a model: folders, fine-tuning, grades, ensembles, ASE."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+from pyictp import ICTPCalculator, train
+from pyictp.cli.main import main
+from pyictp.config.load import Config, DataConfig, TrainConfig
+from pyictp.foreign.importer import import_model
+from pyictp.graph.derivatives import evaluate_graph
+from pyictp.potential.checkpoint import load_checkpoint
+from pyictp.potential.export import reference_graph
+from pyictp.potential.exported import read_metadata
+from pyictp.training.finetune import extend_model
+from sevennet_files import HEADS, unpack
+from test_mace_runs import ALLOY, frames
+from train_toys import no_pictures, rows
+
+
+@pytest.fixture(scope="module", params=["manual", "by_species"])
+def run(request, tmp_path_factory) -> Path:
+    """Return a training folder of an imported model."""
+    folder = tmp_path_factory.mktemp("imported")
+    command = ["import", str(unpack(request.param, folder)), "-o", str(folder / "run")]
+    assert main([*command, "--elements", *ALLOY]) == 0
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory) -> Path:
+    """Return a file with labels by another imported model."""
+    folder = tmp_path_factory.mktemp("labels")
+    found = import_model(unpack("methods", folder), HEADS["methods"], ALLOY)
+    calculator, cells = ICTPCalculator(found.model), frames(12)
+    for atoms in cells:
+        atoms.calc = calculator
+        labels = {n: atoms.calc.get_property(n, atoms) for n in ("energy", "forces", "stress")}
+        atoms.calc = SinglePointCalculator(atoms, **copy.deepcopy(labels))
+    write(folder / "labelled.xyz", cells)
+    return folder / "labelled.xyz"
+
+
+def test_derivatives_in_ase(run: Path) -> None:
+    """Forces and stress are derivatives of the energy."""
+    atoms = frames(1)[0]
+    atoms.calc = ICTPCalculator(run)
+    forces, stress = atoms.get_forces(), atoms.get_stress(voigt=False)
+    step = 1e-4
+
+    def shifted(i: int, axis: int, size: float) -> float:
+        moved = atoms.copy()
+        moved.positions[i, axis] += size
+        return atoms.calc.get_property("energy", moved)
+
+    for i, axis in ((0, 0), (2, 1), (3, 2)):
+        slope = (shifted(i, axis, step) - shifted(i, axis, -step)) / (2 * step)
+        assert forces[i, axis] == pytest.approx(-slope, abs=1e-6)
+
+    def sheared(size: float) -> float:
+        strain, moved = np.eye(3), atoms.copy()
+        strain[0, 1] = size
+        moved.set_cell(atoms.cell @ strain, scale_atoms=True)
+        return atoms.calc.get_property("energy", moved)
+
+    found = (sheared(step) - sheared(-step)) / (2 * step * atoms.get_volume())
+    assert stress[0, 1] == pytest.approx(found, abs=1e-7)
+
+
+def test_fine_tuning(run: Path, labelled: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """All weights learn; files hold what came out."""
+    no_pictures(monkeypatch)
+    training = TrainConfig(
+        output=str(tmp_path / "fine"),
+        batch_size=4,
+        max_epochs=12,
+        learning_rate=0.01,
+        dtype="float64",
+        stress_weight=0.1,
+        device="cpu",
+        report=False,
+    )
+    data = DataConfig(train=(str(labelled),), num_train=9, num_valid=3)
+    trainer, _ = train.train(Config(data=data, training=training), finetune=run)
+    log = rows(tmp_path / "fine")
+    assert float(log[-1]["valid_loss"]) < 0.8 * float(log[0]["valid_loss"])
+    start = load_checkpoint(run / "best.pt")
+    saved = load_checkpoint(tmp_path / "fine" / "best.pt")
+    assert saved["model_config"] == start["model_config"]
+    for name, weight in trainer.model.named_parameters():
+        assert not torch.equal(weight, start["model_state"][name]), name
+    assert saved["provenance"]["shortest_edge"] == 0.5
+    capsys.readouterr()
+    for model in (tmp_path / "fine", run):
+        assert main(["export", str(model), "-o", str(tmp_path / "one.pt")]) == 0
+    both = ["export", str(tmp_path / "fine"), str(run), "-o", str(tmp_path / "both.pt")]
+    assert main(both) == 0
+    assert read_metadata(tmp_path / "both.pt")["num_models"] == 2
+    assert main(["evaluate", str(tmp_path / "both.pt"), str(labelled)]) == 0
+    assert "force RMSE" in capsys.readouterr().out
+
+
+def test_grades_of_given_data(run: Path, labelled: Path, tmp_path: Path, capsys) -> None:
+    command = ["export", str(run), "-o", str(tmp_path / "graded.pt")]
+    assert main([*command, "--training-data", str(labelled)]) == 0
+    assert "on 12 training frames: forces at most" in capsys.readouterr().out
+    assert read_metadata(tmp_path / "graded.pt")["has_grade"]
+    atoms = frames(1)[0]
+    atoms.calc = ICTPCalculator(tmp_path / "graded.pt", uncertainty=True)
+    near = atoms.calc.get_property("grade", atoms).max()
+    atoms.set_cell(1.3 * atoms.cell, scale_atoms=True)
+    assert atoms.calc.get_property("grade", atoms).max() > 1.5 * near
+
+
+@pytest.mark.parametrize("name", ["manual", "by_species"])
+def test_a_new_element(name: str, tmp_path: Path) -> None:
+    """It begins as a copy of an old one, and what is without it stays."""
+    model = import_model(unpack(name, tmp_path)).model
+    larger = extend_model(model, [*model.config.elements, "W"])
+    graph = reference_graph(model)
+    ours, theirs = (evaluate_graph(each, graph) for each in (larger, model))
+    torch.testing.assert_close(ours.forces, theirs.forces, atol=1e-11, rtol=0)
