@@ -203,7 +203,7 @@ def _phonons(found: Measured, atoms: Atoms) -> None:
     unstable = result.lowest < -lattice_dynamics.ZERO
     warning = "imaginary: the crystal is no minimum" if unstable else ""
     found.rows += [
-        Row("lowest frequency", "THz", round(result.lowest, 4), warning),
+        Row("lowest frequency", "THz", round(result.lowest, 4) + 0.0, warning),
         Row("zero-point energy", "meV/atom", 1e3 * result.zero_point),
         Row("heat capacity at 300 K", "k_B/atom", result.heat_capacity),
     ]
