@@ -28,6 +28,7 @@ H200 = 227 << 10  # bytes that a block may have
 SOURCES = Path(__file__).with_name("emulated_gpu")
 
 
+@functools.cache
 def build(kind: str = "plain") -> Path:
     """Compile what has changed, one process at a time; return the library."""
     folder = ROOT / "build" / "emulated_gpu" / kind

@@ -167,6 +167,10 @@ RACES = {
         ),
         "backward_kernel",
     ),
+    "blocks that write to one place": (
+        fault("edge_forward.cu", "(center * path.d3 + m3) * stride", "m3 * stride"),
+        "forward_kernel",
+    ),
     "no barrier of the warp": (
         fault("edge_backward.cu", "__syncwarp();    // another lane", "// another lane"),
         "backward_kernel",

@@ -13,6 +13,7 @@
 #include <random>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 namespace emulated_gpu {
@@ -20,6 +21,7 @@ namespace {
 
 constexpr unsigned LANES = 32, MOST_THREADS = 1024, ALL_LANES = 0xffffffffU;
 constexpr std::size_t USUAL_SHARED_BYTES = 48 << 10, ALIGNMENT = 8;
+constexpr std::size_t MOST_RETIRED = 2048;    // ThreadSanitizer knows 8128 threads
 
 /// Where a thread is when it has no turn.
 enum Place { READY, AT_BLOCK, AT_WARP, AT_SHUFFLE, ENDED, NUM_PLACES };
@@ -64,9 +66,10 @@ struct Gpu {
   uint64_t num_blocks = 0;
 
   const std::function<void()> *body = nullptr;
-  std::vector<std::unique_ptr<Thread>> threads;    // of every block; a block numbers them
-  std::vector<Thread *> by_number;
+  std::vector<std::unique_ptr<Thread>> threads;    // of every block
   std::unique_ptr<Block> block;
+  std::vector<std::unique_ptr<Block>> ended;       // of this launch, for ThreadSanitizer
+  std::vector<std::unique_ptr<Thread>> retired;    // of those blocks
   std::deque<Thread *> ready;
   unsigned counts[MOST_THREADS / LANES][NUM_PLACES], whole_block[NUM_PLACES];
   Thread *running = nullptr;
@@ -125,22 +128,23 @@ void run_bodies()
 
 void exchange_bits(unsigned first)
 {
-  const int distance = gpu.by_number[first]->distance;
+  const int distance = gpu.threads[first]->distance;
   uint64_t given[LANES];
   for (unsigned lane = 0; lane < LANES; ++lane) {
-    if (gpu.by_number[first + lane]->distance != distance)
+    if (gpu.threads[first + lane]->distance != distance)
       fail("lanes of one warp shuffle over different distances");
-    given[lane] = gpu.by_number[first + lane]->bits;
+    given[lane] = gpu.threads[first + lane]->bits;
   }
   for (unsigned lane = 0; lane < LANES; ++lane)
-    gpu.by_number[first + lane]->bits = given[lane ^ distance];
+    gpu.threads[first + lane]->bits = given[lane ^ distance];
 }
 
 void release(unsigned first, unsigned number)
 {
   for (unsigned n = first; n < first + number; ++n) {
-    count(*gpu.by_number[n], gpu.by_number[n]->place, -1);
-    gpu.ready.push_back(gpu.by_number[n]);
+    Thread &thread = *gpu.threads[n];
+    count(thread, thread.place, -1);
+    gpu.ready.push_back(&thread);
   }
 }
 
@@ -173,13 +177,11 @@ void run_block()
   std::memset(gpu.counts, 0, sizeof(gpu.counts));
   std::memset(gpu.whole_block, 0, sizeof(gpu.whole_block));
   gpu.ready.clear();
-  // Each block numbers the fibers anew: to ThreadSanitizer the same lane of two blocks is not one
-  // thread.
   for (unsigned n = 0; n < blockDim.x; ++n) {
-    Thread &thread = *gpu.threads[(n + blockIdx.x) % blockDim.x];
-    thread.number = n;
-    gpu.by_number[n] = &thread;
-    gpu.ready.push_back(&thread);
+    if (Tsan::ON && gpu.retired.size() < MOST_RETIRED)
+      gpu.retired.push_back(std::exchange(gpu.threads[n], std::make_unique<Thread>()));
+    gpu.threads[n]->number = n;
+    gpu.ready.push_back(gpu.threads[n].get());
   }
   Tsan::before(&gpu.begin);
   while (!gpu.ready.empty()) {
@@ -231,6 +233,17 @@ struct Faults {
   }
 };
 
+/// To ThreadSanitizer, blocks run at the same time: none has an address or a thread of another, as
+/// far as there are threads enough. All is ended when this is.
+struct Ended {
+  ~Ended()
+  {
+    Tsan::after(&gpu.end);
+    gpu.ended.clear();
+    gpu.retired.clear();
+  }
+};
+
 bool can_launch(const void *kernel, dim3 grid, dim3 block, std::size_t shared_bytes)
 {
   const auto asked = gpu.asked_for.find(kernel);
@@ -253,19 +266,16 @@ cudaError_t launch(const void *kernel, dim3 grid, dim3 block, std::size_t shared
   blockDim = block;
   gpu.body = &body;
   while (gpu.threads.size() < block.x) gpu.threads.push_back(std::make_unique<Thread>());
-  gpu.by_number.resize(block.x);
-  std::vector<std::unique_ptr<Block>> ended;
   const Faults faults;
+  const Ended ended;
   for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) {
-    // to ThreadSanitizer blocks run at the same time: no two at the same addresses
     if (Tsan::ON && gpu.block)
-      ended.push_back(std::move(gpu.block));
+      gpu.ended.push_back(std::move(gpu.block));
     if (!gpu.block || gpu.block->shared_bytes != shared_bytes)
       gpu.block = std::make_unique<Block>(shared_bytes);
     gpu.block->clear();
     run_block();
   }
-  Tsan::after(&gpu.end);
   return cudaSuccess;
 }
 
