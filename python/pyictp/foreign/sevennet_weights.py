@@ -173,6 +173,8 @@ def _fill_linear_out(layer: NequipLayer, taken: Taken, t: int, gated: Sequence[i
     theirs, ours = settings.paths(t), layer.paths
     name = f"{t}_self_interaction_2"
     divisor = settings.tensor(f"{t}_convolution.denominator").item()
+    if divisor == 0.0:
+        raise UserError(f"the denominator of layer {t + 1} is zero: the file is damaged")
     num_in = [sum(own[l1] for l1, _, l3 in theirs if l3 == rank) for rank in range(len(gated))]
     second = taken.linear(name, num_in, gated, "use_modal_self_inter_outro")
     for rank, (part, matrix) in enumerate(zip(layer.linear_out, second.matrices, strict=True)):
