@@ -25,7 +25,8 @@ from pyictp.foreign.pickles import read_records
 from pyictp.foreign.sevennet import read_settings
 from pyictp.graph.derivatives import evaluate_graph, stress_from_virial
 from pyictp.graph.graph import build_graph
-from pyictp.model.nequip import NequipModel, xplor_cutoff
+from pyictp.model.nequip import NequipModel
+from pyictp.model.nequip_radial import xplor_cutoff
 from pyictp.potential.checkpoint import build_model, load_checkpoint, save_checkpoint
 from pyictp.potential.export import export_model, reference_graph
 from pyictp.potential.exported import load_exported, read_metadata

@@ -20,7 +20,8 @@ from pyictp.foreign.bases import harmonics_scale, to_cartesian
 from pyictp.foreign.sevennet import SevenNet
 from pyictp.foreign.weights import put
 from pyictp.model.layers import SpeciesLinear
-from pyictp.model.nequip import NequipLayer, NequipModel, RankNetwork, ShiftedLinear
+from pyictp.model.nequip import NequipLayer, NequipModel, ShiftedLinear
+from pyictp.model.nequip_radial import RankNetwork
 from pyictp.model.products import coupling
 from pyictp.model.radial import SILU_GAIN, ScaledLinear
 
