@@ -8,6 +8,7 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from pyictp.foreign.records import Slot, irreps, number
 from pyictp.model.cartesian import cartesian_harmonics, harmonics_recursion
 from pyictp.model.product_basis import ProductBasis
 from pyictp.model.products import Irrep, coupling
+from sevennet_files import unpack as unpack_sevennet
 from test_fuzz import damaged, draws
 
 # -- bases -----------------------------------------------------------------------------------------
@@ -222,9 +224,13 @@ def test_a_tensor_larger_than_its_storage(tmp_path: Path) -> None:
         read_records(tmp_path / "file.model")
 
 
-def test_damaged_models(tmp_path: Path, capsys) -> None:
+FILES = {"MACE": partial(unpack, "one_layer"), "SevenNet": partial(unpack_sevennet, "rank3")}
+
+
+@pytest.mark.parametrize("program", FILES)
+def test_damaged_models(program: str, tmp_path: Path, capsys) -> None:
     """Bits flipped, bytes lost or cut off: the whole model comes out, or one line."""
-    whole = unpack("one_layer", tmp_path)
+    whole = FILES[program](tmp_path)
     data, expected = whole.read_bytes(), import_model(whole).model.state_dict()
     path, run = tmp_path / "damaged.model", tmp_path / "run"
     refused = 0
@@ -244,9 +250,10 @@ def test_damaged_models(tmp_path: Path, capsys) -> None:
     assert refused > 0
 
 
-def test_damaged_pickles(tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize("program", FILES)
+def test_damaged_pickles(program: str, tmp_path: Path, capsys) -> None:
     """With check sums that are right: what is damaged is the pickle itself."""
-    archive = zipfile.ZipFile(unpack("one_layer", tmp_path))
+    archive = zipfile.ZipFile(FILES[program](tmp_path))
     members = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
     payload, path = members.pop("data.pkl"), tmp_path / "damaged.model"
     for rng in draws(60):

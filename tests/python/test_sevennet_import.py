@@ -17,6 +17,7 @@ from mace_files import references
 from pyictp import ICTPCalculator
 from pyictp.cli.main import main
 from pyictp.config.load import load_config
+from pyictp.config.mace import MaceConfig
 from pyictp.errors import UserError
 from pyictp.foreign import installed
 from pyictp.foreign.importer import Imported, import_model
@@ -24,7 +25,8 @@ from pyictp.foreign.pickles import read_records
 from pyictp.foreign.sevennet import read_settings
 from pyictp.graph.derivatives import evaluate_graph, stress_from_virial
 from pyictp.graph.graph import build_graph
-from pyictp.model.nequip import NequipModel, xplor_cutoff
+from pyictp.model.nequip import NequipModel
+from pyictp.model.nequip_radial import xplor_cutoff
 from pyictp.potential.checkpoint import build_model, load_checkpoint, save_checkpoint
 from pyictp.potential.export import export_model, reference_graph
 from pyictp.potential.exported import load_exported, read_metadata
@@ -240,6 +242,11 @@ def put(section: str, key: str, value: object):
         (put("config", "self_connection_type", ["linear", "none"]), "linear, none is not supp"),
         (put("config", "irreps_manual", ["6x0e", "4x1e", "4x0e"]), "do not begin and end|only ra"),
         (put("config", "irreps_manual", ["6x0e"] + 2 * ["6x0e+4x1o"] + ["4x0e"]), "only ranks 0,"),
+        (put("config", "num_convolution_layer", 10**9), "1000000000 layers are not supported"),
+        (
+            lambda file: file["model_state_dict"]["1_convolution.denominator"].zero_(),
+            "denominator of layer 2 is zero",
+        ),
         (put("config", "lmax", 4), "ranks up to 4 are not supported, only up to 3"),
         (put("config", "irreps_manual", ["9999x0e"] * 4), "expected .* numbers, got .* damaged"),
         (put("config", "_type_map", {1: 0, 8: 5}), "its elements are none"),
@@ -290,6 +297,8 @@ def test_methods_and_elements_that_are_not_there(tmp_path: Path) -> None:
 
 def test_a_configuration_that_does_not_go_together(tmp_path: Path) -> None:
     config = imported("manual", tmp_path).model.config
+    with pytest.raises(UserError, match="a model is of one kind"):
+        dataclasses.replace(config, mace=MaceConfig(3 * (True,), 3 * (False,), radii=6 * (1.0,)))
     for key, value, message in (
         ("channels", ((6,),), r"a row for each layer \(3\)"),
         ("channels", ((6,), (6, 6, 6, 6), (4,)), "1 to 3 ranks"),

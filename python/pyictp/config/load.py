@@ -81,6 +81,8 @@ class ModelConfig:
             raise UserError(f"model.elements: an element is named twice in {list(self.elements)}")
         if self.mace is not None:
             self.mace.check(self.num_layers, self.num_radial, self.elements)
+        if self.nequip is not None and self.mace is not None:
+            raise UserError("model.mace and model.nequip: a model is of one kind, leave one out")
         if self.nequip is not None:
             self.nequip.check(self.num_layers, self.num_radial, self.l_max_edge, self.r_cut)
 

@@ -21,6 +21,7 @@ from pyictp.config.nequip import NequipConfig
 from pyictp.errors import UserError
 from pyictp.foreign.records import irreps, kind
 
+MAX_LAYERS = 100
 MAX_RANK = 3  # of harmonics and features: what the signs of couplings were looked at for
 SORTED_FROM = (0, 11, 0)  # versions whose convolutions have their paths in the order of the result
 # the only values that are supported, and those of files without the key
@@ -193,13 +194,15 @@ def _highest(config: Mapping[str, Any], key: str) -> int:
 def _channels(config: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
     """Return the channels of ranks 0, 1, ... before the first layer and after each."""
     num_layers, manual = int(config["num_convolution_layer"]), config.get("irreps_manual", False)
+    if not 1 <= num_layers <= MAX_LAYERS:
+        raise UserError(f"{num_layers} layers are not supported, only 1 to {MAX_LAYERS}")
     l_max_edge, l_max_node = _highest(config, "lmax_edge"), _highest(config, "lmax_node")
     if manual is not False:
         rows = [_natural(text) for text in manual]
     else:
         highest = [min(t * l_max_edge, l_max_node) for t in range(num_layers)] + [0]
         rows = [(int(config["channel"]),) * (rank + 1) for rank in highest]
-    if len(rows) != num_layers + 1 or num_layers < 1 or len(rows[0]) != 1 or len(rows[-1]) != 1:
+    if len(rows) != num_layers + 1 or len(rows[0]) != 1 or len(rows[-1]) != 1:
         raise UserError("its features (irreps_manual) do not begin and end with scalars")
     if max(map(len, rows)) - 1 > l_max_edge:
         raise UserError("features of higher rank than the harmonics are not supported")

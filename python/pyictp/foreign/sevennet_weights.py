@@ -20,7 +20,8 @@ from pyictp.foreign.bases import harmonics_scale, to_cartesian
 from pyictp.foreign.sevennet import SevenNet
 from pyictp.foreign.weights import put
 from pyictp.model.layers import SpeciesLinear
-from pyictp.model.nequip import NequipLayer, NequipModel, RankNetwork, ShiftedLinear
+from pyictp.model.nequip import NequipLayer, NequipModel, ShiftedLinear
+from pyictp.model.nequip_radial import RankNetwork
 from pyictp.model.products import coupling
 from pyictp.model.radial import SILU_GAIN, ScaledLinear
 
@@ -173,6 +174,8 @@ def _fill_linear_out(layer: NequipLayer, taken: Taken, t: int, gated: Sequence[i
     theirs, ours = settings.paths(t), layer.paths
     name = f"{t}_self_interaction_2"
     divisor = settings.tensor(f"{t}_convolution.denominator").item()
+    if divisor == 0.0:
+        raise UserError(f"the denominator of layer {t + 1} is zero: the file is damaged")
     num_in = [sum(own[l1] for l1, _, l3 in theirs if l3 == rank) for rank in range(len(gated))]
     second = taken.linear(name, num_in, gated, "use_modal_self_inter_outro")
     for rank, (part, matrix) in enumerate(zip(layer.linear_out, second.matrices, strict=True)):

@@ -20,107 +20,19 @@ from torch import Tensor, nn
 
 from pyictp.config.load import ModelConfig
 from pyictp.config.nequip import NequipConfig
-from pyictp.model import kernels, plain
+from pyictp.model import kernels
 from pyictp.model.convolution import Convolution, TableConvolution
-from pyictp.model.edges import EmbeddedEdges, EmbeddedStage, VectorEdges, VectorStage
-from pyictp.model.exact import ExactModule
+from pyictp.model.edges import EmbeddedStage, VectorStage
 from pyictp.model.ictp import ICTPModel
 from pyictp.model.layers import SpeciesLinear
-from pyictp.model.products import Irrep
-from pyictp.model.radial import (
-    MLP,
-    RadialEmbedding,
-    RadialTable,
-    ScaledLinear,
-    ScaledSiLU,
-    polynomial_cutoff,
+from pyictp.model.nequip_radial import (
+    NequipEmbedding,
+    RankNetwork,
+    RankTables,
+    VectorHarmonicsStage,
 )
-
-
-def xplor_cutoff(r: Tensor, r_on: float, r_cut: float) -> Tensor:
-    """Return 1 below r_on, 0 from r_cut on, between them with one continuous derivative.
-
-    (r_cut^2 - r^2)^2 (r_cut^2 + 2 r^2 - 3 r_on^2) / (r_cut^2 - r_on^2)^3.
-
-    Args:
-        r: distances [A], any shape.
-        r_on: where it begins [A].
-        r_cut: cutoff radius [A].
-    """
-    a, c, square = r_on * r_on, r_cut * r_cut, r * r
-    between = (c - square).square() * (c + 2.0 * square - 3.0 * a) / (c - a) ** 3
-    beyond = torch.where(r < r_cut, between, torch.zeros_like(r))
-    return torch.where(r < r_on, torch.ones_like(r), beyond)
-
-
-class NequipEmbedding(ExactModule):
-    """Bessel functions of other frequencies, or with another cutoff, than those of ICTP models."""
-
-    frequencies: Tensor
-
-    def __init__(self, usual: RadialEmbedding, nequip: NequipConfig) -> None:
-        """Take what Bessel functions have."""
-        super().__init__()
-        self.r_cut = usual.r_cut
-        self.cutoff_power = usual.cutoff_power
-        self.prefactor = usual.prefactor
-        self.cutoff_on = -1.0 if nequip.cutoff_on is None else nequip.cutoff_on
-        trained = torch.tensor(nequip.frequencies, dtype=torch.float64)
-        frequencies = trained if nequip.frequencies else usual.frequencies.clone()
-        self.register_buffer("frequencies", frequencies, persistent=False)
-
-    def forward(self, edge_lengths: Tensor) -> Tensor:
-        """Return (..., num_radial) [A^-3/2] of edge lengths (...,) [A]."""
-        r = edge_lengths.unsqueeze(-1)
-        if self.cutoff_on > 0.0:
-            cutoff = xplor_cutoff(r, self.cutoff_on, self.r_cut)
-        else:
-            cutoff = polynomial_cutoff(r / self.r_cut, self.cutoff_power)
-        return self.prefactor * torch.sin(self.frequencies.to(r.dtype) * r) / r * cutoff
-
-
-class VectorHarmonicsStage(EmbeddedStage):
-    """Harmonics of the edge vectors in A: r^l times those of the directions."""
-
-    def forward(
-        self,
-        species: Tensor,
-        edge_index: Tensor,
-        edge_vectors: Tensor,
-        num_local: int,
-        dtype: torch.dtype,
-    ) -> EmbeddedEdges:
-        """Return the edges, as `EmbeddedStage.forward`."""
-        offsets = plain.row_offsets(edge_index[0], num_local)
-        vectors = edge_vectors.to(dtype)
-        embedding = self.embed(torch.linalg.vector_norm(vectors, dim=1), species, edge_index)
-        return EmbeddedEdges(edge_index[1], offsets, self.harmonics(vectors), embedding)
-
-
-class RankNetwork(MLP):
-    """The radial functions of a layer, those of the convolution of each rank apart."""
-
-    def __init__(self, sizes: Sequence[int], widths: Sequence[int]) -> None:
-        """Draw normal weights for layers sizes[0] -> ... -> sum(widths)."""
-        super().__init__([*sizes, sum(widths)])
-        self.widths: list[int] = list(widths)
-
-    def forward(self, edges: EmbeddedEdges) -> list[Tensor]:
-        """Return one (E, P*C) tensor per rank, path-major."""
-        return list(torch.split(self.evaluate(edges.embedding), self.widths, dim=1))
-
-
-class RankTables(nn.Module):
-    """The same as tables."""
-
-    def __init__(self, tables: Sequence[RadialTable]) -> None:
-        """Take a table for each rank."""
-        super().__init__()
-        self.tables = nn.ModuleList(tables)
-
-    def forward(self, edges: VectorEdges) -> list[Tensor]:
-        """Return the knots of each rank, which the convolutions read."""
-        return [table(edges) for table in self.tables]
+from pyictp.model.products import Irrep
+from pyictp.model.radial import RadialTable, ScaledLinear, ScaledSiLU
 
 
 class ShiftedLinear(ScaledLinear):
