@@ -16,9 +16,8 @@ import pytest
 from blocks import BLOCKS, COMMANDS, ELSEWHERE, LANGUAGES, NOT_RUN, ROOT, SCRIPTS, Block
 from mace_files import unpack
 from pyictp.config.load import load_config
-from pyictp.foreign.installed import FOLDER, RELEASED
 from pyictp.potential.exported import read_metadata
-from sevennet_files import unpack as unpack_sevennet
+from sevennet_files import install_small
 from stages import STAGES
 
 FILE_NAME = re.compile(r"# ([\w./-]+\.\w+)\n")  # first line of a block that is a file
@@ -187,12 +186,7 @@ def test_import(tmp_path: Path) -> None:
 @pytest.mark.lammps
 def test_sevennet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a small checkpoint in the place of SevenNet-0, in a package that cannot be imported."""
-    package = tmp_path / "site" / "sevenn"
-    released = package / FOLDER / RELEASED["sevennet-0"][1]
-    released.parent.mkdir(parents=True)
-    (package / "__init__.py").write_text("raise RuntimeError('imported')")
-    unpack_sevennet("manual", released.parent).rename(released)
-    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    monkeypatch.setenv("PYTHONPATH", str(install_small("manual", tmp_path / "site")))
     text = run_page("docs/howto/sevennet.md", tmp_path)
     assert "read: a checkpoint of SevenNet" in text
     assert "us_per_atom_and_step" in text

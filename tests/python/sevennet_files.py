@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from pyictp.foreign import installed
 
 SEVENN = "ICTP_TEST_SEVENN"
 FOLDER = Path(__file__).parents[1] / "data" / "sevennet"
@@ -31,6 +32,18 @@ def unpack(name: str, folder: Path, source: Path = FOLDER) -> Path:
     path = folder / f"{name}.pth"
     path.write_bytes(lzma.decompress((source / f"{name}.pth.xz").read_bytes()))
     return path
+
+
+def install_small(name: str, site: Path) -> Path:
+    """Put a case in the place of SevenNet-0, in a package that cannot be imported; return `site`.
+
+    `site` is for the path of modules.
+    """
+    released = site / "sevenn" / installed.FOLDER / installed.RELEASED["sevennet-0"][1]
+    released.parent.mkdir(parents=True)
+    (site / "sevenn" / "__init__.py").write_text("raise RuntimeError('imported')")
+    unpack(name, released.parent).rename(released)
+    return site
 
 
 def python_with_sevenn() -> str:

@@ -34,6 +34,7 @@ from pyictp.native import library_folder
 from pyictp.potential import describe as info
 from pyictp.potential.checkpoint import load_checkpoint
 from pyictp.potential.load import load_model
+from sevennet_files import install_small
 from train_toys import changed, emt_frames, make_config, no_pictures, write_yaml
 
 BIN = Path(sys.executable).parent
@@ -286,7 +287,10 @@ SHORTER = {
 @pytest.mark.lammps
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_examples_of_help_run(
-    example: str, workplace: Path, request: pytest.FixtureRequest
+    example: str,
+    workplace: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = shlex.split(shorter(example), comments=True)
     if words[1] == "demo":
@@ -295,6 +299,8 @@ def test_examples_of_help_run(
         pytest.skip("the demo takes minutes; its stages run in test_demo.py")
     if words[1] == "import" and words[2].endswith(".model"):
         unpack("rank2_layers3", workplace).rename(workplace / words[2])
+    if words[1:3] == ["import", "sevennet-0"]:
+        monkeypatch.syspath_prepend(install_small("manual", workplace / "site"))
     if words[2:3] == ["ckpt_100"]:
         source = request.getfixturevalue("shared_dir") / "fixtures" / "upstream" / "hea_full_l1"
         (workplace / "ckpt_100").symlink_to(source / "ckpt_1")
