@@ -92,9 +92,13 @@ class EmbeddedStage(nn.Module):
         offsets = plain.row_offsets(edge_index[0], num_local)
         vectors = edge_vectors.to(dtype)
         lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
-        harmonics = self.harmonics(vectors / lengths.unsqueeze(1))
+        harmonics = self.angular(vectors, lengths)
         embedding = self.embed(lengths, species, edge_index)
         return EmbeddedEdges(edge_index[1], offsets, harmonics, embedding)
+
+    def angular(self, edge_vectors: Tensor, edge_lengths: Tensor) -> Tensor:
+        """Return the harmonics of the directions of edges (E, 3) [A]."""
+        return self.harmonics(edge_vectors / edge_lengths.unsqueeze(1))
 
     def embed(
         self,

@@ -161,11 +161,15 @@ class ICTPModel(ExactModule):
             own = layer(own, a, local_species)
             features, source = own, edges.neighbor
             energies = energies + layer.readout(own[0]).view(num_local).to(torch.float64)
-        scale = self.scale.index_select(0, local_species)
-        energies = scale * energies + self.shift.index_select(0, local_species)
+        energies = self.scaled(energies, local_species)
         if self.zbl is not None:
             energies = energies + self.zbl(species, edge_index, edge_vectors, num_local)
         return energies, own[0].squeeze(1)
+
+    def scaled(self, energies: Tensor, local_species: Tensor) -> Tensor:
+        """Return energies (N,) [eV] of readouts (N,) and elements."""
+        scale = self.scale.index_select(0, local_species)
+        return scale * energies + self.shift.index_select(0, local_species)
 
     def interpolate_radial(self, r_min: float, num_intervals: int) -> None:
         """Let training (`model.train()`) interpolate radial functions from r_min [A] on."""

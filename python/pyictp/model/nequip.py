@@ -199,8 +199,7 @@ class NequipModel(ICTPModel):
             own = layer(own, messages, local_species)
             features, source = own, edges.neighbor
         energies = self.readout(own[0]).view(num_local).to(torch.float64)
-        scale = self.scale.index_select(0, local_species)
-        energies = scale * energies + self.shift.index_select(0, local_species)
+        energies = self.scaled(energies, local_species)
         if self.zbl is not None:
             energies = energies + self.zbl(species, edge_index, edge_vectors, num_local)
         return energies, own[0].squeeze(1)

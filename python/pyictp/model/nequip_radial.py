@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from pyictp.config.nequip import NequipConfig
-from pyictp.model import plain
 from pyictp.model.edges import EmbeddedEdges, EmbeddedStage, VectorEdges
 from pyictp.model.exact import ExactModule
 from pyictp.model.radial import MLP, RadialEmbedding, RadialTable, polynomial_cutoff
@@ -58,19 +57,9 @@ class NequipEmbedding(ExactModule):
 class VectorHarmonicsStage(EmbeddedStage):
     """Harmonics of the edge vectors in A: r^l times those of the directions."""
 
-    def forward(
-        self,
-        species: Tensor,
-        edge_index: Tensor,
-        edge_vectors: Tensor,
-        num_local: int,
-        dtype: torch.dtype,
-    ) -> EmbeddedEdges:
-        """Return the edges, as `EmbeddedStage.forward`."""
-        offsets = plain.row_offsets(edge_index[0], num_local)
-        vectors = edge_vectors.to(dtype)
-        embedding = self.embed(torch.linalg.vector_norm(vectors, dim=1), species, edge_index)
-        return EmbeddedEdges(edge_index[1], offsets, self.harmonics(vectors), embedding)
+    def angular(self, edge_vectors: Tensor, edge_lengths: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the harmonics of edges (E, 3) [A]."""
+        return self.harmonics(edge_vectors)
 
 
 class RankNetwork(MLP):

@@ -1,25 +1,29 @@
 # SPDX-License-Identifier: MIT
-"""An imported MACE model is a model: folders, fine-tuning, grades, ensembles, ASE."""
+"""An imported model is a model: folders, fine-tuning, grades, ensembles, ASE."""
 
 from __future__ import annotations
 
 import copy
 from pathlib import Path
 
+import mace_files
 import numpy as np
 import pytest
+import sevennet_files
 import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from mace_files import unpack
 from pyictp import ICTPCalculator, train
 from pyictp.cli.main import main
 from pyictp.config.load import Config, DataConfig, TrainConfig
 from pyictp.foreign.importer import import_model
+from pyictp.graph.derivatives import evaluate_graph
 from pyictp.potential.checkpoint import load_checkpoint
+from pyictp.potential.export import reference_graph
 from pyictp.potential.exported import read_metadata
+from pyictp.training.finetune import extend_model
 from train_toys import no_pictures, rows
 
 ALLOY = ("V", "Nb", "Ta")
@@ -38,21 +42,38 @@ def frames(number: int) -> list[Atoms]:
     return found
 
 
-@pytest.fixture(scope="module", params=["density_agnesi", "agnostic_zbl"])
-def run(request, tmp_path_factory) -> Path:
+# a model to run, its head, and one of the same kind, with a head, that makes the labels
+CASES = {
+    "density_agnesi": (mace_files, "cc", "rank1_ell3"),
+    "agnostic_zbl": (mace_files, None, "rank1_ell3"),
+    "manual": (sevennet_files, None, "methods"),
+    "by_species": (sevennet_files, None, "methods"),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request) -> str:
+    """Return the name of a model."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def run(case: str, tmp_path_factory) -> Path:
     """Return a training folder of an imported model."""
+    files, head, _ = CASES[case]
     folder = tmp_path_factory.mktemp("imported")
-    head = ["--head", "cc"] if request.param == "density_agnesi" else []
-    command = ["import", str(unpack(request.param, folder)), "-o", str(folder / "run"), *head]
+    command = ["import", str(files.unpack(case, folder)), "-o", str(folder / "run")]
+    command += [] if head is None else ["--head", head]
     assert main([*command, "--elements", *ALLOY]) == 0
     return folder / "run"
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory) -> Path:
+def labelled(case: str, tmp_path_factory) -> Path:
     """Return a file with labels by another imported model."""
+    files, _, teacher = CASES[case]
     folder = tmp_path_factory.mktemp("labels")
-    found = import_model(unpack("rank1_ell3", folder), "r2scan", ALLOY)
+    found = import_model(files.unpack(teacher, folder), "r2scan", ALLOY)
     calculator, cells = ICTPCalculator(found.model), frames(12)
     for atoms in cells:
         atoms.calc = calculator
@@ -69,24 +90,22 @@ def test_derivatives_in_ase(run: Path) -> None:
     forces, stress = atoms.get_forces(), atoms.get_stress(voigt=False)
     step = 1e-4
 
-    def energy(moved: Atoms) -> float:
-        moved.calc = atoms.calc
-        return moved.get_potential_energy()
+    def shifted(i: int, axis: int, size: float) -> float:
+        moved = atoms.copy()
+        moved.positions[i, axis] += size
+        return atoms.calc.get_property("energy", moved)
 
     for i, axis in ((0, 0), (2, 1), (3, 2)):
-        one, other = atoms.copy(), atoms.copy()
-        one.positions[i, axis] += step
-        other.positions[i, axis] -= step
-        assert forces[i, axis] == pytest.approx(
-            -(energy(one) - energy(other)) / (2 * step), abs=1e-6
-        )
-    one, other = atoms.copy(), atoms.copy()
-    strain = np.eye(3)
-    strain[0, 1] = step
-    one.set_cell(atoms.cell @ strain, scale_atoms=True)
-    strain[0, 1] = -step
-    other.set_cell(atoms.cell @ strain, scale_atoms=True)
-    found = (energy(one) - energy(other)) / (2 * step * atoms.get_volume())
+        slope = (shifted(i, axis, step) - shifted(i, axis, -step)) / (2 * step)
+        assert forces[i, axis] == pytest.approx(-slope, abs=1e-6)
+
+    def sheared(size: float) -> float:
+        strain, moved = np.eye(3), atoms.copy()
+        strain[0, 1] = size
+        moved.set_cell(atoms.cell @ strain, scale_atoms=True)
+        return atoms.calc.get_property("energy", moved)
+
+    found = (sheared(step) - sheared(-step)) / (2 * step * atoms.get_volume())
     assert stress[0, 1] == pytest.approx(found, abs=1e-7)
 
 
@@ -135,8 +154,9 @@ def test_grades_of_given_data(run: Path, labelled: Path, tmp_path: Path, capsys)
     assert atoms.calc.get_property("grade", atoms).max() > 1.5 * near
 
 
+@pytest.mark.parametrize("case", ["density_agnesi"], indirect=True)
 def test_a_licence_stays_with_what_is_made_of_a_model(labelled: Path, tmp_path: Path) -> None:
-    source = unpack("one_layer", tmp_path).rename(tmp_path / "MACE-OFF23_small.model")
+    source = mace_files.unpack("one_layer", tmp_path).rename(tmp_path / "MACE-OFF23_small.model")
     run = tmp_path / "run"
     assert main(["import", str(source), "-o", str(run), "--elements", *ALLOY]) == 0
     training = TrainConfig(output=str(tmp_path / "fine"), max_epochs=1, device="cpu", report=False)
@@ -144,3 +164,13 @@ def test_a_licence_stays_with_what_is_made_of_a_model(labelled: Path, tmp_path: 
     train.train(Config(data=data, training=training), finetune=run)
     provenance = load_checkpoint(tmp_path / "fine" / "best.pt")["provenance"]
     assert "Academic Software License" in provenance["licence"]
+
+
+@pytest.mark.parametrize("name", ["manual", "by_species"])
+def test_a_new_element(name: str, tmp_path: Path) -> None:
+    """It begins as a copy of an old one, and what is without it stays."""
+    model = import_model(sevennet_files.unpack(name, tmp_path)).model
+    larger = extend_model(model, [*model.config.elements, "W"])
+    graph = reference_graph(model)
+    ours, theirs = (evaluate_graph(each, graph) for each in (larger, model))
+    torch.testing.assert_close(ours.forces, theirs.forces, atol=1e-11, rtol=0)
