@@ -18,7 +18,7 @@ from pyictp.data.samples import Sample
 from pyictp.errors import UserError
 from pyictp.model.ictp import ICTPModel
 from pyictp.model.kinds import new_model
-from pyictp.potential.checkpoint import load_checkpoint
+from pyictp.potential.checkpoint import load_checkpoint, provide_core
 from pyictp.potential.extrapolation import add_grade, grade_of
 from pyictp.potential.load import resolve_device
 from pyictp.reports.training import write_training_report
@@ -191,11 +191,11 @@ def _prepare(
         known=known,
         extend=bool(finetune),
     )
-    trainer = _make_trainer(config, folder, data, start, device, processes, quiet)
     provenance = describe_training(data, config)
     if finetune:
         provenance = inherit(provenance, start, Path(finetune))
-    trainer.extras = {"config": to_dict(config), "provenance": provenance}
+    extras = {"config": to_dict(config), "provenance": provenance}
+    trainer = _make_trainer(config, folder, data, start, extras, device, processes, quiet)
     if resume:
         _resume(trainer, start)
     notes = prepare_finetuning(trainer, config, known) if finetune else []
@@ -217,6 +217,7 @@ def _make_trainer(
     folder: RunFolder,
     data: TrainingData,
     start: Mapping[str, Any],
+    extras: dict[str, Any],
     device: torch.device,
     processes: Processes = SINGLE,
     quiet: bool = False,
@@ -236,10 +237,12 @@ def _make_trainer(
     r_min, knots = data.train.shortest_edge, config.training.radial_knots
     if knots is not None and r_min < data.train.r_cut:
         model.interpolate_radial(r_min, knots)
+    provide_core(model, extras["provenance"])
     model.to(device, dtype)
     trainer = Trainer(
         model, train_batches, valid_batches, config.training, folder, processes, quiet
     )
+    trainer.extras = extras
     trainer.frames = data.train.frames
     return trainer
 

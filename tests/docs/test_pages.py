@@ -116,20 +116,17 @@ def test_fine_tuning(after_tutorial: Path, tutorial: tuple[Path, str]) -> None:
 @pytest.mark.timeout(900)
 def test_repulsion(after_tutorial: Path) -> None:
     text = run_page("docs/howto/zbl.md", after_tutorial)
-    assert min(numbers(r"shortest \w+-\w+", text)) > 1.6  # the outer radius of the page
-    scan = re.findall(r"(\S+) A: (\S+) eV = model (\S+) \+ repulsion (\S+)", text)
-    places, sums, models, repulsions = np.array(scan, float).T
+    shortest = numbers(r"shortest \w+-\w+", text)
+    places, energies = np.array(re.findall(r"(\S+) A: (\S+) eV", text), float).T
     assert len(places) == 17
-    np.testing.assert_allclose(models + repulsions, sums, atol=0.011)
-    assert not repulsions[places >= 1.6].any()  # the outer radius
-    assert (np.diff(repulsions[places < 1.6]) > 0).all()
+    assert (np.diff(energies[places <= max(shortest)]) > 0).all()
+    assert energies[-1] > 1000  # Cu and Au half an Angstrom apart
     assert "closer than any such pair in the training data" in text  # between rows of the table
     text = re.sub(r"WARNING: .*\n", "", text)
     table = re.search(r"Step +Time +Temp.*\n((?: +[\d. +-e]+\n)+)", text)[1]
-    rows = [[float(word) for word in line.split()] for line in table.splitlines()]
-    energies = [row[4] for row in rows]
-    assert max(row[3] for row in rows) > 0.5  # eV, a collision
-    assert max(energies) - min(energies) < 1.0
+    rows = np.array([[float(word) for word in line.split()] for line in table.splitlines()])
+    assert np.ptp(rows[:, 3]) > 10.0  # eV, a collision
+    assert np.ptp(rows[:, 4]) < 1.0
 
 
 @pytest.mark.long

@@ -20,6 +20,8 @@ from pyictp.config.load import Config, DataConfig, ModelConfig, TrainConfig
 from pyictp.graph.derivatives import evaluate_graph
 from pyictp.graph.graph import build_graph
 from pyictp.model.ictp import ICTPModel
+from pyictp.potential.checkpoint import provide_core
+from pyictp.potential.distances import KEY
 from pyictp.potential.export import export_model
 from session import lammps_session
 from structures import STRUCTURES
@@ -98,6 +100,17 @@ def test_two_atoms_at_a_third_of_an_angstrom(dtype, tmp_path):
     assert both.forces[1, 0] > 10_000
 
 
+CLOSE = {KEY: {"Ta-Ta": 3.3, "Ta-V": 2.8, "V-V": 2.9, "V-W": 3.2, "W-W": 2.9}}  # Ta and W never met
+
+
+def make_both(core: bool = True) -> ICTPModel:
+    """Return a model with ZBL, and from the distances of CLOSE on inwards with a core."""
+    model = make_model(True)
+    if core:
+        provide_core(model, CLOSE)
+    return model
+
+
 CASES = {"bulk": (), "triclinic": (), "slab": TILED, "cell below the cutoff": ()}
 CASES |= {"lone atom": (), "no atoms": ()}
 
@@ -105,8 +118,8 @@ CASES |= {"lone atom": (), "no atoms": ()}
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    export_model(make_model(zbl=True), folder / "model.pt", "float64")
-    pair = pair_lines(folder / "model.pt")
+    export_model(make_model(zbl=True), folder / "model.pt", "float64", CLOSE)
+    pair = pair_lines(folder / "model.pt", style="ictp device cpu closest ignore")
     cases = {name: (STRUCTURES[name], Deck(pair, setup=setup)) for name, setup in CASES.items()}
     return cached_runs(cases, {number: list(CASES) for number in (1, 2, 4)}, folder)
 
@@ -115,14 +128,16 @@ def answers(tmp_path_factory):
 def test_same_as_python(name, answers):
     structure, found = STRUCTURES[name], answers(0)[name]
     arrays = (structure.positions, structure.cell, np.array(structure.pbc), structure.types - 1)
-    with_zbl = evaluate_graph(make_model(True), build_graph(*arrays, 3.5))
-    without = evaluate_graph(make_model(False), build_graph(*arrays, 3.5))
-    gained = (with_zbl.energies - without.energies).item()
-    expected = len(structure.types) if len(with_zbl.edge_gradients) else 0.0  # 1 eV each
-    assert gained >= expected
-    np.testing.assert_allclose(found.node_energies, with_zbl.node_energies, atol=1e-9)
-    np.testing.assert_allclose(found.forces, with_zbl.forces, atol=1e-9)
-    virial = with_zbl.virials[0].numpy()[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+    whole, without_core, without = (
+        evaluate_graph(model, build_graph(*arrays, 3.5))
+        for model in (make_both(), make_both(core=False), make_model(False))
+    )
+    expected = len(structure.types) if len(whole.edge_gradients) else 0.0  # 1 eV each
+    assert (without_core.energies - without.energies).item() >= expected
+    assert (whole.energies - without_core.energies).abs().item() >= expected
+    np.testing.assert_allclose(found.node_energies, whole.node_energies, atol=1e-9)
+    np.testing.assert_allclose(found.forces, whole.forces, atol=1e-9)
+    virial = whole.virials[0].numpy()[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
     np.testing.assert_allclose(found.virial, virial, atol=1e-7)
 
 
@@ -174,12 +189,13 @@ def copper(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("zbl", [False, True])
-def test_an_atom_of_100_ev_hits_a_crystal(zbl, copper, tmp_path):
-    model = replace(copper.model, zbl=zbl)
+@pytest.mark.parametrize("repulsion", ["none", "core", "zbl"])
+def test_an_atom_of_100_ev_hits_a_crystal(repulsion, copper, tmp_path):
+    model = replace(copper.model, zbl=repulsion == "zbl", core_repulsion=repulsion == "core")
     training = replace(copper.training, output=str(tmp_path / "run"))
     trainer, _ = train.train(replace(copper, model=model, training=training))
-    export_model(trainer.average_model, tmp_path / "model.pt")
+    provenance = trainer.extras["provenance"]
+    export_model(trainer.average_model, tmp_path / "model.pt", provenance=provenance)
     closest, energies = [], []
     with lammps_session(tmp_path) as lmp:
         lmp.commands_list(COLLISION.format(model=tmp_path / "model.pt").strip().splitlines())
@@ -191,7 +207,9 @@ def test_an_atom_of_100_ev_hits_a_crystal(zbl, copper, tmp_path):
             closest.append(neighbor_list("d", atoms, 3.0).min())
             energies.append(lmp.get_thermo("etotal"))
     assert np.ptp(energies) < 0.3  # eV: the steps are short enough
-    if zbl:  # head on, 50 eV in the frame of the center of mass: V S = 50 eV at 1.21 A
+    if repulsion == "zbl":  # head on, 50 eV in the frame of the center of mass: V S there at 1.21 A
         assert 1.1 < min(closest) < 1.5
+    elif repulsion == "core":  # from 2.2 A on, no wider than the data
+        assert 1.1 < min(closest) < 1.8
     else:  # a network near the lattice knows no nuclei: they pass through each other
         assert min(closest) < 0.4

@@ -66,7 +66,7 @@ def test_error_and_ignore(files: dict[str, Path], caplog: pytest.LogCaptureFixtu
     atoms.calc = ICTPCalculator(files["file"], closest="error")
     with pytest.raises(UserError, match=r"0\.7 A apart, closer than any such pair in the training"):
         atoms.get_forces()
-    quiet = [ICTPCalculator(files["file"], closest="ignore"), ICTPCalculator(files["unknown"])]
+    quiet = [ICTPCalculator(files[name], closest="ignore") for name in ("file", "folder")]
     energies = [calculator.get_potential_energy(hydroxyl(0.7)) for calculator in quiet]
     assert energies[0] == pytest.approx(energies[1], abs=1e-10)
     assert messages(caplog) == []

@@ -62,6 +62,9 @@ class ModelConfig:
     avg_num_neighbors: Positive | None = None  # divides A; None: measured on the training data
     zbl: bool = False  # add the repulsion of nuclei at short distances
     zbl_reach: Positive = 0.7  # where it ends, in sums of the covalent radii of the two elements
+    core_repulsion: bool = (
+        True  # of nuclei alone, below the shortest distances of the training data
+    )
     mace: MaceConfig | None = None  # what else a model has that `ictp import` made of one of MACE
     nequip: NequipConfig | None = None  # the same of SevenNet, in the place of a product basis
 

@@ -135,6 +135,7 @@ def model_config(model: Record, choice: Choice) -> ModelConfig:
     hidden = irreps(get(interactions[min(1, len(interactions) - 1)], "node_feats_irreps"))
     radial = get(model, "radial_embedding")
     return ModelConfig(
+        core_repulsion=False,  # how close its training data came is not known
         elements=choice.elements,
         r_cut=number(model, "r_max"),
         num_layers=len(interactions),

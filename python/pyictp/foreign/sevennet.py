@@ -267,6 +267,7 @@ def model_config(settings: SevenNet, elements: Sequence[str]) -> ModelConfig:
     frequencies = settings.tensor("edge_embedding.basis_function.coeffs")
     trained = not torch.equal(frequencies.float(), exact.float())
     return ModelConfig(
+        core_repulsion=False,  # how close its training data came is not known
         elements=tuple(elements),
         r_cut=settings.r_cut,
         num_layers=len(settings.channels) - 1,

@@ -96,6 +96,7 @@ def _model_config(settings: Mapping[str, Any], folder: Path) -> ModelConfig:
             )
     try:
         return ModelConfig(
+            core_repulsion=False,  # how close its training data came is not known
             elements=tuple(settings["atomic_types"]),
             r_cut=float(settings["r_cutoff"]),
             num_layers=settings["n_interactions"],

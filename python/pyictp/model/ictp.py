@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pyictp.config.load import ModelConfig
 from pyictp.model import kernels
 from pyictp.model.convolution import TableConvolution
+from pyictp.model.core import CoreRepulsion
 from pyictp.model.edges import EmbeddedStage, Harmonics, InterpolatedStage, VectorStage
 from pyictp.model.exact import ExactModule
 from pyictp.model.interpolation import RadialInterpolation
@@ -75,7 +76,8 @@ class Layer(nn.Module):
 class ICTPModel(ExactModule):
     """Irreducible Cartesian tensor potential: E_i = scale[species_i] * e_i + shift[species_i].
 
-    With `config.zbl` plus half the ZBL repulsion of every edge.
+    With `config.zbl` plus half the ZBL repulsion of every edge; with `core` below the distances of
+    the training data that of nuclei alone.
 
     Parameters follow `.to(dtype)`; scale, shift and e0 stay in float64.
     """
@@ -106,6 +108,7 @@ class ICTPModel(ExactModule):
         self.zbl = (
             ZBLRepulsion(config.elements, config.r_cut, config.zbl_reach) if config.zbl else None
         )
+        self.core: CoreRepulsion | None = None
         self.layers = nn.ModuleList(self.make_layers(config))
         for name, value in (("scale", 1.0), ("shift", 0.0), ("e0", 0.0)):
             self.register_buffer(name, torch.full((num_species,), value, dtype=torch.float64))
@@ -141,6 +144,20 @@ class ICTPModel(ExactModule):
         self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
     ) -> tuple[Tensor, Tensor]:
         """Return what `forward` does and the scalars (N, C) that the last readout sees."""
+        vectors, repulsion = edge_vectors, torch.zeros(0)
+        if self.core is not None:
+            vectors, repulsion = self.core(species, edge_index, edge_vectors, num_local)
+        energies, features = self.network(species, edge_index, vectors, num_local)
+        if self.core is not None:
+            energies = energies + repulsion
+        if self.zbl is not None:
+            energies = energies + self.zbl(species, edge_index, edge_vectors, num_local)
+        return energies, features
+
+    def network(
+        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `energies_and_features` does, without repulsions."""
         edges = self.edges(species, edge_index, edge_vectors, num_local, self.node_embedding.dtype)
         local_species = species[:num_local]
         element_scalars = self.node_embedding.t() * self.node_embedding.size(1) ** -0.5
@@ -161,10 +178,12 @@ class ICTPModel(ExactModule):
             own = layer(own, a, local_species)
             features, source = own, edges.neighbor
             energies = energies + layer.readout(own[0]).view(num_local).to(torch.float64)
-        energies = self.scaled(energies, local_species)
-        if self.zbl is not None:
-            energies = energies + self.zbl(species, edge_index, edge_vectors, num_local)
-        return energies, own[0].squeeze(1)
+        return self.scaled(energies, local_species), own[0].squeeze(1)
+
+    def repel_below(self, distances: Tensor) -> Self:
+        """Let nuclei repel below some distances (S, S) [A], where the network stands still."""
+        self.core = CoreRepulsion(self.config.elements, distances, self.zbl)
+        return self
 
     def scaled(self, energies: Tensor, local_species: Tensor) -> Tensor:
         """Return energies (N,) [eV] of readouts (N,) and elements."""

@@ -50,11 +50,6 @@ class ScaledRepulsion(ZBLRepulsion):
         for name, row in (("coefficients", repulsion.coefficients), ("exponents", EXPONENTS)):
             self.register_buffer(name, torch.tensor(row, dtype=torch.float64), persistent=False)
 
-    def pair_energies(self, lengths: Tensor, pair: Tensor) -> Tensor:
-        """Return V(r), (n,) [eV]; arguments as in `ZBLRepulsion`."""
-        scaled = lengths * self.inverse_length.index_select(0, pair)
-        screening = torch.mv(torch.exp(-scaled.unsqueeze(1) * self.exponents), self.coefficients)
-        energies = self.strength.index_select(0, pair) / lengths * screening
-        return energies * polynomial_cutoff(
-            lengths / self.outer.index_select(0, pair), self.cutoff_power
-        )
+    def switched(self, lengths: Tensor, pair: Tensor) -> Tensor:
+        """Return the cutoff polynomial (n,); arguments as in `ZBLRepulsion`."""
+        return polynomial_cutoff(lengths / self.outer.index_select(0, pair), self.cutoff_power)

@@ -178,10 +178,10 @@ class NequipModel(ICTPModel):
         channels = [(config.num_channels,), *nequip.channels]
         return [NequipLayer(config, nequip, channels[i], i) for i in range(config.num_layers)]
 
-    def energies_and_features(
+    def network(
         self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
     ) -> tuple[Tensor, Tensor]:
-        """Return what `forward` does and the scalars (N, C) that the readout sees."""
+        """Return energies (N,) [eV] without repulsions, and the scalars (N, C) of the readout."""
         edges = self.edges(species, edge_index, edge_vectors, num_local, self.node_embedding.dtype)
         local_species = species[:num_local]
         element_scalars = self.node_embedding.t() * self.node_embedding.size(1) ** -0.5
@@ -199,10 +199,7 @@ class NequipModel(ICTPModel):
             own = layer(own, messages, local_species)
             features, source = own, edges.neighbor
         energies = self.readout(own[0]).view(num_local).to(torch.float64)
-        energies = self.scaled(energies, local_species)
-        if self.zbl is not None:
-            energies = energies + self.zbl(species, edge_index, edge_vectors, num_local)
-        return energies, own[0].squeeze(1)
+        return self.scaled(energies, local_species), own[0].squeeze(1)
 
     def interpolate_radial(self, r_min: float, num_intervals: int) -> None:
         """Do nothing: radial functions are evaluated for every edge, in training too."""

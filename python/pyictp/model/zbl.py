@@ -30,14 +30,44 @@ COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
 EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
 
 
-class ZBLRepulsion(ExactModule):
-    """Energies of atoms: half the sum over their edges; float64 whatever the model's dtype."""
+class ScreenedNuclei(ExactModule):
+    """V of pairs of elements without a switch, in float64 whatever the model's dtype."""
 
     strength: Tensor
     inverse_length: Tensor
-    outer: Tensor
     coefficients: Tensor
     exponents: Tensor
+
+    def __init__(self, elements: Sequence[str]) -> None:
+        """Tabulate the constants of every pair of elements."""
+        super().__init__()
+        self.num_species = len(elements)
+        charges = torch.tensor([atomic_numbers[e] for e in elements], dtype=torch.float64)
+        powers = charges**SCREENING_POWER
+        strength = COULOMB * charges.unsqueeze(0) * charges.unsqueeze(1)
+        inverse_length = (powers.unsqueeze(0) + powers.unsqueeze(1)) / SCREENING_LENGTH
+        self.register_buffer("strength", strength.flatten(), persistent=False)  # (S*S,)
+        self.register_buffer("inverse_length", inverse_length.flatten(), persistent=False)
+        for name, row in (("coefficients", COEFFICIENTS), ("exponents", EXPONENTS)):
+            self.register_buffer(name, torch.tensor(row, dtype=torch.float64), persistent=False)
+
+    def screened(self, lengths: Tensor, pair: Tensor) -> Tensor:
+        """Return V(r) with S = 1, (n,) [eV].
+
+        Args:
+            lengths: (n,) float64 [A].
+            pair: (n,) species of the center times the number of species, plus the neighbor's.
+        """
+        scaled = lengths * self.inverse_length.index_select(0, pair)
+        screening = torch.exp(-scaled.unsqueeze(1) * self.exponents)  # (n, 4)
+        screening = torch.mv(screening, self.coefficients)
+        return self.strength.index_select(0, pair) / lengths * screening
+
+
+class ZBLRepulsion(ScreenedNuclei):
+    """Energies of atoms: half the sum over their edges."""
+
+    outer: Tensor
 
     def __init__(self, elements: Sequence[str], r_cut: float, reach: float) -> None:
         """Tabulate the constants of every pair of elements.
@@ -50,29 +80,18 @@ class ZBLRepulsion(ExactModule):
         Raises:
             UserError: an outer radius is beyond r_cut.
         """
-        super().__init__()
-        self.num_species = len(elements)
-        numbers = [atomic_numbers[element] for element in elements]
-        charges = torch.tensor(numbers, dtype=torch.float64)
-        radii = torch.tensor([covalent_radii[n] for n in numbers], dtype=torch.float64)
-        powers = charges**SCREENING_POWER
-        outer = reach * (radii.unsqueeze(0) + radii.unsqueeze(1))
+        super().__init__(elements)
+        radii = covalent_sums(elements)
+        outer = reach * radii
         self.r_max = float(outer.max())
         if self.r_max > r_cut:
-            widest = elements[int(radii.argmax())]
+            widest = elements[int(radii.diagonal().argmax())]
             raise UserError(
                 f"model.zbl: the repulsion of {widest} and {widest} ends at {self.r_max:.2f} A, "
                 f"beyond model.r_cut {r_cut:g} A: raise model.r_cut, or lower model.zbl_reach to "
                 f"{int(100 * reach * r_cut / self.r_max) / 100:.2f}"
             )
-        for name, pairs in (
-            ("strength", COULOMB * charges.unsqueeze(0) * charges.unsqueeze(1)),
-            ("inverse_length", (powers.unsqueeze(0) + powers.unsqueeze(1)) / SCREENING_LENGTH),
-            ("outer", outer),
-        ):
-            self.register_buffer(name, pairs.flatten(), persistent=False)  # (S*S,)
-        for name, row in (("coefficients", COEFFICIENTS), ("exponents", EXPONENTS)):
-            self.register_buffer(name, torch.tensor(row, dtype=torch.float64), persistent=False)
+        self.register_buffer("outer", outer.flatten(), persistent=False)  # (S*S,)
 
     def forward(
         self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
@@ -92,24 +111,22 @@ class ZBLRepulsion(ExactModule):
         return zeros.index_add(0, center, 0.5 * energies)
 
     def pair_energies(self, lengths: Tensor, pair: Tensor) -> Tensor:
-        """Return V(r), (n,) [eV].
+        """Return V(r), (n,) [eV]; arguments as in `screened`."""
+        return self.screened(lengths, pair) * self.switched(lengths, pair)
 
-        Args:
-            lengths: (n,) float64 [A].
-            pair: (n,) species of the center times the number of species, plus the neighbor's.
-        """
-        scaled = lengths * self.inverse_length.index_select(0, pair)
-        screening = torch.exp(-scaled.unsqueeze(1) * self.exponents)  # (n, 4)
-        screening = torch.mv(screening, self.coefficients)
-        energies = self.strength.index_select(0, pair) / lengths * screening
-        return energies * switch(lengths / self.outer.index_select(0, pair))
+    def switched(self, lengths: Tensor, pair: Tensor) -> Tensor:
+        """Return S (n,); arguments as in `screened`."""
+        u = lengths / self.outer.index_select(0, pair)
+        return switch(2.0 * u - 1.0)
 
 
-def switch(u: Tensor) -> Tensor:
-    """Return S: 1 up to 1/2, 0 from 1 on, 1 - 10 t^3 + 15 t^4 - 6 t^5, t = 2 u - 1, between.
+def covalent_sums(elements: Sequence[str]) -> Tensor:
+    """Return the sums of the covalent radii of every two elements, (S, S) float64 [A]."""
+    radii = torch.tensor([covalent_radii[atomic_numbers[e]] for e in elements], dtype=torch.float64)
+    return radii.unsqueeze(0) + radii.unsqueeze(1)
 
-    Args:
-        u: r in outer radii, any shape.
-    """
-    t = (2.0 * u - 1.0).clamp(0.0, 1.0)
+
+def switch(t: Tensor) -> Tensor:
+    """Return 1 for t up to 0, 0 from 1 on, 1 - 10 t^3 + 15 t^4 - 6 t^5 between; any shape."""
+    t = t.clamp(0.0, 1.0)
     return 1.0 - t * t * t * (10.0 - 15.0 * t + 6.0 * t * t)

@@ -19,6 +19,7 @@ from pyictp.errors import UserError
 from pyictp.model.ictp import ICTPModel
 from pyictp.model.kinds import new_model
 from pyictp.potential.archive import read_archive
+from pyictp.potential.distances import core_distances
 
 FORMAT = "ictp-checkpoint"
 SCHEMA_VERSION = 1
@@ -185,6 +186,7 @@ def build_model(
         model = new_model(from_dict(ModelConfig, payload["model_config"], "model"))
         model.to(dtype or state["node_embedding"].dtype)
         model.load_state_dict(state)
+        provide_core(model, payload.get("provenance", {}))
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         name = f"checkpoint '{source}'" if source else "a checkpoint"
@@ -193,6 +195,13 @@ def build_model(
             "or write it again"
         ) from error
     return model
+
+
+def provide_core(model: ICTPModel, provenance: Mapping[str, Any]) -> None:
+    """Let a model repel below the distances of its data, if it is to and they are known."""
+    distances = core_distances(provenance, model.config.elements)
+    if model.config.core_repulsion and distances is not None:
+        model.repel_below(distances)
 
 
 def resolve_path(path: str | Path) -> Path:

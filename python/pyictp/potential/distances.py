@@ -8,15 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from pyictp.common.arrays import FloatArray, IntArray
 from pyictp.errors import UserError
 from pyictp.graph.graph import Graph
+from pyictp.model.zbl import covalent_sums
 
 logger = logging.getLogger("pyictp")
 
 KEY = "shortest_distances"  # in provenance
 CLOSEST = ("warn", "error", "ignore")  # as pair_style ictp has them
+MARGIN = 0.1  # A, from the data to the core: at no cost for hotter frames than those trained on
 ROUNDING = 1e-6  # a training frame, read from a file, is not below itself
 
 
@@ -93,6 +97,20 @@ def distance_table(
         i, j = (elements.index(element) for element in pair.split("-"))
         table[i, j] = table[j, i] = length
     return table
+
+
+def core_distances(provenance: Mapping[str, Any], elements: Sequence[str]) -> Tensor | None:
+    """Return below which nuclei repel, (S, S) symmetric [A]; None: nothing is known.
+
+    A little below the shortest distances of the training data, where networks are still right. A
+    pair that never came within the cutoff radius has the sum of its covalent radii for that.
+    """
+    known = provenance.get(KEY)
+    if known is None:
+        return None
+    radii = covalent_sums(elements)
+    table = torch.from_numpy(distance_table(provenance, elements, np.inf))
+    return (torch.where(torch.isinf(table), radii, table) - MARGIN).clamp(min=0.0)
 
 
 class CloseAtoms(NamedTuple):

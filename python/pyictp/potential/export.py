@@ -179,9 +179,14 @@ def export_model(
     _check_members(models)
     exact = [
         build_model(
-            {"model_config": to_dict(one.config), "model_state": one.state_dict()}, torch.float64
+            {
+                "model_config": to_dict(one.config),
+                "model_state": one.state_dict(),
+                "provenance": known,
+            },
+            torch.float64,
         )
-        for one in models
+        for one, known in zip(models, provenances, strict=True)
     ]
     tables = radial == "table" or (radial == "auto" and dtype == "float32")
     rounded, errors = [], []
