@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 SITE := build/docs
+# threads that wait do not spin: tests run side by side
+THREADS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 PYTEST := $(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 CPP := $(wildcard pair_ictp/*.cpp pair_ictp/*.h pair_ictp/ops/*.cpp pair_ictp/ops/*.h pair_ictp/ops/cuda/*)
 EMULATED := tests/cpp/emulated_gpu
@@ -26,16 +28,16 @@ demo: setup
 	$(BIN)/ictp demo --overwrite
 
 test: setup
-	OMP_NUM_THREADS=1 $(PYTEST) $(ARGS)
+	$(THREADS) $(PYTEST) $(ARGS)
 
 coverage: setup
-	OMP_NUM_THREADS=1 $(PYTEST) --cov=pyictp --cov-report=term:skip-covered $(ARGS)
+	$(THREADS) $(PYTEST) --cov=pyictp --cov-report=term:skip-covered $(ARGS)
 
 test-long: setup
-	OMP_NUM_THREADS=1 $(PYTEST) -m long $(ARGS)
+	$(THREADS) $(PYTEST) -m long $(ARGS)
 
 test-sanitizers: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m sanitize $(ARGS)
+	$(THREADS) $(BIN)/pytest -m sanitize $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -103,7 +103,7 @@ def test_tutorial(tutorial: tuple[Path, str]) -> None:
         assert (folder / name).stat().st_size > 1000
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_fine_tuning(after_tutorial: Path, tutorial: tuple[Path, str]) -> None:
     silver, before = numbers("force RMSE", run_page("docs/howto/finetune.md", after_tutorial))[::2]
@@ -179,7 +179,7 @@ def test_import(tmp_path: Path) -> None:
     assert load_config(tmp_path / "tav" / "config.yaml").model.elements == ("V", "Ta")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.lammps
 def test_sevennet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a small checkpoint in the place of SevenNet-0, in a package that cannot be imported."""
@@ -206,7 +206,11 @@ def test_published(shared_dir: Path, tmp_path: Path) -> None:
 
 
 SINGLE = mine(lambda page: not page.startswith(SCRIPTS))
-RUNNABLE = [block for block in SINGLE if block.language != "yaml"]
+RUNNABLE = [
+    pytest.param(block, marks=[pytest.mark.long] if block.text.startswith(ALTERNATIVES) else [])
+    for block in SINGLE
+    if block.language != "yaml"
+]
 
 
 @pytest.mark.slow

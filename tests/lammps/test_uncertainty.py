@@ -122,8 +122,7 @@ def test_as_the_models_one_by_one(name, drive, members, grade, files, tmp_path):
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("processes", [2, 3, 4])
-@pytest.mark.parametrize("drive", ["mean", "first"])
+@pytest.mark.parametrize(("processes", "drive"), [(2, "mean"), (3, "first"), (4, "mean")])
 def test_on_several_processes(processes, drive, members, grade, files, tmp_path):
     structure = STRUCTURES["droplet"]  # with empty processes
     want = expected(members, grade, structure)

@@ -51,7 +51,13 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES)
+QUICK = ("density_agnesi", "by_species")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(c, marks=[] if c in QUICK else [pytest.mark.long]) for c in CASES],
+)
 def case(request) -> str:
     """Return the name of a model."""
     return request.param

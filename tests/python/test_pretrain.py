@@ -157,7 +157,7 @@ def test_a_training_that_was_stopped_goes_on(tmp_path):
     weights = []
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
-        path = write_pretraining(tmp_path / name, training={"max_epochs": 40, "report": False})
+        path = write_pretraining(tmp_path / name, training={"max_epochs": 15, "report": False})
         model = tmp_path / name / "out" / "model"
         if name == "stopped":
             assert main(["pretrain", str(path), "--frames-only"]) == 0
@@ -168,7 +168,7 @@ def test_a_training_that_was_stopped_goes_on(tmp_path):
                 time.sleep(0.005)
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=60) == 143
-            assert load_checkpoint(model / "last.pt")["training_state"]["position"]["epoch"] < 40
+            assert load_checkpoint(model / "last.pt")["training_state"]["position"]["epoch"] < 15
         assert main(["pretrain", str(path)]) == 0
         weights.append(load_checkpoint(model / "best.pt")["model_state"])
     for key, value in weights[0].items():
