@@ -26,6 +26,7 @@ DeviceGraph::DeviceGraph(const std::string &device, double r_cut,
     : impl(std::make_unique<Impl>())
 {
   impl->device = at::Device(device);
+  impl->place = EDGES_WITHIN.nearest(impl->device);
   impl->r_cut = r_cut;
   if (std::ranges::any_of(shortest_distances, [](double distance) {
         return distance > 0.0;
@@ -35,7 +36,7 @@ DeviceGraph::DeviceGraph(const std::string &device, double r_cut,
       static_cast<int64_t>(std::lround(std::sqrt(impl->shortest_distances.size())));
   const c10::DeviceGuard guard(impl->device);
   impl->shortest =
-      to_device(impl->shortest_distances, impl->device).view({num_species, num_species});
+      to_device(impl->shortest_distances, impl->place).view({num_species, num_species});
   rebuild(Candidates());
   update(nullptr, 0);
 }
@@ -46,14 +47,14 @@ void DeviceGraph::rebuild(const Candidates &candidates)
 {
   const c10::DeviceGuard guard(impl->device);
   impl->candidates = {
-      to_device(candidates.offsets, impl->device), to_device(candidates.atoms, impl->device),
-      to_device(candidates.nodes, impl->device), to_device(candidates.node_atoms, impl->device),
-      to_device(candidates.species, impl->device)};
-  impl->graph.species = impl->candidates.back();
+      to_device(candidates.offsets, impl->place), to_device(candidates.atoms, impl->place),
+      to_device(candidates.nodes, impl->place), to_device(candidates.node_atoms, impl->place),
+      to_device(candidates.species, impl->place)};
+  impl->graph.species = impl->candidates.back().to(impl->device);
   impl->graph.num_local = candidates.num_local;
 }
 
-/// Positions where the graph is; to a GPU from pinned memory, which is read before the number of
+/// Positions where edges are found; to a GPU from pinned memory, which is read before the number of
 /// edges comes back.
 static Tensor upload(const double *positions, int64_t num_atoms, const at::Device &device,
                      Tensor &pinned)
@@ -69,16 +70,16 @@ static Tensor upload(const double *positions, int64_t num_atoms, const at::Devic
 void DeviceGraph::update(const double *positions, int num_atoms)
 {
   const c10::DeviceGuard guard(impl->device);
-  const Tensor x = upload(positions, num_atoms, impl->device, impl->positions);
+  const Tensor x = upload(positions, num_atoms, impl->place, impl->positions);
   const auto [index, vectors, offsets, closest] =
       EDGES_WITHIN.below_autograd(x, impl->candidates, impl->shortest, impl->r_cut);
   // both in one transfer; float64 holds any number of edges
   const Tensor found = to_host(at::cat({closest, offsets.slice(0, -1).to(at::kDouble)}));
   const auto num_edges = static_cast<int64_t>(found.const_data_ptr<double>()[1]);
   impl->closest = std::sqrt(found.const_data_ptr<double>()[0]);
-  impl->graph.edge_index = index.narrow(1, 0, num_edges);
-  impl->graph.edge_vectors = vectors.narrow(0, 0, num_edges);
-  impl->graph.offsets = offsets;
+  impl->graph.edge_index = index.narrow(1, 0, num_edges).to(impl->device);
+  impl->graph.edge_vectors = vectors.narrow(0, 0, num_edges).to(impl->device);
+  impl->graph.offsets = offsets.to(impl->device);
 }
 
 void DeviceGraph::assign(int64_t num_local, const std::vector<int64_t> &species,
@@ -132,7 +133,7 @@ CloseEdge DeviceGraph::closest(double ratio) const
 size_t DeviceGraph::memory_bytes() const
 {
   size_t bytes = impl->positions.defined() ? impl->positions.nbytes() : 0;
-  if (impl->device.is_cpu())
+  if (impl->place.is_cpu())
     for (const Tensor &tensor :
          {impl->candidates[0], impl->candidates[1], impl->candidates[2], impl->candidates[3],
           impl->candidates[4], impl->graph.edge_index, impl->graph.edge_vectors})

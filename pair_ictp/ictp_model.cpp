@@ -60,7 +60,7 @@ Tensor Model::Impl::energies(int member, bool graded, std::vector<c10::IValue> g
   return found->elements()[0].toTensor();
 }
 
-void Model::Impl::evaluate(const GraphTensors &given, ExchangeHandler *handler, int member,
+void Model::Impl::evaluate(const GraphTensors &graph, ExchangeHandler *handler, int member,
                            bool graded)
 {
   // several processes, several GPUs: what names none goes to the current one
@@ -68,7 +68,6 @@ void Model::Impl::evaluate(const GraphTensors &given, ExchangeHandler *handler, 
   // Edge counts change with every step: an executor that specialises on shapes recompiles for ever.
   torch::jit::GraphOptimizerEnabledGuard no_specialisation(false);
   ExchangeScope scope(handler);
-  graph = given;
   Tensor vectors, energies;
   {
     const ScopedTimer timer(timings.forward, &timings.exchange);
@@ -88,10 +87,15 @@ void Model::Impl::evaluate(const GraphTensors &given, ExchangeHandler *handler, 
     gradients = at::zeros_like(vectors);
   if (auto *messages = dynamic_cast<MessageHandler *>(handler))
     messages->finish_backward();
-  node_energies = energies.detach().to(at::kDouble);
-  edge_gradients = gradients.to(at::kDouble);
-  const auto [sums, virial] = EDGE_SUMS.below_autograd(
-      edge_gradients, graph.edge_vectors, graph.edge_index[1], graph.offsets, graph.num_nodes());
+  const at::Device place = EDGE_SUMS.nearest(device);
+  node_energies = energies.detach().to(place, at::kDouble);
+  edge_gradients = gradients.to(place, at::kDouble);
+  edge_vectors = graph.edge_vectors.to(place);
+  neighbors = graph.edge_index[1].to(place);
+  offsets = graph.offsets.to(place);
+  num_nodes = graph.species.size(0);
+  const auto [sums, virial] =
+      EDGE_SUMS.below_autograd(edge_gradients, edge_vectors, neighbors, offsets, num_nodes);
   forces = to_host(sums);
   totals = to_host(at::cat({virial.flatten(), node_energies.sum().view(1)}));
 }
@@ -190,7 +194,7 @@ Evaluation Model::evaluate(const DeviceGraph &graph, Halo *halo, int member, boo
   std::copy_n(totals, result.virial.size(), result.virial.begin());
   result.energy = totals[result.virial.size()];
   result.forces = impl->forces.const_data_ptr<double>();
-  if (impl->grades.size(0) == impl->graph.num_local)
+  if (impl->grades.size(0) == impl->node_energies.size(0))
     result.grades = impl->grades.const_data_ptr<double>();
   return result;
 }
@@ -210,10 +214,9 @@ const double *Model::edge_gradients()
 const double *Model::node_virials(double center_share)
 {
   const c10::DeviceGuard guard(impl->device);
-  const GraphTensors &graph = impl->graph;
-  impl->fetched_virials = to_host(
-      EDGE_VIRIALS.below_autograd(impl->edge_gradients, graph.edge_vectors, graph.edge_index[1],
-                                  graph.offsets, graph.num_nodes(), center_share));
+  impl->fetched_virials =
+      to_host(EDGE_VIRIALS.below_autograd(impl->edge_gradients, impl->edge_vectors, impl->neighbors,
+                                          impl->offsets, impl->num_nodes, center_share));
   return impl->fetched_virials.const_data_ptr<double>();
 }
 

@@ -31,9 +31,11 @@ struct Model::Impl {
   std::string metadata;                          // the text of metadata.json
   std::vector<std::vector<Message>> messages;    // the exchanges of one evaluation, by member + 1
   ModelTimings timings;
-  GraphTensors graph;                          // of the last evaluation, as what follows
-  at::Tensor node_energies, edge_gradients;    // float64, on the device
-  at::Tensor forces, totals, grades;           // on the CPU; totals: virial and energy
+  // of the last evaluation
+  int64_t num_nodes = 0;
+  at::Tensor node_energies, edge_gradients;    // float64; where edges are summed up, as the next
+  at::Tensor edge_vectors, neighbors, offsets;
+  at::Tensor forces, totals, grades;    // on the CPU; totals: virial and energy
   at::Tensor fetched_energies, fetched_gradients, fetched_virials;    // what was asked for last
 
   void load(std::string bytes);
@@ -43,7 +45,7 @@ struct Model::Impl {
   void self_check();
   void record_messages();
   at::Tensor energies(int member, bool graded, std::vector<c10::IValue> graph);
-  void evaluate(const GraphTensors &given, ExchangeHandler *handler, int member = MEAN,
+  void evaluate(const GraphTensors &graph, ExchangeHandler *handler, int member = MEAN,
                 bool graded = false);
   GraphTensors reference() const;
 };

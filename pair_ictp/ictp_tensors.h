@@ -33,12 +33,11 @@ struct GraphTensors {
   at::Tensor species, edge_index, edge_vectors;
   at::Tensor offsets;    ///< (num_local+1) where the edges of each center begin
   int64_t num_local = 0;
-
-  int64_t num_nodes() const { return species.size(0); }
 };
 
 struct DeviceGraph::Impl {
-  at::Device device{at::kCPU};
+  at::Device device{at::kCPU};    // the model's
+  at::Device place{at::kCPU};     // where edges are found: there, if there are kernels for it
   double r_cut = 0.0;
   std::vector<double> shortest_distances;    // (S, S) or empty
   at::Tensor shortest;                       // the same there

@@ -212,7 +212,9 @@ def test_every_product_basis(
 @pytest.mark.parametrize("watched", [True, False])
 @pytest.mark.parametrize("r_cut", [0.1, 0.8, 100.0])
 @every_gpu
-def test_every_graph(counts: str, watched: bool, r_cut: float, seed: int, shared_bytes: int) -> None:
+def test_every_graph(
+    counts: str, watched: bool, r_cut: float, seed: int, shared_bytes: int
+) -> None:
     case = GraphCase(counts, watched)
     expected = case.compute(r_cut=r_cut)
     with EmulatedGPU(seed, shared_bytes):

@@ -65,9 +65,7 @@ class GraphCase:
         """Return the same, by comparing everything with everything."""
         center = torch.repeat_interleave(torch.arange(self.num_local), self.counts)
         neighbor = self.nodes.long()
-        vectors = (
-            self.positions[self.atoms.long()] - self.positions[self.node_atoms[center].long()]
-        )
+        vectors = self.positions[self.atoms.long()] - self.positions[self.node_atoms[center].long()]
         lengths = torch.linalg.vector_norm(vectors, dim=1)
         near = lengths < r_cut
         center, neighbor, vectors = center[near], neighbor[near], vectors[near]

@@ -44,8 +44,8 @@ std::tuple<Tensor, Tensor> sums_cuda(const Tensor &gradients, const Tensor &vect
   const c10::DeviceGuard guard(gradients.device());
   Tensor forces = at::zeros({num_nodes, 3}, gradients.options());
   Tensor virial = at::zeros({3, 3}, gradients.options());
-  check_started(launch_edge_sums(x.pointers(), forces.data_ptr<double>(),
-                                 virial.data_ptr<double>(), stream()),
+  check_started(launch_edge_sums(x.pointers(), forces.data_ptr<double>(), virial.data_ptr<double>(),
+                                 stream()),
                 "edge_sums");
   return {forces, virial};
 }

@@ -10,7 +10,8 @@
 
 namespace ictp {
 
-/// The number of edges of each center to offsets[center+1], and `closest`, which is infinite before.
+/// The number of edges of each center to offsets[center+1], and `closest`, which is infinite
+/// before.
 cudaError_t launch_count_edges(const CandidateEdges &x, const FoundEdges &out, cudaStream_t stream);
 
 /// The edges to where `offsets`, sums of these numbers, has places for them.
