@@ -68,6 +68,7 @@ def words_for(units: Sequence[str]) -> str:
 WRONG = "Tensor-likes are not close"
 BEHIND = "a thread touched what is behind the memory of its block"
 ALONE = "threads wait for others that do not come"
+APART = "lanes of one warp shuffle over different distances"
 # what is changed, the units that have it, and what the tests say
 FOUND = {
     "no barrier before the next edges": (
@@ -149,8 +150,8 @@ FOUND = {
         ("edge_forward.cu",),
         WRONG,
     ),
-    "an edge in the place of the next": (
-        fault("graph_edges.cu", "(1U << lane) - 1", "(2U << lane) - 1"),
+    "an edge in the place of another": (
+        fault("graph_edges.cu", "(1U << lane) - 1", "(1U << lane) / 2"),
         ("graph_edges.cu",),
         WRONG,
     ),
@@ -161,7 +162,7 @@ FOUND = {
             "if (candidate >= end)\n      break;\n    const unsigned found = __ballot",
         ),
         ("graph_edges.cu",),
-        ALONE,
+        APART,
     ),
     "no barrier before sums of warps are read": (
         fault("graph_sums.cu", "__syncthreads();", ""),

@@ -52,14 +52,19 @@ class GraphCase:
         )
 
     def compute(self, device: str = "cpu", r_cut: float = R_CUT) -> list[Tensor]:
-        """Return edges, what is closest, forces, the virial, and virials of atoms, two shares."""
+        """Return edges, what is closest, and sums over the right edges.
+
+        These are forces, the virial, and virials of atoms, in two shares.
+        """
         ops = torch.ops.ictp
         index, vectors, offsets, closest = ops.edges_within(*self.operands(device), r_cut)
         num_edges = int(offsets[-1])
-        index, vectors = index[:, :num_edges], vectors[:num_edges]
-        operands = self.gradients[:num_edges].to(device), vectors, index[1], offsets, self.num_nodes
-        virials = [ops.edge_virials(*operands, share) for share in (0.5, 0.0)]
-        return [index, vectors, offsets, closest, *ops.edge_sums(*operands), *virials]
+        found = [index[:, :num_edges], vectors[:num_edges], offsets, closest]
+        index, vectors, offsets = (x.to(device) for x in self.expected(r_cut)[:3])
+        operands = self.gradients[: len(vectors)].to(device), vectors, index[1], offsets
+        sums = ops.edge_sums(*operands, self.num_nodes)
+        virials = [ops.edge_virials(*operands, self.num_nodes, share) for share in (0.5, 0.0)]
+        return [*found, *sums, *virials]
 
     def expected(self, r_cut: float = R_CUT) -> list[Tensor]:
         """Return the same, by comparing everything with everything."""
