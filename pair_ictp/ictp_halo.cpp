@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
+#include <stdexcept>
 
 namespace ictp {
 
 static constexpr size_t SLICE_BYTES = LammpsHalo::COMM_WIDTH * sizeof(double);
+static constexpr int64_t UNLISTED = std::numeric_limits<int64_t>::max();
 
 template <typename T>
 static void add_values(void *sum, const void *values, size_t bytes)
@@ -25,21 +28,41 @@ static void add_row(Halo::Scalar scalar, void *sum, const void *values, size_t b
     add_values<double>(sum, values, bytes);
 }
 
-void LammpsHalo::attach(const Graph &graph, int num_atoms)
+void LammpsHalo::learn_list(int num, const int *atoms)
 {
-  row_of_atom.assign(num_atoms, -1);
-  for (int64_t node = 0; node < graph.num_nodes; ++node) row_of_atom[graph.node_atoms[node]] = node;
+  for (int i = 0; i < num; ++i) {
+    if (static_cast<size_t>(atoms[i]) >= is_sent.size())
+      is_sent.resize(atoms[i] + 1);
+    is_sent[atoms[i]] = 1;
+  }
+}
+
+void LammpsHalo::attach(const Candidates &nodes, int num_owned, int num_atoms)
+{
+  is_sent.resize(num_atoms);
+  row_of_atom.assign(num_atoms, UNLISTED);
+  asked_for_.clear();
+  num_ghosts_ = nodes.num_nodes - nodes.num_local;
+  for (int64_t node = 0; node < nodes.num_local; ++node)
+    if (const int atom = nodes.node_atoms[node]; is_sent[atom]) {
+      row_of_atom[atom] = static_cast<int64_t>(asked_for_.size());
+      asked_for_.push_back(node);
+    }
+  const int64_t first_ghost = static_cast<int64_t>(asked_for_.size()) - nodes.num_local;
+  for (int64_t node = nodes.num_local; node < nodes.num_nodes; ++node)
+    row_of_atom[nodes.node_atoms[node]] = first_ghost + node;
   num_spare = 0;
-  for (int64_t &row : row_of_atom)
-    if (row < 0)
-      row = -1 - static_cast<int64_t>(num_spare++);
+  for (int atom = 0; atom < num_atoms; ++atom)
+    if (row_of_atom[atom] == UNLISTED && (is_sent[atom] || atom >= num_owned))
+      row_of_atom[atom] = -1 - static_cast<int64_t>(num_spare++);
 }
 
 void LammpsHalo::begin(std::byte *features, size_t bytes)
 {
   rows = features;
   row_bytes = bytes;
-  const size_t size = num_spare * COMM_WIDTH;
+  is_unlisted = false;
+  const size_t size = (num_spare + 1) * COMM_WIDTH;    // the last one for what should not be
   if (spare.size() < size)
     spare.resize(size);
 }
@@ -53,7 +76,11 @@ void LammpsHalo::begin_slice(size_t start)
 
 std::byte *LammpsHalo::slice(int atom)
 {
-  const int64_t row = row_of_atom[atom];
+  int64_t row = row_of_atom[atom];
+  if (row == UNLISTED) {
+    is_unlisted = true;
+    row = -1 - static_cast<int64_t>(num_spare);
+  }
   if (row >= 0)
     return rows + row * row_bytes + offset;
   return reinterpret_cast<std::byte *>(spare.data()) + (-1 - row) * SLICE_BYTES;
@@ -66,6 +93,13 @@ void LammpsHalo::forward(std::byte *features, size_t bytes)
     begin_slice(start);
     comm->forward_comm(pair, width);
   }
+  end();
+}
+
+void LammpsHalo::end() const
+{
+  if (is_unlisted)
+    throw std::runtime_error("LAMMPS sends other atoms than when it made its neighbor list");
 }
 
 void LammpsHalo::reverse(std::byte *gradients, size_t bytes, Scalar type)
@@ -77,6 +111,7 @@ void LammpsHalo::reverse(std::byte *gradients, size_t bytes, Scalar type)
     std::fill_n(spare.begin(), num_spare * COMM_WIDTH, 0.0);
     comm->reverse_comm(pair, width);
   }
+  end();
 }
 
 int LammpsHalo::pack(int num, const int *atoms, double *buffer)
@@ -103,7 +138,8 @@ void LammpsHalo::add(int num, const int *atoms, const double *buffer)
 
 size_t LammpsHalo::memory_bytes() const
 {
-  return row_of_atom.capacity() * sizeof(int64_t) + spare.capacity() * sizeof(double);
+  return (row_of_atom.capacity() + asked_for_.capacity()) * sizeof(int64_t) + is_sent.capacity() +
+         spare.capacity() * sizeof(double);
 }
 
 }    // namespace ictp

@@ -12,7 +12,7 @@
 namespace ictp {
 
 /// Node features between processes, by LAMMPS' own forward and reverse communication of a pair
-/// style, straight from and to the rows of the model's tensors.
+/// style, straight from and to rows in memory.
 class LammpsHalo : public Halo {
  public:
   /// Doubles per atom in one message. Fixed, because pair_style hybrid sizes LAMMPS' buffers before
@@ -27,10 +27,17 @@ class LammpsHalo : public Halo {
   {
   }
 
-  /// The graph and the atoms (owned and ghost) of the evaluations to come; call when either is
-  /// rebuilt.
-  void attach(const Graph &graph, int num_atoms);
+  /// Which atoms LAMMPS sends: forget them, and learn them from a communication of anything; call
+  /// when it makes new lists of them.
+  void forget_lists() { is_sent.clear(); }
+  void learn_list(int num, const int *atoms);
 
+  /// The nodes and the atoms (owned and ghost) of the evaluations to come; call when either is
+  /// rebuilt.
+  void attach(const Candidates &nodes, int num_owned, int num_atoms);
+
+  const std::vector<int64_t> &asked_for() const override { return asked_for_; }
+  int64_t num_ghosts() const override { return num_ghosts_; }
   void forward(std::byte *rows, size_t row_bytes) override;
   void reverse(std::byte *rows, size_t row_bytes, Scalar type) override;
 
@@ -45,21 +52,26 @@ class LammpsHalo : public Halo {
  private:
   void begin(std::byte *rows, size_t row_bytes);
   void begin_slice(size_t offset);
+  void end() const;
   /// Where the current slice of an atom's features lies.
   std::byte *slice(int atom);
 
   LAMMPS_NS::Pair *pair;
   LAMMPS_NS::Comm *&comm;
-  std::vector<int64_t> row_of_atom;    // of `rows`, or -1 - row of `spare`
+  std::vector<char> is_sent;          // indexed by atom, as far as any are
+  std::vector<int64_t> asked_for_;    // nodes
+  int64_t num_ghosts_ = 0;
+  std::vector<int64_t> row_of_atom;    // of `rows`, -1 - row of `spare`, or UNLISTED
   size_t num_spare = 0;
-  // One slice for each atom that stands for no node: further images of one atom, atoms the model
-  // leaves alone. What they hold may be relayed to the next process.
+  // One slice for each atom that is sent or received and stands for no node: further images of one
+  // atom, atoms the model leaves alone. What they hold may be relayed to the next process.
   std::vector<double> spare;
 
   // the transfer under way
   std::byte *rows = nullptr;
   size_t row_bytes = 0, offset = 0, slice_bytes = 0;
-  int width = 0;    // doubles of a slice
+  int width = 0;               // doubles of a slice
+  bool is_unlisted = false;    // LAMMPS has sent an atom that it did not send before
   Scalar scalar = Scalar::FLOAT64;
 };
 

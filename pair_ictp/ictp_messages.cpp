@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ictp_messages.h"
 
+#include "ictp_tensors.h"
 #include "ictp_timer.h"
 
 #include <ATen/ATen.h>
@@ -22,50 +23,68 @@ static size_t row_bytes(const at::Tensor &rows)
   return rows.size(1) * rows.element_size();
 }
 
-at::Tensor MessageRecorder::forward(const at::Tensor &local, int64_t /*num_nodes*/)
+at::Tensor MessageRecorder::asked_for(const at::Device &device)
 {
-  messages.push_back({local.size(1), communicated(local.scalar_type())});
-  return local.clone();
+  return at::empty({0}, at::dtype(at::kLong).device(device));
 }
 
-at::Tensor MessageRecorder::backward(const at::Tensor &grad_all, int64_t /*num_local*/)
+at::Tensor MessageRecorder::forward(const at::Tensor &asked, int64_t num_ghosts)
 {
-  return grad_all.clone();
+  messages.push_back({asked.size(1), communicated(asked.scalar_type())});
+  return at::zeros({num_ghosts, asked.size(1)}, asked.options());
 }
 
-MessageHandler::MessageHandler(Halo *halo, int64_t num_nodes, const std::vector<Message> &expected,
-                               double &seconds)
+at::Tensor MessageRecorder::backward(const at::Tensor &grad_ghosts, int64_t num_asked)
+{
+  return at::zeros({num_asked, grad_ghosts.size(1)}, grad_ghosts.options());
+}
+
+MessageHandler::MessageHandler(Halo *halo, const std::vector<Message> &expected, double &seconds)
     : halo(halo)
-    , num_nodes(num_nodes)
     , expected(expected)
     , seconds(seconds)
 {
 }
 
-at::Tensor MessageHandler::forward(const at::Tensor &local, int64_t num_rows)
+int64_t MessageHandler::num_rows() const
 {
-  TORCH_CHECK(num_rows == num_nodes, "ictp::exchange: expected num_nodes = ", num_nodes,
-              " as handed to the model, got ", num_rows);
-  const at::Tensor rows =
-      at::empty({num_nodes, local.size(1)}, at::dtype(communicated(local.scalar_type())));
-  rows.narrow(0, 0, local.size(0)).copy_(local);
-  send(rows);
-  return rows.to(local.scalar_type());
+  return static_cast<int64_t>(halo->asked_for().size()) + halo->num_ghosts();
 }
 
-at::Tensor MessageHandler::backward(const at::Tensor &grad_all, int64_t num_local)
+at::Tensor MessageHandler::asked_for(const at::Device &device)
 {
+  if (!indices.defined() || indices.device() != device)
+    indices = to_device(halo->asked_for(), device);
+  return indices;
+}
+
+at::Tensor MessageHandler::forward(const at::Tensor &asked, int64_t num_ghosts)
+{
+  TORCH_CHECK(num_ghosts == halo->num_ghosts(),
+              "ictp::exchange: expected rows of all local nodes "
+              "and num_nodes as handed to the model: ",
+              halo->num_ghosts(), " more, got ", num_ghosts);
   const at::Tensor rows =
-      at::empty(grad_all.sizes(), at::dtype(communicated(grad_all.scalar_type())));
-  rows.copy_(grad_all);
+      at::empty({num_rows(), asked.size(1)},
+                at::dtype(communicated(asked.scalar_type())).pinned_memory(indices.is_cuda()));
+  rows.narrow(0, 0, asked.size(0)).copy_(asked);
+  send(rows);
+  return rows.narrow(0, asked.size(0), num_ghosts).to(asked.scalar_type());
+}
+
+at::Tensor MessageHandler::backward(const at::Tensor &grad_ghosts, int64_t num_asked)
+{
+  const at::Tensor rows = at::zeros({num_rows(), grad_ghosts.size(1)},
+                                    at::dtype(communicated(grad_ghosts.scalar_type())));
+  rows.narrow(0, num_asked, grad_ghosts.size(0)).copy_(grad_ghosts);
   bring_home(rows);
-  return rows.narrow(0, 0, num_local).to(grad_all.scalar_type());
+  return rows.narrow(0, 0, num_asked).to(grad_ghosts.scalar_type());
 }
 
 void MessageHandler::finish_backward()
 {
   while (!pending.empty())
-    bring_home(at::zeros({num_nodes, pending.back().width}, at::dtype(pending.back().type)));
+    bring_home(at::zeros({num_rows(), pending.back().width}, at::dtype(pending.back().type)));
 }
 
 void MessageHandler::finish_after_failure()
@@ -74,7 +93,7 @@ void MessageHandler::finish_after_failure()
     TORCH_CHECK(!in_transfer, "failed while features were on the way");
     while (num_forward < expected.size()) {
       const Message &next = expected[num_forward];
-      send(at::zeros({num_nodes, next.width}, at::dtype(next.type)));
+      send(at::zeros({num_rows(), next.width}, at::dtype(next.type)));
     }
     finish_backward();
   } catch (const std::exception &error) {

@@ -18,22 +18,24 @@ struct Message {
 /// Notes which exchanges a model makes; for a graph whose nodes are all local.
 class MessageRecorder : public ExchangeHandler {
  public:
-  at::Tensor forward(const at::Tensor &local, int64_t num_nodes) override;
-  at::Tensor backward(const at::Tensor &grad_all, int64_t num_local) override;
+  at::Tensor asked_for(const at::Device &device) override;
+  at::Tensor forward(const at::Tensor &asked, int64_t num_ghosts) override;
+  at::Tensor backward(const at::Tensor &grad_ghosts, int64_t num_asked) override;
 
   std::vector<Message> messages;
 };
 
-/// The operator's handler on several processes: lends the tensors' memory to the halo. Every
+/// The operator's handler on several processes: puts rows in the order of the halo. Every
 /// process makes every exchange, forward and backward, whatever it owns and whatever befalls it.
 class MessageHandler : public ExchangeHandler {
  public:
   /// expected: the model's exchanges, known from its self-check; seconds: where to add time.
-  MessageHandler(Halo *halo, int64_t num_nodes, const std::vector<Message> &expected,
-                 double &seconds);
+  /// halo: null on one process, which asks for nothing.
+  MessageHandler(Halo *halo, const std::vector<Message> &expected, double &seconds);
 
-  at::Tensor forward(const at::Tensor &local, int64_t num_rows) override;
-  at::Tensor backward(const at::Tensor &grad_all, int64_t num_local) override;
+  at::Tensor asked_for(const at::Device &device) override;
+  at::Tensor forward(const at::Tensor &asked, int64_t num_ghosts) override;
+  at::Tensor backward(const at::Tensor &grad_ghosts, int64_t num_asked) override;
 
   /// A process whose energies do not depend on some exchange (no atoms, no edges) still has to
   /// bring home the gradients that its neighbors send.
@@ -46,8 +48,10 @@ class MessageHandler : public ExchangeHandler {
   void send(const at::Tensor &rows);
   void bring_home(const at::Tensor &rows);
 
+  int64_t num_rows() const;
+
   Halo *halo;
-  int64_t num_nodes;
+  at::Tensor indices;    // of the rows that the halo asks for, where the features are
   const std::vector<Message> &expected;
   double &seconds;
   size_t num_forward = 0;

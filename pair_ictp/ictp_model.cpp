@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ictp_model_impl.h"
 #include "ictp_timer.h"
+#include "ops/operator.h"
 
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
@@ -10,8 +11,17 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <tuple>
 
 namespace ictp {
+
+using at::Tensor;
+using Sums = std::tuple<Tensor, Tensor>(const Tensor &, const Tensor &, const Tensor &,
+                                        const Tensor &, c10::SymInt);
+using Virials = Tensor(const Tensor &, const Tensor &, const Tensor &, const Tensor &, c10::SymInt,
+                       double);
+static const Operator<Sums> EDGE_SUMS("ictp::edge_sums");
+static const Operator<Virials> EDGE_VIRIALS("ictp::edge_virials");
 
 // PyTorch appends stack traces, its interpreter puts them in front
 std::string reason(const std::exception &error)
@@ -36,7 +46,7 @@ std::string reason(const std::exception &error)
 }
 
 /// Grades go to `grades`.
-at::Tensor Model::Impl::energies(int member, bool graded, std::vector<c10::IValue> graph)
+Tensor Model::Impl::energies(int member, bool graded, std::vector<c10::IValue> graph)
 {
   grades = at::empty({0}, at::dtype(at::kDouble));
   graded = graded && has_grades && (member == 0 || num_models == 1);
@@ -46,40 +56,48 @@ at::Tensor Model::Impl::energies(int member, bool graded, std::vector<c10::IValu
     return module.forward(std::move(graph)).toTensor();
   graph.insert(graph.begin(), {c10::IValue(member), c10::IValue(graded)});
   const auto found = module.get_method("member")(std::move(graph)).toTuple();
-  grades = found->elements()[1].toTensor().to(at::kCPU, at::kDouble).contiguous();
+  grades = to_host(found->elements()[1].toTensor().to(at::kDouble));
   return found->elements()[0].toTensor();
 }
 
-void Model::Impl::evaluate(const at::Tensor &species, const at::Tensor &edge_index,
-                           const at::Tensor &edge_vectors, int64_t num_local,
-                           ExchangeHandler *handler, int member, bool graded)
+void Model::Impl::evaluate(const GraphTensors &graph, ExchangeHandler *handler, int member,
+                           bool graded)
 {
   // several processes, several GPUs: what names none goes to the current one
   const c10::DeviceGuard guard(device);
   // Edge counts change with every step: an executor that specialises on shapes recompiles for ever.
   torch::jit::GraphOptimizerEnabledGuard no_specialisation(false);
   ExchangeScope scope(handler);
-  at::Tensor vectors, energies;
+  Tensor vectors, energies;
   {
     const ScopedTimer timer(timings.forward, &timings.exchange);
-    vectors = edge_vectors.to(device).requires_grad_(true);
-    energies = this->energies(member, graded,
-                              {species.to(device), edge_index.to(device), vectors, num_local});
-    TORCH_CHECK(energies.dim() == 1 && energies.size(0) == num_local, "expected node energies (",
-                num_local, "), got ", energies.sizes());
+    vectors = graph.edge_vectors.detach().requires_grad_(true);
+    energies =
+        this->energies(member, graded, {graph.species, graph.edge_index, vectors, graph.num_local});
+    TORCH_CHECK(energies.dim() == 1 && energies.size(0) == graph.num_local,
+                "expected node energies (", graph.num_local, "), got ", energies.sizes());
     if (device.is_cuda())    // or what it has not yet computed counts as backward
       torch::cuda::synchronize(device.index());
   }
   const ScopedTimer timer(timings.backward, &timings.exchange);
-  at::Tensor gradients;
+  Tensor gradients;
   if (energies.requires_grad())
     gradients = torch::autograd::grad({energies.sum()}, {vectors}, {}, false, false, true)[0];
   if (!gradients.defined())
     gradients = at::zeros_like(vectors);
   if (auto *messages = dynamic_cast<MessageHandler *>(handler))
     messages->finish_backward();
-  node_energies = energies.detach().to(at::kCPU, at::kDouble).contiguous();
-  edge_gradients = gradients.to(at::kCPU, at::kDouble).contiguous();
+  const at::Device place = EDGE_SUMS.nearest(device);
+  node_energies = energies.detach().to(place, at::kDouble);
+  edge_gradients = gradients.to(place, at::kDouble);
+  edge_vectors = graph.edge_vectors.to(place);
+  neighbors = graph.edge_index[1].to(place);
+  offsets = graph.offsets.to(place);
+  num_nodes = graph.species.size(0);
+  const auto [sums, virial] =
+      EDGE_SUMS.below_autograd(edge_gradients, edge_vectors, neighbors, offsets, num_nodes);
+  forces = to_host(sums);
+  totals = to_host(at::cat({virial.flatten(), node_energies.sum().view(1)}));
 }
 
 Model::~Model() = default;
@@ -156,34 +174,50 @@ static void finish_after_failure(MessageHandler &handler, const std::string &fai
 
 void Model::sit_out(Halo *halo, int member)
 {
-  MessageHandler handler(halo, 0, impl->messages.at(member + 1), impl->timings.exchange);
+  MessageHandler handler(halo, impl->messages.at(member + 1), impl->timings.exchange);
   handler.finish_after_failure();
 }
 
-Evaluation Model::evaluate(const Graph &graph, Halo *halo, int member, bool graded)
+Evaluation Model::evaluate(const DeviceGraph &graph, Halo *halo, int member, bool graded)
 {
-  const auto indices = at::dtype(at::kLong);
-  const auto view = [&](const std::vector<int64_t> &values, int64_t size) {
-    return at::from_blob(const_cast<int64_t *>(values.data()), {size}, indices);
-  };
-  MessageHandler handler(halo, graph.num_nodes, impl->messages.at(member + 1),
-                         impl->timings.exchange);
+  MessageHandler handler(halo, impl->messages.at(member + 1), impl->timings.exchange);
   try {
-    impl->evaluate(
-        view(graph.species, graph.num_nodes),
-        at::stack({view(graph.centers, graph.num_edges), view(graph.neighbors, graph.num_edges)}),
-        at::from_blob(const_cast<double *>(graph.edge_vectors.data()), {graph.num_edges, 3},
-                      at::dtype(at::kDouble)),
-        graph.num_local, halo ? &handler : nullptr, member, graded);
+    impl->evaluate(graph.tensors().graph, halo ? &handler : nullptr, member, graded);
   } catch (const std::exception &error) {
     const std::string text = "model '" + impl->path + "': " + reason(error);
     if (halo)
       finish_after_failure(handler, text);
     throw std::runtime_error(text);
   }
-  const bool with_grades = impl->grades.size(0) == graph.num_local;
-  return {impl->node_energies.data_ptr<double>(), impl->edge_gradients.data_ptr<double>(),
-          with_grades ? impl->grades.data_ptr<double>() : nullptr};
+  Evaluation result;
+  const auto *totals = impl->totals.const_data_ptr<double>();
+  std::copy_n(totals, result.virial.size(), result.virial.begin());
+  result.energy = totals[result.virial.size()];
+  result.forces = impl->forces.const_data_ptr<double>();
+  if (impl->grades.size(0) == impl->node_energies.size(0))
+    result.grades = impl->grades.const_data_ptr<double>();
+  return result;
+}
+
+const double *Model::node_energies()
+{
+  impl->fetched_energies = to_host(impl->node_energies);
+  return impl->fetched_energies.const_data_ptr<double>();
+}
+
+const double *Model::edge_gradients()
+{
+  impl->fetched_gradients = to_host(impl->edge_gradients);
+  return impl->fetched_gradients.const_data_ptr<double>();
+}
+
+const double *Model::node_virials(double center_share)
+{
+  const c10::DeviceGuard guard(impl->device);
+  impl->fetched_virials =
+      to_host(EDGE_VIRIALS.below_autograd(impl->edge_gradients, impl->edge_vectors, impl->neighbors,
+                                          impl->offsets, impl->num_nodes, center_share));
+  return impl->fetched_virials.const_data_ptr<double>();
 }
 
 }    // namespace ictp

@@ -2,8 +2,9 @@
 #ifndef ICTP_MODEL_H
 #define ICTP_MODEL_H
 
-#include "ictp_graph.h"
+#include "ictp_device_graph.h"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -13,11 +14,15 @@
 
 namespace ictp {
 
-/// Carries node features between processes; rows lie one after the other, one per node.
+/// Carries node features between processes. Rows lie one after the other: first those of the local
+/// nodes that other processes ask for, then those of all ghost nodes.
 class Halo {
  public:
   enum class Scalar { FLOAT32, FLOAT64 };
   virtual ~Halo() = default;
+  /// Local nodes that other processes ask for, ascending.
+  virtual const std::vector<int64_t> &asked_for() const = 0;
+  virtual int64_t num_ghosts() const = 0;
   /// Fill the rows of ghost nodes with those of the processes that own them.
   virtual void forward(std::byte *rows, size_t row_bytes) = 0;
   /// Add the rows that other processes hold for a local node to that node's row.
@@ -30,11 +35,13 @@ class LostProcess : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// One result; the arrays are the model's own and live until its next evaluation.
+/// One result; the arrays are the model's own and live until its next evaluation. What not every
+/// step needs is fetched by methods of Model.
 struct Evaluation {
-  const double *node_energies = nullptr;     ///< (num_local) [eV]
-  const double *edge_gradients = nullptr;    ///< (num_edges, 3) dE/d(edge_vectors) [eV/A]
-  const double *grades = nullptr;            ///< (num_local) extrapolation grades, if asked for
+  double energy = 0.0;                  ///< sum over local nodes [eV]
+  std::array<double, 9> virial = {};    ///< -r (x) dE/dr, rows first [eV]
+  const double *forces = nullptr;       ///< (num_nodes, 3), of ghosts what is due to them [eV/A]
+  const double *grades = nullptr;       ///< (num_local) extrapolation grades, if asked for
 };
 
 /// Seconds spent since the counters were last set to zero.
@@ -80,8 +87,15 @@ class Model {
   /// halo: null when this process owns every atom. When it throws, all exchanges have been made
   /// nevertheless, and no other process waits; unless it throws LostProcess.
   /// graded: with the grades, which are model 0's; where there are none this changes nothing.
-  Evaluation evaluate(const Graph &graph, Halo *halo = nullptr, int member = MEAN,
+  Evaluation evaluate(const DeviceGraph &graph, Halo *halo = nullptr, int member = MEAN,
                       bool graded = false);
+
+  // Of the last evaluation; the arrays live until the next call of the same method.
+  const double *node_energies();     ///< (num_local) [eV]
+  const double *edge_gradients();    ///< (num_edges, 3) dE/d(edge_vectors) [eV/A]
+  /// (num_nodes, 9) as `virial`: `center_share` of an edge's to its center, the rest to its
+  /// neighbor.
+  const double *node_virials(double center_share);
 
   /// Take part in the exchanges of an evaluation that fails before it begins here; the halo is
   /// attached to a graph without nodes.

@@ -4,6 +4,7 @@
 
 #include "ictp_messages.h"
 #include "ictp_model.h"
+#include "ictp_tensors.h"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/api/module.h>
@@ -30,7 +31,12 @@ struct Model::Impl {
   std::string metadata;                          // the text of metadata.json
   std::vector<std::vector<Message>> messages;    // the exchanges of one evaluation, by member + 1
   ModelTimings timings;
-  at::Tensor node_energies, edge_gradients, grades;    // CPU, contiguous, float64
+  // of the last evaluation
+  int64_t num_nodes = 0;
+  at::Tensor node_energies, edge_gradients;    // float64; where edges are summed up, as the next
+  at::Tensor edge_vectors, neighbors, offsets;
+  at::Tensor forces, totals, grades;    // on the CPU; totals: virial and energy
+  at::Tensor fetched_energies, fetched_gradients, fetched_virials;    // what was asked for last
 
   void load(std::string bytes);
   void read_attributes();
@@ -39,9 +45,9 @@ struct Model::Impl {
   void self_check();
   void record_messages();
   at::Tensor energies(int member, bool graded, std::vector<c10::IValue> graph);
-  void evaluate(const at::Tensor &species, const at::Tensor &edge_index,
-                const at::Tensor &edge_vectors, int64_t num_local, ExchangeHandler *handler,
-                int member = MEAN, bool graded = false);
+  void evaluate(const GraphTensors &graph, ExchangeHandler *handler, int member = MEAN,
+                bool graded = false);
+  GraphTensors reference() const;
 };
 
 /// The line of an exception's text that says why.

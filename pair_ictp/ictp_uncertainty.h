@@ -14,11 +14,11 @@ namespace ictp {
 /// are from the training data.
 class Uncertainty {
  public:
-  void begin(const Graph &graph);
+  void begin(const Candidates &nodes);
 
   /// Take what the next model says. Forces on ghosts go home through the halo, which is null when
   /// this process owns every atom; all processes call.
-  void add(const Graph &graph, const Evaluation &result, Halo *halo);
+  void add(const Candidates &nodes, const Evaluation &result, Halo *halo);
 
   /// (num_local) sqrt(mean over models |F - <F>|^2) [eV/A].
   std::vector<double> force_deviations() const;
@@ -30,7 +30,11 @@ class Uncertainty {
   size_t memory_bytes() const;
 
  private:
-  std::vector<double> forces;     // (num_nodes, 3) of the model that is added
+  /// Adds what other processes say of the local nodes.
+  void bring_home(const Candidates &nodes, Halo &halo);
+
+  std::vector<double> forces;     // (num_nodes, 3) of the model that is added [eV/A]
+  std::vector<double> rows;       // of them, those that go between processes
   std::vector<double> mean;       // (num_local, 3) [eV/A]
   std::vector<double> squares;    // (num_local) sum over models |F - <F>|^2
   std::vector<double> grades_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The C++ graph builder and model on NumPy arrays: what the tests and the ASE calculator use.
-#include "ictp_graph.h"
+#include "ictp_device_graph.h"
 #include "ictp_model.h"
 
 #include <pybind11/numpy.h>
@@ -31,25 +31,26 @@ void require(bool condition, const char *message)
     throw std::invalid_argument(message);
 }
 
-py::dict to_dict(const ictp::Graph &graph)
+py::dict to_dict(const ictp::Candidates &nodes, const ictp::EdgeList &edges)
 {
-  const py::ssize_t num_edges = graph.num_edges;
+  const auto num_edges = static_cast<py::ssize_t>(edges.centers.size());
   py::array_t<int64_t> edge_index({py::ssize_t(2), num_edges});
-  std::copy_n(graph.centers.data(), num_edges, edge_index.mutable_data());
-  std::copy_n(graph.neighbors.data(), num_edges, edge_index.mutable_data() + num_edges);
+  std::ranges::copy(edges.centers, edge_index.mutable_data());
+  std::ranges::copy(edges.neighbors, edge_index.mutable_data() + num_edges);
   py::dict result;
-  result["species"] = to_numpy(graph.species.data(), {graph.num_nodes});
+  result["species"] = to_numpy(nodes.species.data(), {nodes.num_nodes});
   result["edge_index"] = edge_index;
-  result["edge_vectors"] = to_numpy(graph.edge_vectors.data(), {num_edges, 3});
-  result["node_atoms"] = to_numpy(graph.node_atoms.data(), {graph.num_nodes});
-  result["num_local"] = graph.num_local;
+  result["edge_vectors"] = to_numpy(edges.vectors.data(), {num_edges, 3});
+  result["node_atoms"] = to_numpy(nodes.node_atoms.data(), {nodes.num_nodes});
+  result["num_local"] = nodes.num_local;
   return result;
 }
 
 class Builder {
  public:
   Builder(std::vector<int> species_of_type, double r_cut)
-      : builder(std::move(species_of_type), r_cut)
+      : builder(std::move(species_of_type))
+      , graph("cpu", r_cut)
   {
   }
 
@@ -72,16 +73,19 @@ class Builder {
     }
     builder.rebuild({num_local, num_atoms - num_local, types.data(), tags.data()},
                     {num_centers, centers.data(), counts.data(), lists.data(), mask});
+    graph.rebuild(builder.candidates());
   }
 
   py::dict update(const Array<double> &positions)
   {
     require(positions.size() == py::ssize_t(3) * num_atoms, "positions: expected 3 per atom");
-    return to_dict(builder.update(positions.data()));
+    graph.update(positions.data(), num_atoms);
+    return to_dict(builder.candidates(), graph.edges());
   }
 
  private:
   ictp::GraphBuilder builder;
+  ictp::DeviceGraph graph;
   int num_atoms = 0;
 };
 
@@ -96,20 +100,22 @@ py::dict build_graph(const Array<double> &positions, const Array<int> &types,
 }
 
 /// The operators read and write by these indices unchecked.
-void check_indices(const ictp::Graph &graph, size_t num_species)
+void check_indices(const std::vector<int64_t> &species, const ictp::EdgeList &edges,
+                   int64_t num_local, size_t num_species)
 {
+  const auto num_nodes = static_cast<int64_t>(species.size());
   const auto within = [](const std::vector<int64_t> &values, int64_t size) {
     return std::ranges::all_of(values, [=](int64_t value) {
       return value >= 0 && value < size;
     });
   };
-  require(graph.num_local >= 0 && graph.num_local <= graph.num_nodes,
+  require(num_local >= 0 && num_local <= num_nodes,
           "num_local: expected 0 to the number of species");
-  require(within(graph.species, static_cast<int64_t>(num_species)),
+  require(within(species, static_cast<int64_t>(num_species)),
           "species: expected indices of the model's elements");
-  require(within(graph.centers, graph.num_local) && within(graph.neighbors, graph.num_nodes),
+  require(within(edges.centers, num_local) && within(edges.neighbors, num_nodes),
           "edge_index: expected centers below num_local, neighbors below the number of nodes");
-  require(std::ranges::is_sorted(graph.centers), "edge_index: expected ascending centers");
+  require(std::ranges::is_sorted(edges.centers), "edge_index: expected ascending centers");
 }
 
 py::tuple evaluate(ictp::Model &model, const Array<int64_t> &species,
@@ -117,24 +123,24 @@ py::tuple evaluate(ictp::Model &model, const Array<int64_t> &species,
                    int64_t num_local)
 {
   require(edge_index.ndim() == 2 && edge_index.shape(0) == 2, "edge_index: expected (2, E)");
-  ictp::Graph graph;
-  graph.num_local = num_local;
-  graph.num_nodes = species.size();
-  graph.num_edges = edge_index.shape(1);
-  require(edge_vectors.size() == 3 * graph.num_edges, "edge_vectors: expected (E, 3)");
-  graph.species.assign(species.data(), species.data() + graph.num_nodes);
-  graph.centers.assign(edge_index.data(), edge_index.data() + graph.num_edges);
-  graph.neighbors.assign(edge_index.data() + graph.num_edges,
-                         edge_index.data() + 2 * graph.num_edges);
-  graph.edge_vectors.assign(edge_vectors.data(), edge_vectors.data() + 3 * graph.num_edges);
-  check_indices(graph, model.elements().size());
-  ictp::Evaluation result;
+  const py::ssize_t num_edges = edge_index.shape(1);
+  require(edge_vectors.size() == 3 * num_edges, "edge_vectors: expected (E, 3)");
+  const std::vector<int64_t> kinds(species.data(), species.data() + species.size());
+  const int64_t *centers = edge_index.data(), *neighbors = centers + num_edges;
+  const ictp::EdgeList edges{{centers, neighbors},
+                             {neighbors, neighbors + num_edges},
+                             {edge_vectors.data(), edge_vectors.data() + 3 * num_edges}};
+  check_indices(kinds, edges, num_local, model.elements().size());
+  const double *energies = nullptr, *gradients = nullptr;
   {
     py::gil_scoped_release no_gil;    // autograd asks for it
-    result = model.evaluate(graph);
+    ictp::DeviceGraph graph(model.device(), model.r_cut());
+    graph.assign(num_local, kinds, edges);
+    model.evaluate(graph);
+    energies = model.node_energies();
+    gradients = model.edge_gradients();
   }
-  return py::make_tuple(to_numpy(result.node_energies, {num_local}),
-                        to_numpy(result.edge_gradients, {graph.num_edges, 3}));
+  return py::make_tuple(to_numpy(energies, {num_local}), to_numpy(gradients, {num_edges, 3}));
 }
 
 }    // namespace

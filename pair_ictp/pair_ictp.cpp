@@ -123,6 +123,7 @@ void PairICTP::coeff(int narg, char **arg)
 void PairICTP::load_model(const char *file)
 {
   impl->builder.reset();
+  impl->graph.reset();
   impl->model.reset();
   impl->initialized = impl->sampled = false;
   impl->totals.fill(comm->me == 0 ? std::nan("") : 0.0);
@@ -173,10 +174,11 @@ void PairICTP::map_types(int num_names, char **names)
     species_of_type[i + 1] = static_cast<int>(found - known.begin());
   }
   map_element2type(num_names, names);
-  impl->builder = std::make_unique<ictp::GraphBuilder>(species_of_type, impl->r_cut,
-                                                       impl->closest == Impl::Closest::IGNORE
-                                                           ? std::vector<double>()
-                                                           : impl->model->shortest_distances());
+  impl->builder = std::make_unique<ictp::GraphBuilder>(species_of_type);
+  impl->graph = std::make_unique<ictp::DeviceGraph>(impl->model->device(), impl->r_cut,
+                                                    impl->closest == Impl::Closest::IGNORE
+                                                        ? std::vector<double>()
+                                                        : impl->model->shortest_distances());
   impl->list_builds = -1;
   const int num_models = impl->model->num_models();
   const std::string ensemble = num_models == 1
@@ -297,7 +299,7 @@ double PairICTP::memory_usage()
 {
   double bytes = Pair::memory_usage();
   if (impl->builder)
-    bytes += static_cast<double>(impl->builder->memory_bytes());
+    bytes += static_cast<double>(impl->builder->memory_bytes() + impl->graph->memory_bytes());
   bytes += static_cast<double>(impl->halo.memory_bytes());
   bytes += static_cast<double>(impl->tags.capacity() * sizeof(int64_t));
   bytes += static_cast<double>(impl->types.capacity() * sizeof(int));

@@ -274,13 +274,14 @@ void PairICTP::check_age()
 
 void PairICTP::check_closest()
 {
-  const ictp::CloseEdge &edge = impl->builder->closest();
-  if (edge.center < 0 || edge.distance >= impl->lowest.ratio * edge.shortest)
+  // a frame of the training data itself may be below them by the digits of its file
+  constexpr double DIGITS = 1e-6;
+  const ictp::CloseEdge edge = impl->graph->closest(std::min(impl->lowest.ratio, 1.0 - DIGITS));
+  if (edge.center < 0)
     return;
-  const ictp::Graph &graph = impl->builder->graph();
   const auto describe = [&](int64_t node) {
-    return fmt::format("{} ({})", impl->tags[graph.node_atoms[node]],
-                       impl->model->elements()[graph.species[node]]);
+    return fmt::format("{} ({})", impl->tags[impl->nodes().node_atoms[node]],
+                       impl->model->elements()[impl->nodes().species[node]]);
   };
   const std::string reference =
       edge.shortest < impl->r_cut

@@ -53,7 +53,10 @@ void PairICTP::evaluate(std::string failure, int member, bool graded)
     sit_out(member);
   if (failure.empty()) {
     const ictp::ScopedTimer timer(impl->scatter_seconds);
-    failure = ictp::describe_non_finite(impl->builder->graph(), impl->result, impl->tags.data());
+    if (!ictp::is_finite(impl->nodes(), impl->result))
+      failure = ictp::describe_non_finite(impl->nodes(), impl->graph->edges(),
+                                          impl->model->node_energies(),
+                                          impl->model->edge_gradients(), impl->tags.data());
   }
   impl->texts[Impl::FAILURE] = failure;
   // it waits for the slowest process
@@ -92,15 +95,16 @@ std::string PairICTP::build_graph()
       impl->builder->rebuild(
           {atom->nlocal, atom->nghost, impl->model_types.data(), impl->tags.data()},
           {list->inum, list->ilist, list->numneigh, list->firstneigh, NEIGHMASK});
+      impl->graph->rebuild(impl->nodes());
       if (comm->nprocs > 1)
-        impl->halo.attach(impl->builder->graph(), num_atoms);
+        impl->halo.attach(impl->nodes(), atom->nlocal, num_atoms);
       if (change == Change::LIST)
         check_list();
       ++impl->num_lists;
       impl->has_failed = false;
     }
     check_age();
-    impl->builder->update(atom->x ? atom->x[0] : nullptr);
+    impl->graph->update(atom->x ? atom->x[0] : nullptr, num_atoms);
     check_closest();
   } catch (const std::exception &problem) {
     return problem.what();
@@ -129,7 +133,8 @@ PairICTP::Change PairICTP::change_since_list() const
 }
 
 /* ----------------------------------------------------------------------
-   types of all atoms: LAMMPS sends those of ghosts when it makes them, and not when they change
+   types of all atoms: LAMMPS sends those of ghosts when it makes them, and not when they change.
+   The halo learns which atoms are sent.
 ------------------------------------------------------------------------- */
 
 std::vector<int> PairICTP::current_types()
@@ -137,6 +142,7 @@ std::vector<int> PairICTP::current_types()
   std::vector<int> types(atom->type, atom->type + atom->nlocal + atom->nghost);
   if (comm->nprocs > 1) {
     impl->types_to_send = &types;
+    impl->halo.forget_lists();
     comm->forward_comm(this, 1);
     impl->types_to_send = nullptr;
   }
@@ -165,10 +171,9 @@ void PairICTP::remove_excluded_atoms()
 
 std::string PairICTP::run_model(int member, bool graded)
 {
-  const ictp::Graph &graph = impl->builder->graph();
   ictp::Halo *halo = comm->nprocs > 1 ? &impl->halo : nullptr;
   try {
-    impl->result = impl->model->evaluate(graph, halo, member, graded);
+    impl->result = impl->model->evaluate(*impl->graph, halo, member, graded);
   } catch (const ictp::LostProcess &problem) {
     error->one(FLERR, "Pair style ictp, step {}: {}", update->ntimestep, problem.what());
   } catch (const std::exception &problem) {
@@ -183,10 +188,10 @@ std::string PairICTP::run_model(int member, bool graded)
 
 void PairICTP::sit_out(int member)
 {
-  static const ictp::Graph NOTHING;
+  static const ictp::Candidates NOTHING;
   if (comm->nprocs == 1)
     return;
-  impl->halo.attach(NOTHING, atom->nlocal + atom->nghost);
+  impl->halo.attach(NOTHING, atom->nlocal, atom->nlocal + atom->nghost);
   try {
     impl->model->sit_out(&impl->halo, member);
   } catch (const std::exception &problem) {
@@ -197,18 +202,22 @@ void PairICTP::sit_out(int member)
 void PairICTP::tally()
 {
   const ictp::ScopedTimer timer(impl->scatter_seconds);
-  const ictp::Graph &graph = impl->builder->graph();
+  const ictp::Candidates &nodes = impl->nodes();
   const double unit = impl->energy_unit;
-  ictp::add_forces(graph, impl->result, unit, atom->f);
-  if (eflag_either)
-    ictp::add_energies(graph, impl->result, unit, eflag_global ? &eng_vdwl : nullptr,
-                       eflag_atom ? eatom : nullptr);
-  if (vflag_either)
-    ictp::add_virial(graph, impl->result, unit, vflag_global ? virial : nullptr,
-                     vflag_atom ? vatom : nullptr, cvflag_atom ? cvatom : nullptr);
+  ictp::add_forces(nodes, impl->result, unit, atom->f);
+  if (eflag_global)
+    eng_vdwl += unit * impl->result.energy;
+  if (eflag_atom)
+    ictp::add_energies(nodes, impl->model->node_energies(), unit, eatom);
+  if (vflag_global)
+    ictp::add_virial(impl->result, unit, virial);
+  if (vflag_atom)
+    ictp::add_virials(nodes, impl->model->node_virials(0.5), unit, 6, vatom);
+  if (cvflag_atom)
+    ictp::add_virials(nodes, impl->model->node_virials(0.0), unit, 9, cvatom);
   if (impl->keep_energies) {
     impl->energies.assign(atom->nlocal, 0.0);
-    ictp::add_energies(graph, impl->result, unit, nullptr, impl->energies.data());
+    ictp::add_energies(nodes, impl->model->node_energies(), unit, impl->energies.data());
   }
 }
 
@@ -220,6 +229,7 @@ int PairICTP::pack_forward_comm(int n, int *atoms, double *buf, int /*pbc_flag*/
 {
   if (!impl->types_to_send)
     return impl->halo.pack(n, atoms, buf);
+  impl->halo.learn_list(n, atoms);
   for (int i = 0; i < n; ++i) buf[i] = (*impl->types_to_send)[atoms[i]];
   return n;
 }

@@ -4,6 +4,7 @@
 
 #include "pair_ictp.h"
 
+#include "ictp_device_graph.h"
 #include "ictp_graph.h"
 #include "ictp_halo.h"
 #include "ictp_model.h"
@@ -25,6 +26,7 @@ struct LAMMPS_NS::PairICTP::Impl {
   std::string device = "auto";
   std::unique_ptr<ictp::Model> model;
   std::unique_ptr<ictp::GraphBuilder> builder;
+  std::unique_ptr<ictp::DeviceGraph> graph;
   ictp::LammpsHalo halo;
   ictp::Evaluation result;
   double r_cut = 0.0;
@@ -65,6 +67,8 @@ struct LAMMPS_NS::PairICTP::Impl {
   /// grade, not a number what is not known; zero on all processes but the first, because compute
   /// pair adds up.
   std::array<double, 4> totals = {};
+
+  const ictp::Candidates &nodes() const { return builder->candidates(); }
 
   /// The model that moves the atoms.
   int driver() const { return drive_first || model->num_models() == 1 ? 0 : ictp::Model::MEAN; }

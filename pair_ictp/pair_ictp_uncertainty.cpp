@@ -74,13 +74,12 @@ void PairICTP::sample_uncertainty()
   const ictp::ScopedTimer timer(impl->uncertainty_seconds);
   const ictp::ModelTimings timings = impl->model->timings();
   const double scatter_seconds = impl->scatter_seconds;
-  const ictp::Graph &graph = impl->builder->graph();
   ictp::Halo *halo = comm->nprocs > 1 ? &impl->halo : nullptr;
-  impl->uncertainty.begin(graph);
+  impl->uncertainty.begin(impl->nodes());
   for (int member = 0; member < impl->model->num_models(); ++member) {
     if (member != impl->driver())
       evaluate("", member, true);
-    impl->uncertainty.add(graph, impl->result, halo);
+    impl->uncertainty.add(impl->nodes(), impl->result, halo);
   }
   reduce_uncertainty();
   impl->sampled = true;
@@ -92,7 +91,7 @@ void PairICTP::sample_uncertainty()
 /// Per atom to arrays in LAMMPS' order, over all atoms to the vector of compute pair.
 void PairICTP::reduce_uncertainty()
 {
-  const ictp::Graph &graph = impl->builder->graph();
+  const ictp::Candidates &nodes = impl->nodes();
   const double unit = impl->energy_unit;
   const std::vector<double> deviations = impl->uncertainty.force_deviations();
   const std::vector<double> &grades = impl->uncertainty.grades();
@@ -100,11 +99,11 @@ void PairICTP::reduce_uncertainty()
   impl->atom_grades.assign(atom->nmax, 0.0);
 
   double largest[2] = {0.0, 0.0};                                            // deviation, grade
-  std::vector<double> sums = {0.0, static_cast<double>(graph.num_local)};    // deviations, atoms
-  for (int64_t node = 0; node < graph.num_local; ++node) {
+  std::vector<double> sums = {0.0, static_cast<double>(nodes.num_local)};    // deviations, atoms
+  for (int64_t node = 0; node < nodes.num_local; ++node) {
     const double deviation = unit * deviations[node];
-    impl->atom_deviations[graph.node_atoms[node]] = deviation;
-    impl->atom_grades[graph.node_atoms[node]] = grades[node];
+    impl->atom_deviations[nodes.node_atoms[node]] = deviation;
+    impl->atom_grades[nodes.node_atoms[node]] = grades[node];
     largest[0] = std::max(largest[0], deviation);
     largest[1] = std::max(largest[1], grades[node]);
     sums[0] += deviation;

@@ -2,6 +2,7 @@
 #include "ops/exchange.h"
 #include "ops/operator.h"
 
+#include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
@@ -29,45 +30,30 @@ using c10::SymInt;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-void check_features(const Tensor &features)
+Tensor ghosts_cpu(const Tensor &asked, SymInt num_ghosts)
 {
-  TORCH_CHECK(features.dim() == 2, "ictp::exchange: expected features (num_local, width), got ",
-              features.sym_sizes());
-}
-
-// results are never views of operands: the handler may be gone, the schema is the same
-
-Tensor exchange_cpu(const Tensor &features, SymInt num_nodes)
-{
-  check_features(features);
-  const int64_t rows = num_nodes.expect_int();
   if (current_handler)
-    return current_handler->forward(features.contiguous(), rows);
-  TORCH_CHECK(rows == features.size(0), "ictp::exchange: ", rows, " nodes but ", features.size(0),
-              " rows of features: ghost nodes need the processes that own them, which only LAMMPS "
-              "provides; outside it every node must be local");
-  return features.clone();
+    return current_handler->forward(asked.contiguous(), num_ghosts.expect_int());
+  TORCH_CHECK(num_ghosts == 0, "ictp::exchange: expected the processes that own ghost nodes");
+  return at::empty({0, asked.size(1)}, asked.options());
 }
 
-Tensor backward_cpu(const Tensor &grad, SymInt num_local)
+Tensor backward_cpu(const Tensor &grad, SymInt num_asked)
 {
-  const int64_t rows = num_local.expect_int();
   if (current_handler)
-    return current_handler->backward(grad.contiguous(), rows);
-  TORCH_CHECK(grad.size(0) == rows,
-              "ictp::exchange: the handler was gone before the backward pass");
-  return grad.clone();
+    return current_handler->backward(grad.contiguous(), num_asked.expect_int());
+  TORCH_CHECK(grad.size(0) == 0, "ictp::exchange: the handler was gone before the backward pass");
+  return at::zeros({num_asked.expect_int(), grad.size(1)}, grad.options());
 }
 
-Tensor exchange_meta(const Tensor &features, SymInt num_nodes)
+Tensor exchange_meta(const Tensor &rows, SymInt num_rows)
 {
-  check_features(features);
-  return at::empty_symint({std::move(num_nodes), features.sym_size(1)}, features.options());
+  return at::empty_symint({std::move(num_rows), rows.sym_size(1)}, rows.options());
 }
 
 // each of the two is the derivative of the other one
-const Operator<decltype(exchange_cpu)> FORWARD("ictp::exchange");
-const Operator<decltype(exchange_cpu)> BACKWARD("ictp::exchange_backward");
+const Operator<decltype(ghosts_cpu)> FORWARD("ictp::exchange_ghosts");
+const Operator<decltype(ghosts_cpu)> BACKWARD("ictp::exchange_ghosts_backward");
 
 struct Exchange : public torch::autograd::Function<Exchange> {
   static Tensor forward(AutogradContext *context, const Tensor &rows, const SymInt &num_rows,
@@ -86,21 +72,36 @@ struct Exchange : public torch::autograd::Function<Exchange> {
   }
 };
 
-Tensor exchange_autograd(const Tensor &features, SymInt num_nodes)
+Tensor ghosts_autograd(const Tensor &asked, SymInt num_ghosts)
 {
-  check_features(features);
-  return Exchange::apply(features, num_nodes, true);
+  return Exchange::apply(asked, num_ghosts, true);
 }
 
-Tensor backward_autograd(const Tensor &grad, SymInt num_local)
+Tensor backward_autograd(const Tensor &grad, SymInt num_asked)
 {
-  return Exchange::apply(grad, num_local, false);
+  return Exchange::apply(grad, num_asked, false);
 }
 
-/// Handlers work on the CPU, and on the thread that asks for gradients.
-Tensor exchange_cuda(const Tensor &features, SymInt num_nodes)
+/// Features stay where they are: only the rows at the boundary go through the CPU, as handlers work
+/// there, on the thread that asks for gradients. The result is never a view of the features,
+/// whether there is a handler or not.
+Tensor exchange(const Tensor &features, SymInt num_nodes)
 {
-  return FORWARD(features.to(at::kCPU), std::move(num_nodes)).to(features.device());
+  TORCH_CHECK(features.dim() == 2, "ictp::exchange: expected features (num_local, width), got ",
+              features.sym_sizes());
+  if (!current_handler) {
+    TORCH_CHECK(num_nodes == features.sym_size(0), "ictp::exchange: ", num_nodes, " nodes but ",
+                features.sym_size(0),
+                " rows of features: ghost nodes need the processes that own them, which only "
+                "LAMMPS provides; outside it every node must be local");
+    return features.clone();
+  }
+  Tensor asked = features.index_select(0, current_handler->asked_for(features.device()));
+  if (!asked.is_cpu())
+    asked =
+        at::empty(asked.sizes(), asked.options().device(at::kCPU).pinned_memory(true)).copy_(asked);
+  const Tensor ghosts = FORWARD(asked, num_nodes - features.sym_size(0));
+  return at::cat({features, ghosts.to(features.device())});
 }
 
 }    // namespace
@@ -110,14 +111,16 @@ TORCH_LIBRARY(ictp, library)
 {
   using c10::DispatchKey, torch::dispatch;
   library.def("exchange(Tensor features, SymInt num_nodes) -> Tensor");
-  library.def("exchange_backward(Tensor grad, SymInt num_local) -> Tensor");
-  library.impl("exchange", dispatch(DispatchKey::CPU, TORCH_FN(ictp::exchange_cpu)));
-  library.impl("exchange", dispatch(DispatchKey::Autograd, TORCH_FN(ictp::exchange_autograd)));
-  library.impl("exchange_backward", dispatch(DispatchKey::CPU, TORCH_FN(ictp::backward_cpu)));
-  library.impl("exchange_backward",
+  library.def("exchange_ghosts(Tensor asked, SymInt num_ghosts) -> Tensor");
+  library.def("exchange_ghosts_backward(Tensor grad, SymInt num_asked) -> Tensor");
+  library.impl("exchange",
+               dispatch(DispatchKey::CompositeImplicitAutograd, TORCH_FN(ictp::exchange)));
+  library.impl("exchange_ghosts", dispatch(DispatchKey::CPU, TORCH_FN(ictp::ghosts_cpu)));
+  library.impl("exchange_ghosts", dispatch(DispatchKey::Autograd, TORCH_FN(ictp::ghosts_autograd)));
+  library.impl("exchange_ghosts_backward",
+               dispatch(DispatchKey::CPU, TORCH_FN(ictp::backward_cpu)));
+  library.impl("exchange_ghosts_backward",
                dispatch(DispatchKey::Autograd, TORCH_FN(ictp::backward_autograd)));
-  for (const char *name : {"exchange", "exchange_backward"})
+  for (const char *name : {"exchange_ghosts", "exchange_ghosts_backward"})
     library.impl(name, dispatch(DispatchKey::Meta, TORCH_FN(ictp::exchange_meta)));
-  for (const auto key : {DispatchKey::CUDA, DispatchKey::AutogradCUDA})
-    library.impl("exchange", dispatch(key, TORCH_FN(ictp::exchange_cuda)));
 }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include "ops/operator.h"
+
 #include <ATen/core/Tensor.h>
-#include <ATen/core/dispatch/Dispatcher.h>
-#include <c10/core/TensorOptions.h>
 #include <torch/library.h>
 
-#include <optional>
 #include <string>
 
 namespace ictp {
@@ -14,10 +13,7 @@ namespace {
 /// build: TorchScript would answer the latter when a model is exported, and keep that answer.
 bool serves(const at::Tensor &x, const std::string &name)
 {
-  const auto found =
-      c10::Dispatcher::singleton().findSchemaOrThrow(("ictp::" + name + "_forward").c_str(), "");
-  return found.hasKernelForDispatchKey(
-      c10::computeDispatchKey(std::nullopt, std::nullopt, x.device()));
+  return is_served(("ictp::" + name + "_forward").c_str(), x.device());
 }
 
 }    // namespace

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 CUDA = "pair_ictp/ops/cuda"
 TESTS = "tests/cpp/test_emulated_gpu.py"
 EDGES, PRODUCTS = ("edge_forward.cu", "edge_backward.cu"), ("product_kernels.cu",)
+GRAPH = ("graph_edges.cu", "graph_sums.cu")
 
 
 def plant(fault: Fault, units: Sequence[str], kind: str, folder: Path) -> Path:
@@ -59,12 +60,15 @@ def run(kind: str, library: Path, words: str) -> Outcome:
 
 def words_for(units: Sequence[str]) -> str:
     """Return what the names of tests have that run kernels of these units."""
+    if set(units) <= set(GRAPH):
+        return "test_graph"
     return "test_product" if units == PRODUCTS else "test_table or test_gradients"
 
 
 WRONG = "Tensor-likes are not close"
 BEHIND = "a thread touched what is behind the memory of its block"
 ALONE = "threads wait for others that do not come"
+APART = "lanes of one warp shuffle over different distances"
 # what is changed, the units that have it, and what the tests say
 FOUND = {
     "no barrier before the next edges": (
@@ -146,6 +150,35 @@ FOUND = {
         ("edge_forward.cu",),
         WRONG,
     ),
+    "an edge in the place of another": (
+        fault("graph_edges.cu", "(1U << lane) - 1", "(1U << lane) / 2"),
+        ("graph_edges.cu",),
+        WRONG,
+    ),
+    "a vote without the lanes that have no candidate": (
+        fault(
+            "graph_edges.cu",
+            "const unsigned found = __ballot",
+            "if (candidate >= end)\n      break;\n    const unsigned found = __ballot",
+        ),
+        ("graph_edges.cu",),
+        APART,
+    ),
+    "no barrier before sums of warps are read": (
+        fault("graph_sums.cu", "__syncthreads();", ""),
+        ("graph_sums.cu",),
+        WRONG,
+    ),
+    "too little memory for the sums of warps": (
+        fault("graph_sums.cu", "WARPS * 9 * sizeof(double)", "(WARPS * 9 - 1) * sizeof(double)"),
+        ("graph_sums.cu",),
+        BEHIND,
+    ),
+    "forces of neighbors with the wrong sign": (
+        fault("graph_sums.cu", "atomicAdd(back + k, -g[k]);", "atomicAdd(back + k, g[k]);"),
+        ("graph_sums.cu",),
+        WRONG,
+    ),
 }
 
 
@@ -187,13 +220,26 @@ RACES = {
         ),
         "product_kernel",
     ),
+    "forces of neighbors that are not added atomically": (
+        fault("graph_sums.cu", "atomicAdd(back + k, -g[k]);", "back[k] -= g[k];"),
+        "sums_kernel",
+    ),
+    "two warps that are the closest": (
+        fault(
+            "graph_edges.cu",
+            "atomic_least(out.closest, closest);",
+            "*out.closest = least(*out.closest, closest);",
+        ),
+        "edges_kernel",
+    ),
 }
+UNITS_OF = {"product_kernel": PRODUCTS, "sums_kernel": GRAPH, "edges_kernel": GRAPH}
 
 
 @pytest.mark.parametrize("name", RACES)
 def test_races_that_are_reported(name: str, tmp_path: Path) -> None:
     planted, kernel = RACES[name]
-    units = PRODUCTS if kernel == "product_kernel" else EDGES
+    units = UNITS_OF.get(kernel, EDGES)
     outcome = run("thread", plant(planted, units, "thread", tmp_path), words_for(units))
     assert outcome.returncode != 0
     assert "WARNING: ThreadSanitizer: data race" in outcome.reports

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from emulated import H200, EmulatedGPU, library, operator_names
+from graph_toys import COUNTS, GraphCase, assert_same_graph
 from model_toys import VARIANTS, make_model
 from operator_toys import (
     CHANNELS,
@@ -33,6 +34,7 @@ pytestmark = [pytest.mark.usefixtures("compiled_parts"), pytest.mark.timeout(600
 FORWARD, BACKWARD = "table_convolution_forward", "table_convolution_backward"
 PRODUCTS = [f"product_basis_{name}" for name in ("forward", "backward", "tangent")]
 TABLE = {FORWARD, BACKWARD}
+GRAPH = {"edges_within", "edge_sums", "edge_virials"}
 LEAST = 48 << 10  # bytes that a block may have on any GPU
 
 
@@ -85,8 +87,34 @@ def test_product_basis_and_two_derivatives(
     assert set(gpu.calls) == set(PRODUCTS)
 
 
+@pytest.mark.parametrize("counts", COUNTS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_graph(counts: str, seed: int) -> None:
+    compare_graph(GraphCase(counts), EmulatedGPU(seed))
+
+
+def compare_graph(case: GraphCase, gpu: EmulatedGPU) -> None:
+    """Compare edges and sums with those of the CPU and with plain sums."""
+    expected, before = case.compute(), gpu.num_blocks
+    with gpu:
+        found = case.compute()
+    assert_same_graph(found, expected)
+    assert_same_graph(found, case.expected())
+    assert set(gpu.calls) == GRAPH
+    assert (gpu.num_blocks > before) == (case.num_local > 0)
+
+
+def test_graph_of_positions_that_are_not_finite() -> None:
+    case = GraphCase("ragged")
+    case.positions[case.node_atoms[1]] = torch.nan
+    with EmulatedGPU(seed=1):
+        _, vectors, offsets, _ = torch.ops.ictp.edges_within(*case.operands(), 1e-3)
+    assert offsets.tolist()[1:3] == [0, 70]
+    assert vectors[:70].isnan().all()
+
+
 def test_every_operator_with_a_kernel_is_tested() -> None:
-    assert operator_names() == {*TABLE, *PRODUCTS}
+    assert operator_names() == {*TABLE, *PRODUCTS, *GRAPH}
 
 
 def test_gradients_of_vectors_alone(dtype: torch.dtype) -> None:
@@ -177,6 +205,21 @@ def test_every_product_basis(
     compare(
         ProductCase(variant, num_nodes, channels, dtype), EmulatedGPU(seed, shared_bytes), dtype
     )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("counts", COUNTS)
+@pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize("r_cut", [0.1, 0.8, 100.0])
+@every_gpu
+def test_every_graph(
+    counts: str, watched: bool, r_cut: float, seed: int, shared_bytes: int
+) -> None:
+    case = GraphCase(counts, watched)
+    expected = case.compute(r_cut=r_cut)
+    with EmulatedGPU(seed, shared_bytes):
+        assert_same_graph(case.compute(r_cut=r_cut), expected)
+    assert_same_graph(expected, case.expected(r_cut))
 
 
 @pytest.mark.long

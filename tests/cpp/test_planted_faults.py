@@ -78,8 +78,8 @@ REPORTED = {
         Fault(
             "pair_ictp/ictp_tally.cpp",
             {
-                "result.node_energies[node];": "*reinterpret_cast<const double *>("
-                "reinterpret_cast<const char *>(result.node_energies + node) + 4);"
+                "unit * result.forces[3 * node + k];": "*reinterpret_cast<const double *>("
+                "reinterpret_cast<const char *>(result.forces + 3 * node + k) + 4);"
             },
             "ictpplugin.so",
         ),

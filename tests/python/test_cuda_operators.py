@@ -12,6 +12,7 @@ from pathlib import Path
 import operator_toys as toys
 import pytest
 import torch
+from graph_toys import COUNTS, GraphCase, assert_same_graph
 from model_toys import VARIANTS, make_model
 from operator_toys import CHANNELS, DEGREES, IRREPS, PRODUCT_SIZES, ConvolutionCase, ProductCase
 from pyictp.model.kernels import operators_available
@@ -49,6 +50,16 @@ def test_table_convolution(irreps: str, degrees: str, channels: int, dtype: torc
     case = ConvolutionCase(irreps, degrees, channels, dtype)
     for found, expected in zip(case.compute("cuda"), case.compute("cpu"), strict=True):
         assert_same(found, expected, dtype)
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+@pytest.mark.parametrize("watched", [True, False])
+def test_graph(counts: str, watched: bool) -> None:
+    case = GraphCase(counts, watched)
+    found = case.compute("cuda")
+    assert all(x.is_cuda for x in found)
+    assert_same_graph(found, case.compute())
+    assert_same_graph(found, case.expected())
 
 
 def test_gradients_of_vectors_alone(dtype: torch.dtype) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from graph_toys import GraphCase
 from model_toys import OperatorCalls, cluster_graph, make_cluster, make_model
 from pyictp.graph.derivatives import evaluate_graph
 from pyictp.model.tabulate import tabulate_radial
@@ -19,11 +20,13 @@ from torch.utils._pytree import tree_map
 pytestmark = pytest.mark.usefixtures("compiled_parts")
 
 WHOLE = {"edge_convolution", "table_convolution", "product_basis", "scaled_silu", "interpolate"}
+WHOLE |= {"exchange"}
 PARTS = ["edge_convolution_forward", "edge_convolution_backward", "table_convolution_forward"]
 PARTS += ["product_basis_forward", "product_basis_backward", "interpolate_contract"]
-PARTS += ["scaled_silu_forward", "scaled_silu_first", "exchange", "exchange_backward"]
+PARTS += ["scaled_silu_forward", "scaled_silu_first", "exchange_ghosts", "exchange_ghosts_backward"]
 # where derivatives end
 LAST = ["table_convolution_backward", "product_basis_tangent", "scaled_silu_second"]
+LAST += ["edges_within", "edge_sums", "edge_virials"]
 
 
 def copied(value: Any, last: bool) -> Any:
@@ -46,7 +49,8 @@ def operands() -> dict[str, tuple[Any, ...]]:
         forces.square().sum().backward()
         evaluate_graph(tabulated, graph)
         features = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
-        torch.ops.ictp.exchange(features, 3).sum().backward()
+        torch.ops.ictp.exchange_ghosts(features, 0).sum().backward()
+        GraphCase("dense").compute(r_cut=100.0)  # of what is farther nothing is written
     return {
         name: tree_map(partial(copied, last=name in LAST), x) for name, x in calls.operands.items()
     }

@@ -8,6 +8,7 @@
 #include "cuda_runtime_api.h"
 
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -52,6 +53,35 @@ T __shfl_xor_sync(unsigned lanes, T mine, int distance)
   bits = emulated_gpu::swap_with_lane(lanes, bits, distance);
   std::memcpy(&mine, &bits, sizeof(T));
   return mine;
+}
+
+/// A bit for each lane of the warp.
+inline unsigned __ballot_sync(unsigned lanes, int vote)
+{
+  uint64_t bits = vote ? uint64_t{1} << threadIdx.x % 32 : 0;
+  for (int distance = 1; distance < 32; distance *= 2)
+    bits |= emulated_gpu::swap_with_lane(lanes, bits, distance);
+  return static_cast<unsigned>(bits);
+}
+
+inline int __popc(unsigned bits)
+{
+  return std::popcount(bits);
+}
+
+inline long long __double_as_longlong(double number)
+{
+  return std::bit_cast<long long>(number);
+}
+
+template <typename T>
+T atomicMin(T *address, T value)
+{
+  const std::atomic_ref<T> place(*address);
+  T before = place.load(std::memory_order_relaxed);
+  while (value < before && !place.compare_exchange_weak(before, value, std::memory_order_relaxed)) {
+  }
+  return before;
 }
 
 template <typename T>

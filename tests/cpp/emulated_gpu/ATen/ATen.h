@@ -5,6 +5,7 @@
 // compile as all the rest: those that the sources in ops/cuda and what they include call.
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/cumsum.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
