@@ -24,6 +24,7 @@ class EmbeddedEdges(NamedTuple):
     offsets: Tensor  # (N+1,) int64
     harmonics: Tensor  # (E, (l_max_edge+1)^2)
     embedding: Tensor  # (E, B), what the radial networks take
+    pair: Tensor  # (E,) int64 elements of both nodes; empty where no radial function asks for them
 
 
 class InterpolatedEdges(NamedTuple):
@@ -93,18 +94,22 @@ class EmbeddedStage(nn.Module):
         vectors = edge_vectors.to(dtype)
         lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
         harmonics = self.angular(vectors, lengths)
-        embedding = self.embed(lengths, species, edge_index)
-        return EmbeddedEdges(edge_index[1], offsets, harmonics, embedding)
+        pair = self.pairs(species, edge_index)
+        embedding = self.embed(lengths, pair)
+        return EmbeddedEdges(edge_index[1], offsets, harmonics, embedding, pair)
 
     def angular(self, edge_vectors: Tensor, edge_lengths: Tensor) -> Tensor:
         """Return the harmonics of the directions of edges (E, 3) [A]."""
         return self.harmonics(edge_vectors / edge_lengths.unsqueeze(1))
 
+    def pairs(self, species: Tensor, edge_index: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the elements of both nodes where radial functions depend on them, (E,) or (0,)."""
+        return edge_index[0, :0]
+
     def embed(
         self,
         edge_lengths: Tensor,
-        species: Tensor,  # noqa: ARG002 - stages of pairs look at it
-        edge_index: Tensor,  # noqa: ARG002
+        pair: Tensor,  # noqa: ARG002 - stages of pairs look at it
     ) -> Tensor:
         """Return (E, B) of lengths (E,) [A] and the elements of both nodes."""
         return self.embedding(edge_lengths)

@@ -23,13 +23,16 @@ import torch
 from torch import Tensor, nn
 
 from pyictp.config.mace import MaceConfig
-from pyictp.model.edges import EmbeddedStage, Harmonics, VectorStage
+from pyictp.model.edges import EmbeddedEdges, EmbeddedStage, Harmonics, VectorStage
 from pyictp.model.exact import ExactModule
-from pyictp.model.radial import RadialEmbedding, RadialTable, polynomial_cutoff
+from pyictp.model.radial import RadialEmbedding, RadialNetwork, RadialTable, polynomial_cutoff
 
 
 class PairEmbedding(ExactModule):
-    """Bessel functions of a transformed distance, times the cutoff of the distance."""
+    """Bessel functions of a transformed distance, times the cutoff of the distance.
+
+    With `mace.cutoff_last` without it: then the cutoff is one column more, for `CutFunctions`.
+    """
 
     frequencies: Tensor
     sums: Tensor
@@ -47,6 +50,7 @@ class PairEmbedding(ExactModule):
         radii = torch.tensor(mace.radii, dtype=torch.float64)
         sums = radii.unsqueeze(0) + radii.unsqueeze(1)
         self.register_buffer("sums", sums.flatten(), persistent=False)  # (S*S,) [A]
+        self.cutoff_last = mace.cutoff_last
         trained = torch.tensor(mace.frequencies, dtype=torch.float64)
         frequencies = trained if mace.frequencies else plain.frequencies.clone()
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -55,7 +59,8 @@ class PairEmbedding(ExactModule):
         """Return (E, num_radial) of lengths (E,) [A] and pairs (E,), see `pair_of_edges`."""
         cutoff = polynomial_cutoff(edge_lengths / self.r_cut, self.cutoff_power).unsqueeze(1)
         u = self.transformed(edge_lengths, pair).unsqueeze(1)
-        return self.prefactor * torch.sin(self.frequencies.to(u.dtype) * u) / u * cutoff
+        bessel = self.prefactor * torch.sin(self.frequencies.to(u.dtype) * u) / u
+        return torch.cat([bessel, cutoff], dim=1) if self.cutoff_last else bessel * cutoff
 
     def transformed(self, r: Tensor, pair: Tensor) -> Tensor:
         """Return u (E,) of r (E,) [A]."""
@@ -70,6 +75,37 @@ class PairEmbedding(ExactModule):
         steepness = self.constants[0] / (p1 - p0)
         step = 0.5 * (1.0 + torch.tanh(steepness * (r - 0.5 * (p0 + p1))))
         return p0 + (r - p0) * step
+
+
+class PairNetwork(RadialNetwork):
+    """A radial network in a model whose other networks may see the elements."""
+
+    def __init__(self, network: RadialNetwork) -> None:
+        """Take the place of a network."""
+        nn.Module.__init__(self)
+        self.activation, self.layers = network.activation, network.layers
+
+    def of_pairs(self, embedding: Tensor, pair: Tensor) -> Tensor:  # noqa: ARG002
+        """Return (E, P*C) of an embedding (E, B) and pairs (E,)."""
+        return self.evaluate(embedding)
+
+
+class CutFunctions(nn.Module):
+    """Functions of an embedding and a pair, times the last column of the embedding: the cutoff."""
+
+    def __init__(self, functions: nn.Module) -> None:
+        """Take functions of the other columns."""
+        super().__init__()
+        self.functions = functions
+
+    def forward(self, edges: EmbeddedEdges) -> Tensor:
+        """Return (E, P*C)."""
+        return self.of_pairs(edges.embedding, edges.pair)
+
+    def of_pairs(self, embedding: Tensor, pair: Tensor) -> Tensor:
+        """Return (E, P*C) of an embedding (E, B+1) and pairs (E,)."""
+        last = embedding.size(1) - 1
+        return self.functions.of_pairs(embedding[:, :last], pair) * embedding[:, last:]
 
 
 class PairTable(RadialTable):
@@ -104,9 +140,13 @@ class PairStage(EmbeddedStage):
         super().__init__(embedding, harmonics)
         self.num_species = num_species
 
-    def embed(self, edge_lengths: Tensor, species: Tensor, edge_index: Tensor) -> Tensor:
+    def pairs(self, species: Tensor, edge_index: Tensor) -> Tensor:
+        """Return the elements of both nodes, (E,)."""
+        return pair_of_edges(species, edge_index, self.num_species)
+
+    def embed(self, edge_lengths: Tensor, pair: Tensor) -> Tensor:
         """Return (E, B) of lengths (E,) [A] and the elements of both nodes."""
-        return self.embedding(edge_lengths, pair_of_edges(species, edge_index, self.num_species))
+        return self.embedding(edge_lengths, pair)
 
 
 class PairVectorStage(VectorStage):

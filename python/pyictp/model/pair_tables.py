@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pyictp.config.mace import MaceConfig
 from pyictp.errors import UserError
 from pyictp.model.mace import MaceModel
 from pyictp.model.pair_radial import PairTable, symmetric_tables
@@ -26,6 +27,7 @@ LARGEST = 2e9  # bytes of a table
 FINER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # intervals of densities in one of the other functions
 
 OfPair = Callable[[Tensor], Tensor]  # lengths (n,) [A] to (n, P*C)
+OfBoth = Callable[[Tensor, Tensor], Tensor]  # embedding (n, B) and pairs (n,) to (n, P*C)
 
 
 class Pairs(NamedTuple):
@@ -58,22 +60,26 @@ def tabulate_pairs(
     """
     config = model.config
     num_species = len(config.elements)
-    is_of_pairs = config.mace is not None and config.mace.transform != "none"
-    numbers = symmetric_tables(num_species) if is_of_pairs else torch.zeros(num_species**2).long()
+    numbers = _table_of_pairs(config.mace, num_species)
     kinds = [int((numbers == k).nonzero()[0]) for k in range(int(numbers.max()) + 1)]
     dtype = model.node_embedding.dtype
     pairs = Pairs(kinds, config.r_cut, shortest_edge, exacter)
     _check_size(model, pairs)
 
-    def of_pairs(radial: OfPair) -> list[OfPair]:
+    def of_pairs(radial: OfBoth) -> list[OfPair]:
         return [_of_pair(exact.edges.embedding, radial, kind) for kind in kinds]
 
-    radial = [of_pairs(layer.interaction.radial.evaluate) for layer in exact.layers]
+    radial = [
+        (of_pairs(layer.interaction.radial.of_pairs), layer.interaction.num_channels)
+        for layer in exact.layers
+    ]
     attempts = [(k * n // 8, 1) for n in INTERVALS for k in (5, 6, 7, 8) if k * n // 8 >= 64]
-    found = _fitted(radial, config.num_channels, pairs, attempts)
+    found = _fitted(radial, pairs, attempts)
     intervals = found[0].table.num_intervals
-    densities = [of_pairs(layer.density.radial) for layer in exact.layers if layer.density]
-    made = iter(_fitted(densities, 1, pairs, [(k * intervals, k) for k in FINER]))
+    densities = [
+        (of_pairs(layer.density.radial.of_pairs), 1) for layer in exact.layers if layer.density
+    ]
+    made = iter(_fitted(densities, pairs, [(k * intervals, k) for k in FINER]))
     of_density = [next(made).table.to(dtype) if layer.density else None for layer in exact.layers]
     model.tabulate([one.table for one in found], of_density, numbers)
     return found
@@ -82,7 +88,8 @@ def tabulate_pairs(
 def _check_size(model: MaceModel, pairs: Pairs) -> None:
     """Refuse tables that no memory holds, before they are made."""
     num_tables, intervals = len(pairs.kinds), pairs.exacter * INTERVALS[1]
-    widest = max(layer.interaction.radial.layers[-1].weight.shape[0] for layer in model.layers)
+    parts = [layer.interaction for layer in model.layers]
+    widest = max(sum(part.convolution.num_paths) * part.num_channels for part in parts)
     if 2.0 * model.node_embedding.itemsize * intervals * widest * num_tables > LARGEST:
         raise UserError(
             f"tables of {num_tables} pairs of elements would take more than {LARGEST / 1e9:.0f} GB "
@@ -90,21 +97,36 @@ def _check_size(model: MaceModel, pairs: Pairs) -> None:
         )
 
 
-def _of_pair(embedding: nn.Module, radial: OfPair, pair: int) -> OfPair:
-    return lambda r: radial(embedding(r, torch.full(r.shape, pair, dtype=torch.int64)))
+def _table_of_pairs(mace: MaceConfig | None, num_species: int) -> Tensor:
+    """Return the number of the table of every pair, (S*S,)."""
+    if mace is not None and mace.nonlinear:  # center and neighbor are not the same
+        return torch.arange(num_species**2)
+    if mace is not None and mace.transform != "none":
+        return symmetric_tables(num_species)
+    return torch.zeros(num_species**2, dtype=torch.int64)
+
+
+def _of_pair(embedding: nn.Module, radial: OfBoth, pair: int) -> OfPair:
+    def of_pair(r: Tensor) -> Tensor:
+        pairs = torch.full(r.shape, pair, dtype=torch.int64)
+        return radial(embedding(r, pairs), pairs)
+
+    return of_pair
 
 
 def _fitted(
-    functions: list[list[OfPair]],
-    num_channels: int,
+    functions: list[tuple[list[OfPair], int]],
     pairs: Pairs,
     attempts: Iterable[tuple[int, int]],
 ) -> list[Tabulated]:
-    """Return tables of the first number of intervals (with a gap) at which all hold tolerances."""
+    """Return tables of the first number of intervals (with a gap) at which all hold tolerances.
+
+    Functions are those of all pairs and their number of channels.
+    """
     worst = Tabulated(None, 0.0, 0.0)
     for intervals, gap in attempts:
         found = []
-        for of_pairs in functions:
+        for of_pairs, num_channels in functions:
             found.append(_tabulated(of_pairs, num_channels, pairs, intervals, gap))
             if not is_close(found[-1], pairs.exacter):
                 worst = found[-1]
