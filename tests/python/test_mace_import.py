@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import os
 import subprocess
+from collections.abc import Callable
 from itertools import combinations_with_replacement
 from pathlib import Path
 
@@ -17,8 +18,11 @@ from mace_files import CASES, HEADS, references, unpack
 from pyictp.cli.main import main
 from pyictp.config.load import load_config
 from pyictp.errors import UserError
+from pyictp.foreign import importer
 from pyictp.foreign.importer import Imported, import_model
 from pyictp.foreign.licences import licence_notice
+from pyictp.foreign.pickles import Record, read_records
+from pyictp.foreign.records import get, parts
 from pyictp.graph.derivatives import evaluate_graph, stress_from_virial
 from pyictp.graph.graph import build_graph
 from pyictp.model import pair_tables
@@ -114,8 +118,6 @@ EXPORTED = (
     "density_agnesi",
     "density_soft",
     "nonlinear_heads",
-    "nonlinear_layers3",
-    "nonlinear_gate",
     "no_cutoff",
 )
 
@@ -221,6 +223,41 @@ def test_finetuning_with_a_new_element(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(ours.forces, theirs.forces, atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["density_agnesi", "nonlinear_heads", "no_cutoff"])
+def test_gradients_of_forces_with_respect_to_weights(name: str, tmp_path: Path) -> None:
+    """What training needs, all parameters at once: beside finite differences."""
+    model = imported(name, tmp_path).model
+    numbers = [atomic_numbers[element] for element in model.config.elements]
+    graph = next(references(name, numbers, model.config.r_cut)).graph
+    parameters = list(model.parameters())
+    torch.manual_seed(0)
+    ways = [torch.randn_like(p) for p in parameters]
+
+    def loss(graphed: bool = False) -> torch.Tensor:
+        vectors = graph.edge_vectors.clone().requires_grad_(True)
+        energies = model(graph.species, graph.edge_index, vectors, len(graph.species))
+        (gradients,) = torch.autograd.grad(energies.sum(), vectors, create_graph=graphed)
+        return gradients.square().sum()
+
+    def moved(step: float) -> torch.Tensor:
+        with torch.no_grad():
+            for parameter, way in zip(parameters, ways, strict=True):
+                parameter += step * way
+        return loss().detach()
+
+    found = torch.autograd.grad(loss(graphed=True), parameters, allow_unused=True)
+    slope = sum((g * w).sum() for g, w in zip(found, ways, strict=True) if g is not None)
+    step = 1e-5
+    difference = (moved(step) - moved(-2.0 * step)) / (2.0 * step)
+    torch.testing.assert_close(slope, difference, atol=0, rtol=1e-6)
+
+
+def test_radial_functions_that_do_not_end_are_told(tmp_path: Path) -> None:
+    for name, is_told in (("nonlinear_gate", True), ("nonlinear_heads", False)):
+        notes = imported(name, tmp_path).notes
+        assert any("energies jump where an atom comes within r_cut" in n for n in notes) == is_told
+
+
 REFUSED = {
     "mixed_blocks": "nonlinear interactions beside others are not supported",
     "edge_ranks": r"interaction 2 has features 2x0e\+2x1o on edges \(edge_irreps\): not supported, "
@@ -239,6 +276,45 @@ def test_what_is_not_covered_is_named(name: str, tmp_path: Path) -> None:
         import_model(path)
     assert str(caught.value).startswith(f"'{path}': ")
     assert "\n" not in str(caught.value)
+
+
+def block_with(change: str) -> Callable[[Record], None]:
+    """Return what changes a part of the second nonlinear interaction."""
+
+    def changed(file: Record) -> None:
+        block = parts(get(file, "interactions"))[1]
+        gate, network = get(block, "equivariant_nonlin"), get(block, "conv_tp_weights")
+        layers = get(get(network, "net"), "_modules")
+        if change == "layout":
+            gate.state["_layout_is_ir_mul"] = True
+        elif change == "activation":
+            gate.state["_act_gate"] = gate.state["_act_scalar"]
+        elif change == "eps":
+            layers["1"].state["eps"] = 1e-3
+        else:
+            layers["2"].origin = "torch.nn.modules.activation.Tanh"
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("layout", "the layout of cuEquivariance is not supported"),
+        ("activation", "gate of a nonlinear interaction: activation silu is not supported"),
+        ("eps", "network of a nonlinear interaction: eps 0.001 is not supported"),
+        ("tanh", "Linear, LayerNorm, Tanh, Linear, LayerNorm, SiLU, Linear are not supported"),
+    ],
+)
+def test_nonlinear_interactions_of_other_parts(change, message, tmp_path, monkeypatch) -> None:
+    def read(path: Path) -> Record:
+        file = read_records(path)
+        block_with(change)(file)
+        return file
+
+    monkeypatch.setattr(importer, "read_records", read)
+    with pytest.raises(UserError, match=message):
+        imported("nonlinear_heads", tmp_path)
 
 
 @pytest.mark.parametrize(

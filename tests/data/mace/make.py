@@ -61,7 +61,7 @@ DENSITY = {
 NONLINEAR = {
     "interaction_cls_first": BLOCKS["ResidualNonLinear"],
     "interaction_cls": BLOCKS["ResidualNonLinear"],
-    "radial_MLP": [6, 5],
+    "radial_MLP": [16, 12],
 }
 CASES = {
     "rank0_ell3": {"hidden_irreps": o3.Irreps("4x0e"), "max_ell": 3},
@@ -205,7 +205,7 @@ def draw_nonlinear(block: torch.nn.Module) -> None:
         *(block.source_embedding.weight, block.target_embedding.weight),
         *(p for part in (block.conv_tp_weights, block.density_fn) for p in part.parameters()),
     ):
-        torch.nn.init.normal_(parameter, 0.1, 0.5)
+        torch.nn.init.normal_(parameter, 0.1, 0.4)
     torch.nn.init.uniform_(block.alpha, 2.0, 5.0)
     torch.nn.init.uniform_(block.beta, 0.3, 0.9)
 
