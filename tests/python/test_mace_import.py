@@ -187,9 +187,9 @@ def test_radial_functions_of_pairs_have_tables_of_their_own(tmp_path: Path) -> N
         found = imported(name, tmp_path, elements=ALLOY)
         exact = found.model
         model = copy.deepcopy(exact)
-        tables = tabulate_pairs(model, exact, 0.5)
-        rows = {layer.interaction.radial.knots.shape[0] for layer in model.layers}
-        assert rows == {count * (tables[0].table.num_intervals + 1)}
+        tabulate_pairs(model, exact, 0.5)
+        shapes = [layer.interaction.radial.knots.shape for layer in model.layers]
+        assert {shape[0] if len(shape) == 5 else 1 for shape in shapes} == {count}
 
 
 def test_tables_of_too_many_pairs_are_refused(tmp_path: Path, monkeypatch) -> None:
@@ -250,6 +250,30 @@ def test_gradients_of_forces_with_respect_to_weights(name: str, tmp_path: Path) 
     step = 1e-5
     difference = (moved(step) - moved(-2.0 * step)) / (2.0 * step)
     torch.testing.assert_close(slope, difference, atol=0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["density_agnesi", "nonlinear_heads", "no_cutoff"])
+def test_training_interpolates_radial_functions_of_pairs(name: str, tmp_path: Path) -> None:
+    """Between knots of every pair: finer ones are nearer the networks, and sums stay forces."""
+    model = imported(name, tmp_path, elements=["V", "Nb"]).model
+    exact = copy.deepcopy(model)
+    generator = np.random.default_rng(1)
+    grid = np.stack(np.meshgrid(*3 * [np.arange(5)], indexing="ij"), -1).reshape(-1, 3)
+    positions = 2.4 * grid + generator.uniform(-0.2, 0.2, (125, 3))
+    graph = build_graph(
+        positions, np.zeros((3, 3)), False, generator.integers(0, 2, 125), model.r_cut
+    )
+    expected = evaluate_graph(exact, graph).forces
+    errors = []
+    for num_intervals in (64, 256):
+        model.interpolate_radial(1.5, num_intervals)
+        found = evaluate_graph(model.train(), graph).forces
+        errors.append(((found - expected).abs().max() / expected.abs().max()).item())
+        torch.testing.assert_close(found.sum(0), torch.zeros(3).double(), atol=1e-9, rtol=0)
+    assert 0.0 < errors[1] < 0.15 * errors[0]
+    assert errors[1] < 1e-4
+    assert torch.equal(evaluate_graph(model.eval(), graph).forces, expected)
+    assert model.state_dict().keys() == exact.state_dict().keys()
 
 
 def test_radial_functions_that_do_not_end_are_told(tmp_path: Path) -> None:

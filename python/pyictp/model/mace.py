@@ -14,20 +14,25 @@ from torch import Tensor, nn
 
 from pyictp.config.load import ModelConfig
 from pyictp.config.mace import MaceConfig
+from pyictp.model.edges import InterpolatedStage
 from pyictp.model.ictp import ICTPModel, Layer
 from pyictp.model.layers import Interaction, SpeciesLinear
 from pyictp.model.mace_density import Density, DensityFunction, TableDensity
 from pyictp.model.mace_nonlinear import NonlinearLayer
 from pyictp.model.mace_zbl import ScaledRepulsion
 from pyictp.model.pair_radial import (
+    BetweenKnots,
     CutFunctions,
     PairEmbedding,
+    PairFunctions,
     PairNetwork,
-    PairStage,
-    PairTable,
-    PairVectorStage,
+    kinds_of_pairs,
 )
+from pyictp.model.pair_stages import PairInterpolatedStage, PairStage, PairVectorStage
 from pyictp.model.products import Irrep
+from pyictp.model.radial import RadialTable
+
+MOST_KNOTS = 100_000  # of all pairs of elements; no batch has as many edges
 
 
 class MaceLayer(Layer):
@@ -91,12 +96,27 @@ class MaceModel(ICTPModel):
         return layers
 
     def interpolate_radial(self, r_min: float, num_intervals: int) -> None:
-        """Do nothing: radial functions of pairs are evaluated for every edge, in training too."""
+        """Let training interpolate radial functions and densities from r_min [A] on.
+
+        Where pairs of elements have more knots together than a batch has edges, it does not.
+        """
+        mace, exact = self.config.mace, self.edges
+        assert mace is not None
+        kinds = kinds_of_pairs(mace, len(self.config.elements))
+        if len(kinds.pairs) * num_intervals > MOST_KNOTS:
+            return
+        exact = exact.exact if isinstance(exact, InterpolatedStage) else exact
+        self.edges = PairInterpolatedStage(exact, r_min, self.r_cut, num_intervals, kinds)
+        self.edges.train(self.training)
+        for part in self.modules():
+            if isinstance(part, PairFunctions):
+                part.spread = BetweenKnots()
+        self.use_operators(self.operators)
 
     def tabulate(
         self,
-        radial: list[PairTable],
-        densities: list[PairTable | None],
+        radial: list[RadialTable],
+        densities: list[RadialTable | None],
         tables: Tensor,
     ) -> None:
         """Put tables in the place of all radial functions.
@@ -108,8 +128,7 @@ class MaceModel(ICTPModel):
         """
         super().tabulate(radial)
         if tables.any():
-            num_species = len(self.config.elements)
-            self.edges = PairVectorStage(tables, radial[0].stride, self.r_cut, num_species)
+            self.edges = PairVectorStage(tables, len(self.config.elements))
         for layer, density in zip(self.layers, densities, strict=True):
             if density is not None:
                 layer.density = TableDensity(density)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from pyictp.model.convolution import Convolution, TableConvolution
 from pyictp.model.edges import EmbeddedEdges, VectorEdges
-from pyictp.model.pair_radial import PairTable
+from pyictp.model.pair_radial import PairFunctions
 from pyictp.model.products import Irrep
-from pyictp.model.radial import ScaledLinear
+from pyictp.model.radial import RadialTable, ScaledLinear
 
 
-class DensityFunction(nn.Module):
+class DensityFunction(PairFunctions):
     """Contribution of an edge to the density: tanh(g^2), g linear in the embedding."""
 
     def __init__(self, num_radial: int) -> None:
@@ -39,7 +39,7 @@ class Density(nn.Module):
 
     def forward(self, edges: EmbeddedEdges) -> Tensor:
         """Return (N, 1, 1)."""
-        values = self.radial.of_pairs(edges.embedding, edges.pair)  # (E, 1)
+        values = self.radial(edges)  # (E, 1)
         zeros = torch.zeros(edges.offsets.size(0) - 1, 1, dtype=values.dtype, device=values.device)
         return zeros.index_add(0, centers(edges.offsets), values).unsqueeze(2)
 
@@ -47,7 +47,7 @@ class Density(nn.Module):
 class TableDensity(nn.Module):
     """The same of a table: the convolution of ones."""
 
-    def __init__(self, table: PairTable) -> None:
+    def __init__(self, table: RadialTable) -> None:
         """Take a table of one function."""
         super().__init__()
         self.radial = table

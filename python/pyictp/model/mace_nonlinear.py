@@ -17,11 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from pyictp.config.load import ModelConfig
-from pyictp.model.edges import EmbeddedEdges
 from pyictp.model.ictp import Layer
 from pyictp.model.layers import Interaction, IrrepLinear
 from pyictp.model.mace_density import Density
-from pyictp.model.pair_radial import CutFunctions
+from pyictp.model.pair_radial import CutFunctions, PairFunctions
 from pyictp.model.products import Irrep
 from pyictp.model.radial import ScaledLinear, ScaledSiLU
 
@@ -40,7 +39,7 @@ class NormalisedLayer(nn.Module):
         return self.linear(nn.functional.silu(self.norm(x)))
 
 
-class ElementNetwork(nn.Module):
+class ElementNetwork(PairFunctions):
     """Functions of an embedding b and the elements of both nodes.
 
     x_1 = W b + c + u[center] + v[neighbor], then normalised layers.
@@ -55,10 +54,6 @@ class ElementNetwork(nn.Module):
         self.neighbor = nn.Parameter(torch.randn(num_species, sizes[1]))
         self.layers = nn.ModuleList(NormalisedLayer(a, b) for a, b in pairwise(sizes[1:]))
 
-    def forward(self, edges: EmbeddedEdges) -> Tensor:
-        """Return (E, sizes[-1])."""
-        return self.of_pairs(edges.embedding, edges.pair)
-
     def of_pairs(self, embedding: Tensor, pair: Tensor) -> Tensor:
         """Return (E, sizes[-1]) of an embedding (E, sizes[0]) and pairs (E,)."""
         both = self.center.unsqueeze(1) + self.neighbor  # (S, S, sizes[1])
@@ -68,7 +63,7 @@ class ElementNetwork(nn.Module):
         return x
 
 
-class ElementDensity(nn.Module):
+class ElementDensity(PairFunctions):
     """Contribution of an edge to the density: tanh(g^2), g a network."""
 
     def __init__(self, network: ElementNetwork) -> None:

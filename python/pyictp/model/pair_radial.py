@@ -11,21 +11,25 @@ both elements; the cutoff is one of r:
     soft    u = p0 + (r - p0) (1 + tanh(alpha (r - m)/(p1 - p0)))/2
             with p0, p1 = 3/4, 4/3 of R_i + R_j, and m halfway
 
-A table of such functions has the knots of pair after pair. Edges of pair q are lengthened by q
-times the reach of one table: then one table of a length serves them all.
-
 Source: Witt et al., J. Chem. Phys. 159, 164101 (2023) for Agnesi; the others are MACE's.
 """
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from pyictp.config.mace import MaceConfig
-from pyictp.model.edges import EmbeddedEdges, EmbeddedStage, Harmonics, VectorStage
+from pyictp.model.edges import EmbeddedEdges, InterpolatedEdges
 from pyictp.model.exact import ExactModule
-from pyictp.model.radial import RadialEmbedding, RadialNetwork, RadialTable, polynomial_cutoff
+from pyictp.model.radial import (
+    Interpolation,
+    RadialEmbedding,
+    RadialNetwork,
+    RadialTable,
+    polynomial_cutoff,
+)
 
 
 class PairEmbedding(ExactModule):
@@ -77,30 +81,67 @@ class PairEmbedding(ExactModule):
         return p0 + (r - p0) * step
 
 
-class PairNetwork(RadialNetwork):
+class EachEdge(nn.Module):
+    """Values of each edge are there already."""
+
+    def forward(self, values: Tensor, edges: EmbeddedEdges) -> Tensor:  # noqa: ARG002
+        """Return the values (E, W)."""
+        return values
+
+
+class BetweenKnots(nn.Module):
+    """In training values are those of knots; each edge is between some of them."""
+
+    def __init__(self) -> None:
+        """Take the place of `EachEdge`."""
+        super().__init__()
+        self.interpolation = Interpolation()
+
+    def forward(self, values: Tensor, edges: InterpolatedEdges | EmbeddedEdges) -> Tensor:
+        """Return (E, W) of values (K, W)."""
+        if isinstance(edges, InterpolatedEdges):
+            return self.interpolation(values, edges.knots, edges.weights)
+        return values
+
+
+class PairFunctions(nn.Module):
+    """Radial functions of an embedding and a pair of elements: who derives says which."""
+
+    def __init__(self) -> None:
+        """Begin with values of each edge."""
+        super().__init__()
+        self.spread: nn.Module = EachEdge()
+
+    def forward(self, edges: EmbeddedEdges) -> Tensor:
+        """Return (E, W)."""
+        return self.spread(self.of_pairs(edges.embedding, edges.pair), edges)
+
+
+class PairNetwork(PairFunctions):
     """A radial network in a model whose other networks may see the elements."""
 
     def __init__(self, network: RadialNetwork) -> None:
         """Take the place of a network."""
-        nn.Module.__init__(self)
+        super().__init__()
         self.activation, self.layers = network.activation, network.layers
 
     def of_pairs(self, embedding: Tensor, pair: Tensor) -> Tensor:  # noqa: ARG002
         """Return (E, P*C) of an embedding (E, B) and pairs (E,)."""
-        return self.evaluate(embedding)
+        x = embedding
+        for i, layer in enumerate(self.layers):
+            if i > 0:
+                x = self.activation(x)
+            x = layer(x)
+        return x
 
 
-class CutFunctions(nn.Module):
+class CutFunctions(PairFunctions):
     """Functions of an embedding and a pair, times the last column of the embedding: the cutoff."""
 
     def __init__(self, functions: nn.Module) -> None:
         """Take functions of the other columns."""
         super().__init__()
         self.functions = functions
-
-    def forward(self, edges: EmbeddedEdges) -> Tensor:
-        """Return (E, P*C)."""
-        return self.of_pairs(edges.embedding, edges.pair)
 
     def of_pairs(self, embedding: Tensor, pair: Tensor) -> Tensor:
         """Return (E, P*C) of an embedding (E, B+1) and pairs (E,)."""
@@ -109,64 +150,15 @@ class CutFunctions(nn.Module):
 
 
 class PairTable(RadialTable):
-    """Radial functions between knots at equal distances, for every pair of elements."""
+    """Radial functions between knots at equal distances, a table for every pair of elements."""
 
-    def __init__(
-        self, values: Tensor, slopes: Tensor, r_cut: float, num_channels: int, gap: int = 1
-    ) -> None:
-        """Tabulate P functions of C channels each.
-
-        Args:
-            values: (tables, knots, P*C) at 0, ..., r_cut.
-            slopes: (tables, knots, P*C) derivatives [1/A].
-            r_cut: cutoff radius [A].
-            num_channels: C; stored with zeros to a multiple of 16, which the operators want.
-            gap: intervals between two tables, of zeros.
-        """
-        num_tables, num_knots = values.shape[:2]
-        spacing = r_cut / (num_knots - 1)
-        rows = [nn.functional.pad(x, (0, 0, 0, gap - 1)).flatten(0, 1) for x in (values, slopes)]
-        reach = (num_tables * (num_knots + gap - 1) - 1) * spacing
-        super().__init__(rows[0], rows[1], reach, num_channels)
-        self.num_intervals = num_knots - 1  # of a pair
-        self.stride = r_cut + gap * spacing  # from the beginning of a table to that of the next
-
-
-class PairStage(EmbeddedStage):
-    """Harmonics of the directions, embedding of the lengths and pairs of elements."""
-
-    def __init__(self, embedding: PairEmbedding, harmonics: Harmonics, num_species: int) -> None:
-        """Join an embedding and harmonics."""
-        super().__init__(embedding, harmonics)
-        self.num_species = num_species
-
-    def pairs(self, species: Tensor, edge_index: Tensor) -> Tensor:
-        """Return the elements of both nodes, (E,)."""
-        return pair_of_edges(species, edge_index, self.num_species)
-
-    def embed(self, edge_lengths: Tensor, pair: Tensor) -> Tensor:
-        """Return (E, B) of lengths (E,) [A] and the elements of both nodes."""
-        return self.embedding(edge_lengths, pair)
-
-
-class PairVectorStage(VectorStage):
-    """Edges lengthened so that each has its own part of a table."""
-
-    tables: Tensor
-
-    def __init__(self, tables: Tensor, stride: float, r_cut: float, num_species: int) -> None:
-        """Take the number of the table of every pair, (S*S,), and what `PairTable` says."""
-        super().__init__()
-        self.register_buffer("tables", tables, persistent=False)
-        self.stride = stride
-        self.r_cut = r_cut
-        self.num_species = num_species
-
-    def read(self, edge_vectors: Tensor, species: Tensor, edge_index: Tensor) -> Tensor:
-        """Return the vectors (E, 3) at whose lengths tables are read."""
-        pair = pair_of_edges(species, edge_index, self.num_species)
-        tables = self.tables.index_select(0, pair)
-        return lengthened(edge_vectors, tables, self.stride, self.r_cut)
+    def __init__(self, tables: Sequence[RadialTable]) -> None:
+        """Join tables of the same shape."""
+        nn.Module.__init__(self)
+        self.r_cut = tables[0].r_cut
+        self.num_channels = tables[0].num_channels
+        self.num_intervals = tables[0].num_intervals
+        self.register_buffer("knots", torch.stack([table.knots for table in tables]))
 
 
 def pair_of_edges(species: Tensor, edge_index: Tensor, num_species: int) -> Tensor:
@@ -175,11 +167,27 @@ def pair_of_edges(species: Tensor, edge_index: Tensor, num_species: int) -> Tens
     return species.index_select(0, center) * num_species + species.index_select(0, neighbor)
 
 
-def lengthened(edge_vectors: Tensor, tables: Tensor, stride: float, r_cut: float) -> Tensor:
-    """Return edge vectors (E, 3) of length min(r, r_cut) + q stride, q the tables (E,)."""
-    lengths = torch.linalg.vector_norm(edge_vectors, dim=1)
-    longer = lengths.clamp(max=r_cut) + stride * tables.to(lengths.dtype)
-    return edge_vectors * (longer / lengths).unsqueeze(1)
+class PairKinds(NamedTuple):
+    """Pairs of elements by their radial functions."""
+
+    pairs: list[int]  # one of each kind, see `pair_of_edges`
+    table_of_pair: Tensor  # (S*S,) int64, the kind of every pair
+
+
+def kinds_of_pairs(mace: MaceConfig, num_species: int) -> PairKinds:
+    """Return which pairs have radial functions of their own.
+
+    Those of a transform are the same for a pair and its mirror image; networks of nonlinear
+    interactions tell the center from its neighbor.
+    """
+    if mace.nonlinear:
+        numbers = torch.arange(num_species**2)
+    elif mace.transform != "none":
+        numbers = symmetric_tables(num_species)
+    else:
+        numbers = torch.zeros(num_species**2, dtype=torch.int64)
+    pairs = [int((numbers == k).nonzero()[0]) for k in range(int(numbers.max()) + 1)]
+    return PairKinds(pairs, numbers)
 
 
 def symmetric_tables(num_species: int) -> Tensor:
