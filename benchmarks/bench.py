@@ -6,6 +6,8 @@ Without options: the yardstick (432-atom bcc Ta-V-Cr-W, 2 layers, l_max_edge 3, 
 32, 64 and 128 channels and variations at 64, about a quarter of an hour on two cores. Peers (MACE,
 FlashCart) are installed into virtual environments of their own; what cannot be installed is
 reported as absent. Every code of a case is timed in turns, so that ratios hold on a busy machine.
+--imported imports MACE's own model of each case, and times it beside MACE and symmetrix-xl, which
+reads the same file and compiles a program for it with the C++ compiler that is there.
 --codes flashcart-compiled compiles for a quarter of an hour per case, and is timed when named only.
 """
 
@@ -22,13 +24,13 @@ from typing import Any
 import machine
 import report
 import torch
-from cases import CELLS, Case
+from cases import CELLS, R_CUT, Case
 from figure import draw
-from measure import PEER_SCRIPTS, Plan, measure_case, measure_training
+from measure import IMPORTED, PEER_SCRIPTS, Plan, measure_case, measure_training
 from workers import REQUIREMENTS
 
 ROOT = Path(__file__).resolve().parent.parent
-CODES = ("lammps", "ase", *PEER_SCRIPTS)
+CODES = ("lammps", "ase", IMPORTED, *PEER_SCRIPTS)
 USUAL_CODES = ("lammps", "ase", "mace", "flashcart")
 
 
@@ -63,11 +65,17 @@ def parse_arguments() -> argparse.Namespace:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="yardstick at 64 channels, with mace")
     size.add_argument("--full", action="store_true", help="every combination; hours")
+    size.add_argument(
+        "--imported",
+        action="store_true",
+        help="models of mace, imported, beside mace and symmetrix-xl; r_cut 5 and 6 A",
+    )
     parser.add_argument("--codes", nargs="+", choices=CODES)
     parser.add_argument("--system", nargs="+", choices=list(CELLS))
     parser.add_argument("--channels", nargs="+", type=int)
     parser.add_argument("--l-max-hidden", nargs="+", type=int)
     parser.add_argument("--dtype", nargs="+", choices=["float32", "float64"])
+    parser.add_argument("--r-cut", nargs="+", type=float, help="[A]")
     parser.add_argument("--cells", nargs="+", type=int, help="per edge: 2 N^3 atoms, N^3 molecules")
     parser.add_argument("--processes", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -77,17 +85,20 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--aspirin", type=Path, help="rMD17 npz; else a built-in geometry")
     parser.add_argument("--peers", type=Path, default=ROOT / "build" / "peers")
-    parser.add_argument(
-        "--output", type=Path, default=ROOT / "benchmarks" / "results" / "bench.json"
-    )
+    parser.add_argument("--output", type=Path, help="a file in benchmarks/results")
     args = parser.parse_args()
+    if args.output is None:
+        name = "imported" if args.imported else "bench"
+        args.output = ROOT / "benchmarks" / "results" / f"{name}.json"
     chosen = _is_chosen(args)
     if args.codes is None:
         args.codes = ["lammps", "ase", "mace"] if args.quick else list(USUAL_CODES)
+        if args.imported:
+            args.codes = [IMPORTED, "mace", "symmetrix"]
         if args.device != "cpu":
             args.codes = ["lammps", "ase"]
     if args.training is None:
-        args.training = [] if args.quick or chosen else [1, 2]
+        args.training = [] if args.quick or args.imported or chosen else [1, 2]
     if args.device != "cpu":
         args.processes, args.training = [1], []
     return args
@@ -97,17 +108,18 @@ def sweep(args: argparse.Namespace) -> list[tuple[Case, list[str]]]:
     """Return the cases and the codes to time on each."""
     if args.quick:
         return [(Case(), args.codes)]
-    if args.full or _is_chosen(args):
+    if args.full or args.imported or _is_chosen(args):
         ranks = args.l_max_hidden or ([0, 1, 2] if args.full else [1])
         product = itertools.product(
             args.system or (["alloy", "water"] if args.full else ["alloy"]),
-            args.channels or ([32, 64, 128] if args.full else [64]),
+            args.channels or ([64, 128] if args.imported else [32, 64, 128] if args.full else [64]),
             ranks,
             args.dtype or (["float32", "float64"] if args.full else ["float32"]),
+            args.r_cut or ([R_CUT, 6.0] if args.imported else [R_CUT]),
         )
         return [
-            (Case(system, channels, rank, dtype, cells), args.codes)
-            for system, channels, rank, dtype in product
+            (Case(system, channels, rank, dtype, cells, r_cut), args.codes)
+            for system, channels, rank, dtype, r_cut in product
             for cells in args.cells or [CELLS[system]]
         ]
     yardstick = [Case(channels=channels) for channels in (32, 64, 128)]
@@ -122,14 +134,15 @@ def sweep(args: argparse.Namespace) -> list[tuple[Case, list[str]]]:
 
 
 def save(data: dict[str, Any], path: Path) -> None:
-    """Write what there is so far."""
+    """Write what there is so far; a picture is drawn of our own architectures."""
     report.write(path, data)
-    draw(data, path.with_suffix(".png"))
+    if any(row["code"].startswith("ictp") for row in data["rows"]):
+        draw(data, path.with_suffix(".png"))
 
 
 def _is_chosen(args: argparse.Namespace) -> bool:
     """Return whether the user named cases."""
-    return any((args.system, args.channels, args.l_max_hidden, args.dtype, args.cells))
+    return any((args.system, args.channels, args.l_max_hidden, args.dtype, args.cells, args.r_cut))
 
 
 def _headline(data: dict[str, Any]) -> str:

@@ -41,11 +41,13 @@ class Case:
     l_max_hidden: int = 1
     dtype: str = "float32"
     cells: int = 6  # per edge of the box
+    r_cut: float = R_CUT  # A
 
     def __str__(self) -> str:
         """Return a name for people."""
         rank = f"l_max_hidden {self.l_max_hidden}"
-        return f"{self.system}, {self.channels} channels, {rank}, {self.dtype}"
+        name = f"{self.system}, {self.channels} channels, {rank}, {self.dtype}"
+        return name if self.r_cut == R_CUT else f"{name}, r_cut {self.r_cut:g} A"
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -66,26 +68,33 @@ class Case:
 
     def model_config(self) -> ModelConfig:
         """Return the yardstick's architecture: two layers, l_max_edge 3, correlation 3."""
-        return model_config(self.elements, self.channels, self.l_max_hidden, [self.structure()])
+        structures = [self.structure()]
+        return model_config(self.elements, self.channels, self.l_max_hidden, structures, self.r_cut)
 
 
 def model_config(
-    elements: tuple[str, ...], channels: int, l_max_hidden: int, structures: list[Atoms]
+    elements: tuple[str, ...],
+    channels: int,
+    l_max_hidden: int,
+    structures: list[Atoms],
+    r_cut: float = R_CUT,
 ) -> ModelConfig:
     """Return the architecture, normalised by the mean number of neighbors of the structures."""
     return ModelConfig(
         elements=elements,
-        r_cut=R_CUT,
+        r_cut=r_cut,
         num_channels=channels,
         l_max_hidden=l_max_hidden,
-        avg_num_neighbors=float(np.mean([num_neighbors(atoms, elements) for atoms in structures])),
+        avg_num_neighbors=float(
+            np.mean([num_neighbors(atoms, elements, r_cut) for atoms in structures])
+        ),
     )
 
 
-def num_neighbors(atoms: Atoms, elements: tuple[str, ...]) -> float:
-    """Return the mean number of neighbors closer than R_CUT."""
+def num_neighbors(atoms: Atoms, elements: tuple[str, ...], r_cut: float = R_CUT) -> float:
+    """Return the mean number of neighbors closer than r_cut [A]."""
     species = species_of(atoms.numbers, elements)
-    graph = build_graph(atoms.positions, np.array(atoms.cell), atoms.pbc, species, R_CUT)
+    graph = build_graph(atoms.positions, np.array(atoms.cell), atoms.pbc, species, r_cut)
     return graph.num_edges / len(atoms)
 
 

@@ -10,6 +10,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from cases import R_CUT
 from matplotlib.axes import Axes
 
 Row = dict[str, Any]
@@ -30,6 +31,7 @@ def draw(data: dict[str, Any], path: Path) -> None:
         row
         for row in data["rows"]
         if (row["system"], row["l_max_hidden"], row["dtype"]) == ("alloy", 1, "float32")
+        and row.get("r_cut", R_CUT) == R_CUT
         and "us_per_atom" in row
     ]
     atoms = max((row["atoms"] for row in yardstick), default=0)

@@ -13,6 +13,7 @@ from cases import R_CUT, Case, as_plain, aspirin, model_config, num_neighbors
 from lammps_run import LammpsError, LammpsRun
 from operations import total_operations
 from pyictp.config.load import to_dict
+from pyictp.foreign.importer import import_model
 from pyictp.model.ictp import ICTPModel
 from pyictp.potential.export import export_model
 from workers import PeerError, Worker, peer_python
@@ -21,7 +22,10 @@ PEER_SCRIPTS = {
     "mace": "mace_worker.py",
     "flashcart": "flashcart_worker.py",
     "flashcart-compiled": "flashcart_worker.py",
+    "symmetrix": "symmetrix_worker.py",
+    "symmetrix-generic": "symmetrix_worker.py",
 }
+IMPORTED = "imported"  # pair_style ictp with the model of mace
 CALCULATOR = "ictp-ase"
 MIN_SECONDS = 1.0  # of each code in each round
 
@@ -30,7 +34,7 @@ MIN_SECONDS = 1.0  # of each code in each round
 class Plan:
     """How to measure."""
 
-    codes: list[str]  # lammps, ase, and names of PEER_SCRIPTS
+    codes: list[str]  # lammps, ase, imported, and names of PEER_SCRIPTS
     processes: list[int] = field(default_factory=lambda: [1])
     device: str = "cpu"
     rounds: int = 3
@@ -110,7 +114,7 @@ def measure_case(case: Case, plan: Plan) -> list[dict[str, Any]]:
     torch.manual_seed(0)
     model = plan.folder / "model.pt"
     export_model(ICTPModel(config), model, case.dtype)
-    operations = total_operations(config, num_neighbors(atoms, case.elements))
+    operations = total_operations(config, num_neighbors(atoms, case.elements, case.r_cut))
     timed: dict[tuple[str, int], Timed] = {}
     rows = []
     for code, processes in _entries(plan):
@@ -208,40 +212,70 @@ def _entries(plan: Plan) -> list[tuple[str, int]]:
     entries = []
     for code in plan.codes:
         name = CALCULATOR if code == "ase" else code
-        counts = plan.processes if code == "lammps" else [1]
+        counts = plan.processes if code in ("lammps", IMPORTED) else [1]
         entries += [("ictp-lammps" if code == "lammps" else name, count) for count in counts]
     return entries
 
 
 def _start(code: str, processes: int, case: Case, plan: Plan, model: Path) -> Timed:
-    if code == "ictp-lammps":
-        folder = plan.folder / f"lammps-{processes}"
+    if code == IMPORTED:
+        model = _imported(case, plan)
+    if code in ("ictp-lammps", IMPORTED):
+        folder = plan.folder / f"{code}-{processes}"
         atoms = case.structure()
         run = LammpsRun(folder, model, case.elements, atoms, processes, plan.device)
         return TimedLammps(run, case)
+    request = _request(code, case, plan) | {"model": str(model)}
+    if code == CALCULATOR:
+        return TimedWorker(Worker("ictp_worker.py"), request)
+    if code.startswith("symmetrix"):
+        request["model"] = str(_mace_file(case, plan))
+    python = peer_python(code.partition("-")[0], plan.peers)
+    return TimedWorker(Worker(PEER_SCRIPTS[code], python), request)
+
+
+def _request(code: str, case: Case, plan: Plan) -> dict[str, Any]:
+    """Return what a worker is asked to prepare."""
     compiled = code.endswith("-compiled")
     no_memory = compiled or plan.device != "cpu"  # each size is compiled for minutes
-    request = {
+    return {
         "elements": case.elements,
         "channels": case.channels,
         "l_max_hidden": case.l_max_hidden,
         "dtype": case.dtype,
-        "r_cut": R_CUT,
+        "r_cut": case.r_cut,
         "avg_num_neighbors": case.model_config().avg_num_neighbors,
-        "model": str(model),
         "device": plan.device,
         "threads": 1,
         "training": False,
         "compiled": compiled,
+        "generic": code.endswith("-generic"),
         "tiny": [] if no_memory else [as_plain(case.tiny())],
         "large": [as_plain(case.large())] if code == CALCULATOR and not no_memory else [],
         "structures": [as_plain(case.structure())],
         "warm_up": 2,
     }
-    if code == CALCULATOR:
-        return TimedWorker(Worker("ictp_worker.py"), request)
-    python = peer_python(code.removesuffix("-compiled"), plan.peers)
-    return TimedWorker(Worker(PEER_SCRIPTS[code], python), request)
+
+
+def _mace_file(case: Case, plan: Plan) -> Path:
+    """Return the file of mace's model of a case, as its training writes it."""
+    path = plan.folder / f"{case.channels}-{case.l_max_hidden}-{case.dtype}-{case.r_cut:g}.model"
+    if not path.exists():
+        request = _request("mace", case, plan) | {"save": str(path)}
+        request |= {"structures": [as_plain(case.tiny())], "warm_up": 0}
+        with Worker(PEER_SCRIPTS["mace"], peer_python("mace", plan.peers)) as worker:
+            worker.ask("prepare", **request)
+    return path
+
+
+def _imported(case: Case, plan: Plan) -> Path:
+    """Return the exported file of mace's model of a case."""
+    source = _mace_file(case, plan)
+    path = source.with_suffix(".pt")
+    if not path.exists():
+        found = import_model(source)
+        export_model(found.model, path, case.dtype, provenance=found.provenance)
+    return path
 
 
 def _derive(row: dict[str, Any], operations: float) -> None:
@@ -253,5 +287,5 @@ def _derive(row: dict[str, Any], operations: float) -> None:
     if row["kb_per_atom"] is None:
         del row["kb_per_atom"]
     row["mflop_per_atom"] = operations / 1e6
-    if row["code"].startswith("ictp"):
+    if row["code"].startswith(("ictp", IMPORTED)):
         row["gflops"] = operations / row["us_per_atom"] / 1e3

@@ -27,7 +27,10 @@ NOTES = {
     "mflop_per_atom": "operations a good algorithm needs, counted by benchmarks/operations.py",
     "gflops": "mflop_per_atom / us_per_atom",
     "share_of_peak": "gflops / (matrix products of one core in this run * processes)",
+    "imported": "pair_style ictp with the model of mace, imported from its file",
+    "symmetrix": "symmetrix-xl's ASE calculator with the same file, compiled for it before",
     "times_mace": "how many times faster than mace in the same case of this run",
+    "times_mace_cpu": "the same of processor times",
     "training": "seconds per step: 5 aspirin molecules, energy and force loss, Adam (amsgrad)",
 }
 
@@ -39,6 +42,7 @@ def add_ratios(rows: list[Row], limits: dict[str, float]) -> None:
         one = _partner(rows, row, processes=1)
         if mace:
             row["times_mace"] = mace["us_per_atom"] / row["us_per_atom"]
+            row["times_mace_cpu"] = mace["cpu_us_per_atom"] / row["cpu_us_per_atom"]
         if one and row["processes"] > 1:
             row["speedup"] = one["us_per_atom"] / row["us_per_atom"]
         if "gflops" in row and row["device"] == "cpu":
@@ -57,7 +61,10 @@ def add_training_ratios(rows: list[Row]) -> None:
 def _partner(rows: list[Row], row: Row, **wanted: Any) -> Row | None:
     same = {
         key: row[key]
-        for key in ("system", "channels", "l_max_hidden", "dtype", "cells", "code", "processes")
+        for key in (
+            *("system", "channels", "l_max_hidden", "dtype", "cells", "r_cut"),
+            *("code", "processes"),
+        )
     }
     same |= wanted
     found = (r for r in rows if "us_per_atom" in r and same.items() <= r.items())
@@ -71,6 +78,7 @@ COLUMNS: list[tuple[str, int, Callable[[Row], str]]] = [
     ("median", 9, lambda row: f"{row['median_us_per_atom']:.1f}"),
     ("cpu us", 8, lambda row: f"{row['cpu_us_per_atom']:.1f}"),
     ("vs mace", 8, lambda row: f"{row['times_mace']:.2f}x"),
+    ("its cpu", 8, lambda row: f"{row['times_mace_cpu']:.2f}x"),
     ("speedup", 8, lambda row: f"{row['speedup']:.2f}x"),
     ("kB/atom", 8, lambda row: f"{row['kb_per_atom']:.0f}"),
     ("GFLOP/s", 8, lambda row: f"{row['gflops']:.1f}"),

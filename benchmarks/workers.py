@@ -18,6 +18,10 @@ PATIENCE = 3600.0  # s a request may take: compilation takes a quarter of an hou
 
 REQUIREMENTS = {  # pinned, as published on PyPI; PyTorch first, so that a CPU build can be given
     "mace": ("torch==2.13.0", "mace-torch==0.3.16 e3nn==0.4.4 numpy==2.4.6 ase==3.29.0"),
+    "symmetrix": (
+        "torch==2.13.0",
+        "mace-torch==0.3.16 e3nn==0.4.4 numpy==2.4.6 ase==3.29.0 matscipy symmetrix-xl==0.1.1",
+    ),
     "flashcart": ("torch==2.13.0", "flashcart==0.1.0 numpy==2.4.6 ase==3.29.0"),
 }
 

@@ -26,6 +26,8 @@ def build(case: dict[str, Any]) -> MakeStep:
     torch.manual_seed(0)
     numbers = sorted(atomic_numbers[element] for element in case["elements"])
     model = make_model(case, numbers)
+    if case.get("save"):
+        torch.save(model, case["save"])
     if case["training"]:
         return lambda structures: training_step(model, structures, numbers)
     model.requires_grad_(False)

@@ -35,9 +35,10 @@ struct EdgeShape {
 /// Radial weights between knots at equal distances, by cubic Hermite interpolation.
 template <typename T>
 struct RadialTable {
-  const T *knots = nullptr;    ///< (intervals+1, P, 2, C): values, slopes times the spacing
-  int64_t num_intervals = 0;
-  double spacing = 0.0;    ///< [A]; beyond the last knot all is zero
+  const T *knots = nullptr;    ///< (tables, intervals+1, P, 2, C): values, slopes times the spacing
+  int64_t num_intervals = 0;           ///< of a table
+  double spacing = 0.0;                ///< [A]; beyond the last knot all is zero
+  const int64_t *of_edge = nullptr;    ///< (E) the table of each edge; null: the first
 };
 
 /// Operands, results and gradients of both kinds of edges; null where one is not wanted.

@@ -54,7 +54,7 @@ inline at::Tensor without_missing(const at::Tensor &tensor, int64_t num_channels
 inline std::vector<at::Tensor> convolution_meta(at::TensorList x, at::TensorList tables,
                                                 at::IntArrayRef dims, at::IntArrayRef num_paths)
 {
-  TORCH_CHECK(dims.size() == num_paths.size() && tables.size() == NUM_TABLES && x.size() == 3 &&
+  TORCH_CHECK(dims.size() == num_paths.size() && tables.size() >= NUM_TABLES && x.size() == 3 &&
                   x[0].dim() == 3,
               "expected components and number of paths of each irrep of the result");
   check_device("ictp", {x[0], x[1], x[2], tables[0], tables[1]});

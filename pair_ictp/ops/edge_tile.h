@@ -70,14 +70,15 @@ struct Radial<TabulatedEdges<T>> {
   T value_weights[TILE][4], slope_weights[TILE][4];
   int64_t num_paths, num_channels;
 
-  /// Places an edge of length r between its knots.
-  void place(const RadialTable<T> &table, int64_t edge, double r)
+  /// Places an edge of length r between its knots; `index`: its number among all edges.
+  void place(const RadialTable<T> &table, int64_t edge, int64_t index, double r)
   {
     const double scaled = r / table.spacing;
     const bool inside = scaled < static_cast<double>(table.num_intervals);
     const int64_t k = inside ? static_cast<int64_t>(scaled) : 0;
     const double t = inside ? scaled - static_cast<double>(k) : 0.0, s = 1.0 - t;
-    knot[edge] = table.knots + k * num_paths * 2 * num_channels;
+    const int64_t start = table.of_edge ? table.of_edge[index] * (table.num_intervals + 1) : 0;
+    knot[edge] = table.knots + (start + k) * num_paths * 2 * num_channels;
     const double value[4] = {(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t),
                              -t * t * s};
     const double slope[4] = {-6.0 * t * s, s * (1.0 - 3.0 * t), 6.0 * t * s, t * (3.0 * t - 2.0)};
@@ -202,7 +203,7 @@ class Tile {
 
   void take_leaves(const TabulatedEdges<T> &tabulated)
   {
-    for (int64_t e = 0; e < TILE; ++e) take_vector(tabulated.vectors + 3 * edge_of(e), e);
+    for (int64_t e = 0; e < TILE; ++e) take_vector(tabulated.vectors, edge_of(e), e);
   }
 
   void give_leaves(const GivenEdges<T> &given, const T * /*grad_lengths*/) const
@@ -219,13 +220,14 @@ class Tile {
       give_vector(tabulated.grad_vectors + 3 * (first + e), grad_lengths[e], e);
   }
 
-  void take_vector(const double *vector, int64_t e)
+  void take_vector(const double *vectors, int64_t index, int64_t e)
   {
+    const double *vector = vectors + 3 * index;
     const double r =
         std::sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2]);
     for (int k = 0; k < 3; ++k) rows[k][e] = static_cast<T>(vector[k] / r);
     inverse_length[e] = 1.0 / r;
-    radial.place(data.table, e, r);
+    radial.place(data.table, e, index, r);
   }
 
   /// d/dr and, of what depends on the direction n = vector/r, the part across n.

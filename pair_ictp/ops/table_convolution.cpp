@@ -29,11 +29,14 @@ struct Call {
   Call(TensorList operands, double r_cut, TensorList tables)
       : x(operands, r_cut, tables)
       , num_channels(x.features.size(2))
-      , missing(x.table.size(3) - num_channels)
+      , missing(x.table.size(4) - num_channels)
   {
-    TORCH_CHECK(missing_channels(x.table, x.table.size(3)) == 0, NAME,
+    TORCH_CHECK(missing_channels(x.table, x.table.size(4)) == 0, NAME,
                 ": expected a table in whole vectors of channels, got ", x.table.sizes());
     check_indices(NAME, x.edges, x.features.size(0));
+    TORCH_CHECK(!x.edges.radial_tables.defined() ||
+                    are_below(x.edges.radial_tables, x.table.size(0)),
+                NAME, ": expected tables of edges below ", x.table.size(0));
     x.features = whole(x.features);
   }
 
@@ -51,9 +54,7 @@ struct Call {
                                              x.features.size(2));
       problem.data.features = x.features.const_data_ptr<T>();
       problem.data.vectors = x.vectors.const_data_ptr<double>();
-      const int64_t num_intervals = x.table.size(0) - 1;
-      problem.data.table = {x.table.const_data_ptr<T>(), num_intervals,
-                            x.r_cut / static_cast<double>(num_intervals)};
+      problem.data.table = x.template radial_table<T>();
       body(problem);
     });
   }
@@ -141,10 +142,13 @@ variable_list forward_autograd(TensorList x, double r_cut, TensorList tables, In
 variable_list table_convolution(const Tensor &features, const Tensor &vectors, const Tensor &table,
                                 double r_cut, const Tensor &neighbors, const Tensor &offsets,
                                 const Tensor &paths, const Tensor &rows, const Tensor &terms,
-                                const Tensor &values, IntArrayRef dims, IntArrayRef num_paths)
+                                const Tensor &values, IntArrayRef dims, IntArrayRef num_paths,
+                                const std::optional<Tensor> &radial_tables)
 {
-  return FORWARD(variable_list{features, vectors, table}, r_cut,
-                 variable_list{neighbors, offsets, paths, rows, terms, values}, dims, num_paths);
+  variable_list tables{neighbors, offsets, paths, rows, terms, values};
+  if (radial_tables)
+    tables.push_back(*radial_tables);
+  return FORWARD(variable_list{features, vectors, table}, r_cut, tables, dims, num_paths);
 }
 
 }    // namespace
@@ -154,7 +158,8 @@ TORCH_LIBRARY_FRAGMENT(ictp, library)
 {
   library.def("table_convolution(Tensor features, Tensor vectors, Tensor table, float r_cut, "
               "Tensor neighbors, Tensor offsets, Tensor paths, Tensor rows, Tensor terms, "
-              "Tensor values, int[] dims=[], int[] num_paths=[]) -> Tensor[]");
+              "Tensor values, int[] dims=[], int[] num_paths=[], Tensor? radial_tables=None) "
+              "-> Tensor[]");
   library.def("table_convolution_forward(Tensor[] x, float r_cut, Tensor[] tables, int[] dims, "
               "int[] num_paths) -> Tensor[]");
   library.def("table_convolution_backward(Tensor[] grads, Tensor[] x, float r_cut, "

@@ -22,18 +22,20 @@ struct Polynomial {
   at::Tensor offsets, terms, values;    ///< (targets+1), (n, 2), (n)
 };
 
-constexpr size_t NUM_TABLES = 6, NUM_NODE_TABLES = 4;    // of EdgeIndices and NodeIndices
+constexpr size_t NUM_TABLES = 6,
+                 NUM_NODE_TABLES = 4;    // of EdgeIndices (at least) and NodeIndices
 
 /// What of a convolution does not take part in derivatives.
 struct EdgeIndices {
   at::Tensor neighbors, offsets;    ///< (E), (N+1)
   at::Tensor paths;                 ///< (P, 6): the fields of EdgePath
+  at::Tensor radial_tables;         ///< (E) that of each edge; undefined: there is one
   Polynomial polynomial;            ///< the coupling matrices
 
   /// From the list that operators take.
   explicit EdgeIndices(at::TensorList tables)
   {
-    TORCH_CHECK(tables.size() == NUM_TABLES,
+    TORCH_CHECK(tables.size() == NUM_TABLES || tables.size() == NUM_TABLES + 1,
                 "expected neighbors, offsets, paths and the three "
                 "tables of a polynomial, got ",
                 tables.size());
@@ -41,6 +43,8 @@ struct EdgeIndices {
     offsets = tables[1].contiguous();
     paths = tables[2];
     polynomial = {tables[3], tables[4], tables[5]};
+    if (tables.size() > NUM_TABLES)
+      radial_tables = tables[NUM_TABLES].contiguous();
   }
 };
 

@@ -77,6 +77,11 @@ def test_table_convolution(
     assert gpu.calls == dict.fromkeys(TABLE, 1)
 
 
+@pytest.mark.parametrize("degrees", ["no_edges", "ragged"])
+def test_tables_of_pairs_of_elements(degrees: str, dtype: torch.dtype) -> None:
+    compare(ConvolutionCase("vector", degrees, 21, dtype, num_tables=3), EmulatedGPU(1), dtype)
+
+
 @pytest.mark.parametrize("variant", ["symmetric", "full", "odd"])
 @pytest.mark.parametrize(("num_nodes", "channels"), [(0, 16), (1, 5), (37, 3)])
 def test_product_basis_and_two_derivatives(

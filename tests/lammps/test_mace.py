@@ -15,7 +15,15 @@ from structures import STRUCTURES
 
 pytestmark = pytest.mark.lammps
 ALLOY = ("V", "Nb", "Ta")
-NAMES = ("rank1_ell3", "rank2_layers3", "agnostic_zbl", "density_agnesi", "density_soft")
+NAMES = (
+    "rank1_ell3",
+    "rank2_layers3",
+    "agnostic_zbl",
+    "density_agnesi",
+    "density_soft",
+    "nonlinear_heads",
+    "nonlinear_layers3",
+)
 ACCURACY = [("float64", 1e-10), ("float32", 2e-5)]
 
 

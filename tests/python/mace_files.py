@@ -13,7 +13,7 @@ from pyictp.graph.graph import Graph, build_graph
 
 FOLDER = Path(__file__).parents[1] / "data" / "mace"
 CASES = sorted(path.stem for path in FOLDER.glob("*.npz"))
-HEADS = dict.fromkeys(("plain_heads", "rank1_ell3", "density_agnesi"), "r2scan")
+HEADS = dict.fromkeys(("plain_heads", "rank1_ell3", "density_agnesi", "nonlinear_heads"), "r2scan")
 
 
 class Reference(NamedTuple):

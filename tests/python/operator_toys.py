@@ -57,7 +57,14 @@ def assert_same(found: list[Tensor], expected: list[Tensor], dtype: torch.dtype)
 class ConvolutionCase:
     """Random operands of one table convolution."""
 
-    def __init__(self, irreps: str, degrees: str, channels: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        irreps: str,
+        degrees: str,
+        channels: int,
+        dtype: torch.dtype,
+        num_tables: int | None = None,  # those of pairs of elements; None: edges have no number
+    ) -> None:
         generator = torch.Generator().manual_seed(7)
         l_max = max(2, *(irrep.rank for irrep in IRREPS[irreps]))
         plain = Convolution(IRREPS[irreps], l_max, odd=irreps == "pseudo")
@@ -72,8 +79,12 @@ class ConvolutionCase:
         lengths = torch.linspace(0.3, 1.1 * R_CUT, num_edges).double().view(-1, 1)  # some beyond
         self.vectors = torch.nn.functional.normalize(directions, dim=1) * lengths
         num_paths = len(plain.path_x)
-        self.table = random(generator, dtype, 9, num_paths, 2, channels + -channels % 16)
-        self.table[-1] = 0.0
+        self.tables = torch.randint(0, num_tables or 1, (num_edges,), generator=generator)
+        shape = (num_tables or 1, 9, num_paths, 2, channels + -channels % 16)
+        self.table = random(generator, dtype, *shape)
+        self.table[:, -1] = 0.0
+        if num_tables is None:
+            self.table = self.table[0]
 
     def compute(self, device: str, features_wanted: bool = True) -> tuple[list[Tensor], ...]:
         """Return values and gradients."""
@@ -81,7 +92,7 @@ class ConvolutionCase:
         features = self.features.to(device).requires_grad_(features_wanted)
         vectors = self.vectors.to(device).requires_grad_()
         neighbor = self.neighbor.to(device)
-        edges = VectorEdges(neighbor, self.offsets.to(device), vectors)
+        edges = VectorEdges(neighbor, self.offsets.to(device), vectors, self.tables.to(device))
         values = part(features, self.table.to(device), neighbor, edges)
         leaves = [features, vectors] if features_wanted else [vectors]
         return list(values), list(torch.autograd.grad(weighted_sum(list(values)), leaves))

@@ -62,6 +62,13 @@ def test_graph(counts: str, watched: bool) -> None:
     assert_same_graph(found, case.expected())
 
 
+@pytest.mark.parametrize("degrees", ["no_edges", "ragged"])
+def test_tables_of_pairs_of_elements(degrees: str, dtype: torch.dtype) -> None:
+    case = ConvolutionCase("vector", degrees, 21, dtype, num_tables=3)
+    for found, expected in zip(case.compute("cuda"), case.compute("cpu"), strict=True):
+        assert_same(found, expected, dtype)
+
+
 def test_gradients_of_vectors_alone(dtype: torch.dtype) -> None:
     case = ConvolutionCase("vector", "ragged", 64, dtype)
     _, found = case.compute("cuda", features_wanted=False)

@@ -57,7 +57,8 @@ class Case:
             leaf.requires_grad_()
 
     def compute(self, convolution: nn.Module) -> list[Tensor]:
-        edges = EmbeddedEdges(self.neighbor, self.offsets, self.harmonics, torch.empty(0))
+        nothing = torch.empty(0)
+        edges = EmbeddedEdges(self.neighbor, self.offsets, self.harmonics, nothing, nothing)
         packed = torch.cat(self.features, dim=1)
         return convolution(packed, self.radial, self.neighbor, edges)
 

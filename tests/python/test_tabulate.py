@@ -8,9 +8,12 @@ import copy
 import pytest
 import torch
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
+from operator_toys import ConvolutionCase
 from pyictp.errors import UserError
 from pyictp.graph.derivatives import evaluate_graph
 from pyictp.graph.graph import build_graph
+from pyictp.model.edges import VectorEdges
+from pyictp.model.plain import row_offsets
 from pyictp.model.radial import RadialTable
 from pyictp.model.tabulate import (
     INTERVALS,
@@ -140,6 +143,36 @@ def test_table_convolution_passes_gradcheck() -> None:
 
     vectors = graph.edge_vectors.clone().requires_grad_()
     assert torch.autograd.gradcheck(compute, (features, vectors), fast_mode=True)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_each_edge_reads_its_own_table(compiled: bool) -> None:
+    """Beside a convolution of the edges of each table alone, with that table."""
+    case = ConvolutionCase("vector", "ragged", 16, torch.float64, num_tables=3)
+    part = case.convolution if compiled else case.convolution.plain
+    num_centers = len(case.offsets) - 1
+    center = torch.repeat_interleave(torch.arange(num_centers), case.offsets.diff())
+
+    def convolve(table: Tensor, kept: Tensor, tables: Tensor) -> list[Tensor]:
+        neighbor, offsets = case.neighbor[kept], row_offsets(center[kept], num_centers)
+        edges = VectorEdges(neighbor, offsets, case.vectors[kept], tables)
+        return part(case.features, table, neighbor, edges)
+
+    together = convolve(case.table, torch.ones_like(case.tables, dtype=torch.bool), case.tables)
+    apart = [convolve(case.table[k], case.tables == k, center[:0]) for k in range(3)]
+    assert len({int(k) for k in case.tables}) == 3
+    for found, *expected in zip(together, *apart, strict=True):
+        torch.testing.assert_close(found, torch.stack(expected).sum(0), atol=1e-12, rtol=0)
+
+
+def test_wrong_tables_of_edges_are_refused() -> None:
+    case = ConvolutionCase("vector", "ragged", 16, torch.float64, num_tables=3)
+    case.tables = case.tables + 1
+    with pytest.raises(RuntimeError, match="expected tables of edges below 3"):
+        case.compute("cpu")
+    case.tables = case.tables[:-1]
+    with pytest.raises(RuntimeError, match=r"expected the table \(int64\) of each of 104 edges"):
+        case.compute("cpu")
 
 
 def test_a_second_derivative_is_refused_not_wrong() -> None:

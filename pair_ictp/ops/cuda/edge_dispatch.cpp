@@ -119,13 +119,11 @@ DeviceEdgeData<T> data_of(const TableOperands &x, const EdgeTables<T> &tables)
   data.offsets = x.edges.offsets.const_data_ptr<int64_t>();
   data.num_centers = x.edges.offsets.size(0) - 1;
   data.num_channels = static_cast<int32_t>(x.features.size(2));
-  data.table_channels = static_cast<int32_t>(x.table.size(3));
+  data.table_channels = static_cast<int32_t>(x.table.size(4));
   data.in_size = static_cast<int32_t>(x.features.size(1));
   data.features = x.features.const_data_ptr<T>();
   data.vectors = x.vectors.const_data_ptr<double>();
-  const int64_t num_intervals = x.table.size(0) - 1;
-  data.table = {x.table.const_data_ptr<T>(), num_intervals,
-                x.r_cut / static_cast<double>(num_intervals)};
+  data.table = x.radial_table<T>();
   for (size_t z = 0; z < tables.dims.size(); ++z)
     data.num_paths_to[z] = static_cast<int32_t>(tables.num_paths_to[z]);
   return data;

@@ -84,7 +84,9 @@ __device__ void read_edge(const EdgeTile<T> &tile, const DeviceEdgeData<T> &data
   const bool inside = scaled < static_cast<double>(data.table.num_intervals);
   const int32_t k = inside ? static_cast<int32_t>(scaled) : 0;
   const double t = inside ? scaled - k : 0.0, s = 1.0 - t;
-  tile.interval[e] = k;
+  const int64_t *table = data.table.of_edge;
+  tile.interval[e] =
+      k + (table ? static_cast<int32_t>(table[edge] * (data.table.num_intervals + 1)) : 0);
   const double value[4] = {(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t), -t * t * s};
   const double slope[4] = {-6.0 * t * s, s * (1.0 - 3.0 * t), 6.0 * t * s, t * (3.0 * t - 2.0)};
   for (int n = 0; n < 4; ++n) {

@@ -17,7 +17,15 @@ from ase.data import atomic_numbers
 from pyictp.config.data_files import DataFile, check_unweighted
 from pyictp.config.mace import MaceConfig
 from pyictp.config.nequip import NequipConfig
-from pyictp.config.reader import Positive, Range, check_fields, check_range, from_dict, to_dict
+from pyictp.config.reader import (
+    Positive,
+    Range,
+    Width,
+    check_fields,
+    check_range,
+    from_dict,
+    to_dict,
+)
 from pyictp.config.training import PUBLISHED, TrainConfig
 from pyictp.errors import UserError
 
@@ -34,7 +42,6 @@ __all__ = [
 ]
 
 MAX_R_CUT = 100.0  # A, also of exported files
-Width = Annotated[int, Range(1, 10_000)]  # of networks and features: memory for more is nowhere
 
 
 @dataclass(frozen=True)

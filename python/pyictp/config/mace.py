@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from ase.data import atomic_numbers, covalent_radii
 
-from pyictp.config.reader import NotNegative, Positive, Range, check_fields
+from pyictp.config.reader import NotNegative, Positive, Range, Width, check_fields
 from pyictp.errors import UserError
 
 Transform = Literal["none", "agnesi", "soft"]
@@ -44,6 +44,12 @@ class MaceConfig:
     frequencies: tuple[float, ...] = ()  # [1/A] of the Bessel functions; none: n pi/r_cut
     radii: tuple[NotNegative, ...] = ()  # [A] of each element: units of transform and repulsion
     repulsion: MaceRepulsion | None = None  # of nuclei
+    cutoff_last: bool = (
+        False  # the cutoff multiplies what radial networks yield, not what they take
+    )
+    edge_channels: tuple[Width, ...] = ()  # per layer, that neighbors see; none: model.num_channels
+    nonlinear: bool = False  # gates before the product basis, radial networks that see elements
+    density_hidden: tuple[Width, ...] = ()  # widths of the densities' inner layers, if nonlinear
 
     def __post_init__(self) -> None:
         """Refuse constants that the transform does not have."""
@@ -64,11 +70,16 @@ class MaceConfig:
             ("residual", num_layers, "layer"),
             ("density", num_layers, "layer"),
             ("radii", len(elements), "element"),
+            ("edge_channels", num_layers if self.edge_channels else 0, "layer"),
         ):
             if len(getattr(self, name)) != expected:
                 raise UserError(f"model.mace.{name}: expected one for each {things} ({expected})")
         if len(self.frequencies) not in (0, num_radial):
             raise UserError(f"model.mace.frequencies: expected none or {num_radial}")
+
+    def edge_channels_of(self, index: int) -> int | None:
+        """Return the channels that neighbors see in a layer; None: those of the features."""
+        return self.edge_channels[index] if self.edge_channels else None
 
     def extended(self, elements: Sequence[str]) -> Self:
         """Return the same for more elements, those it knows first; new ones have ASE's radii."""

@@ -39,6 +39,7 @@ Count = Annotated[int, Range(1)]
 Positive = Annotated[float, Range(0, above=True)]
 NotNegative = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
+Width = Annotated[int, Range(1, 10_000)]  # of networks and features: memory for more is nowhere
 
 
 def from_dict(cls: type, tree: Mapping[str, Any], section: str) -> Any:

@@ -110,6 +110,11 @@ def _notes(model: ICTPModel, file: Record, choice: Choice) -> list[str]:
     ]
     if config.mace is not None:
         notes.append(f"with: {', '.join(options_of(config.mace))}")
+    if config.mace is not None and config.mace.nonlinear and not config.mace.cutoff_last:
+        notes.append(
+            "mind: its radial functions do not end with the cutoff (apply_cutoff), in mace-torch "
+            "neither: energies jump where an atom comes within r_cut"
+        )
     rounding = _frequency_rounding(file)
     if rounding > 1e-14 and not (config.mace and config.mace.frequencies):
         notes.append(

@@ -12,19 +12,19 @@ from typing import Any
 from pyictp.config.load import ModelConfig
 from pyictp.errors import UserError
 from pyictp.foreign.choice import Choice
-from pyictp.foreign.mace_options import BLOCKS, mace_config
+from pyictp.foreign.mace_options import BLOCKS, mace_config, network_widths
 from pyictp.foreign.pickles import Record
 from pyictp.foreign.records import (
     check_natural,
     expect,
     get,
     has,
-    instructions,
     irreps,
     kind,
     linear_matrices,
     number,
     parts,
+    same,
     tensor,
 )
 
@@ -34,7 +34,6 @@ FURTHER = {
     "joint_embedding": "an embedding of charge, spin or the like (joint_embedding)",
     "embedding_readout": "a readout of the embedding (embedding_readout)",
     "use_so3": "features without parity (use_so3)",
-    "edge_irreps": "other channels on the edges than on the atoms (edge_irreps)",
 }
 KNOWN_PARTS = {
     "node_embedding",
@@ -70,7 +69,12 @@ def check_model(model: Any) -> None:
     if unknown:
         raise UserError(f"its part '{min(unknown)}' is not supported")
     _check_radial(get(model, "radial_embedding"))
-    for i, interaction in enumerate(parts(get(model, "interactions"))):
+    _check_layers(parts(get(model, "interactions")), parts(get(model, "products")))
+
+
+def _check_layers(interactions: list[Record], products: list[Record]) -> None:
+    """Refuse interactions and products of other kinds than are known."""
+    for i, interaction in enumerate(interactions):
         where = "first interaction" if i == 0 else f"interaction {i + 1}"
         if kind(interaction) not in BLOCKS:
             raise UserError(
@@ -78,12 +82,13 @@ def check_model(model: Any) -> None:
             )
         expect(get(interaction, "conv_tp"), "TensorProduct", where)
         _check_irreps(interaction, where)
-    for interaction, product in zip(
-        parts(get(model, "interactions")), parts(get(model, "products")), strict=False
-    ):
+    nonlinear = {BLOCKS[kind(interaction)].is_nonlinear for interaction in interactions}
+    if len(nonlinear) > 1:
+        raise UserError("nonlinear interactions beside others are not supported")
+    for interaction, product in zip(interactions, products, strict=False):
         expect(product, "EquivariantProductBasisBlock", "product")
         expect(get(product, "symmetric_contractions"), "SymmetricContraction", "product")
-        if BLOCKS[kind(interaction)][0] and not get(product, "use_sc", True):
+        if BLOCKS[kind(interaction)].has_skip and not get(product, "use_sc", True):
             raise UserError("a residual layer that does not use its skip connection: not supported")
 
 
@@ -100,10 +105,17 @@ def _check_irreps(interaction: Record, where: str) -> None:
                 f"{where} has features {'+'.join(map(str, slots))} ({way}): not supported, only "
                 "ranks 0, 1, ... with one number of channels"
             )
+    if has(interaction, "edge_irreps"):
+        atoms, edges = (irreps(get(interaction, f"{of}_irreps")) for of in ("node_feats", "edge"))
+        if len(atoms) != len(edges):
+            raise UserError(
+                f"{where} has features {'+'.join(map(str, edges))} on edges (edge_irreps): not "
+                f"supported, only ranks as on atoms, {'+'.join(map(str, atoms))}"
+            )
 
 
 def _check_radial(radial: Any) -> None:
-    """Refuse radial functions that are not Bessel's, times the cutoff."""
+    """Refuse radial functions that are not Bessel's."""
     expect(radial, "RadialEmbeddingBlock")
     basis = get(radial, "bessel_fn")
     if kind(basis) == "ChebychevBasis":
@@ -113,8 +125,6 @@ def _check_radial(radial: Any) -> None:
         )
     expect(basis, "BesselBasis", "radial functions")
     expect(get(radial, "cutoff_fn"), "PolynomialCutoff", "cutoff")
-    if not get(radial, "apply_cutoff", True):
-        raise UserError("a cutoff after the radial network (apply_cutoff false) is not supported")
 
 
 def model_config(model: Record, choice: Choice) -> ModelConfig:
@@ -142,14 +152,12 @@ def model_config(model: Record, choice: Choice) -> ModelConfig:
         num_channels=num_channels,
         l_max_edge=l_max_edge,
         l_max_hidden=max(slot.rank for slot in hidden),
-        correlation=_shared(
-            [_correlation(p) for p in products], "correlation differs between layers"
-        ),
+        correlation=same([_correlation(p) for p in products], "correlation differs between layers"),
         num_radial=tensor(get(radial, "bessel_fn"), "bessel_weights").numel(),
         cutoff_power=_cutoff_power(get(radial, "cutoff_fn")),
-        radial_hidden=_shared([_radial_widths(i) for i in interactions], "radial networks differ"),
+        radial_hidden=same([_radial_widths(i) for i in interactions], "radial networks differ"),
         readout_hidden=_readout_widths(model, len(choice.heads)),
-        avg_num_neighbors=_shared(
+        avg_num_neighbors=same(
             [number(i, "avg_num_neighbors") for i in interactions], "avg_num_neighbors differs"
         ),
         mace=mace_config(model, choice),
@@ -163,24 +171,18 @@ def _check_sizes(model: Record, first: Record, num_channels: int, num_species: i
         UserError: the file is damaged.
     """
     embedding = linear_matrices(get(get(model, "node_embedding"), "linear"))[0]
-    ranks = 1 if BLOCKS[kind(first)][0] else len(irreps(get(first, "target_irreps")))
+    block = BLOCKS[kind(first)]
+    ranks = 1 if block.has_skip else len(irreps(get(first, "target_irreps")))
     skip = tensor(get(first, "skip_tp"), "weight").numel()
-    expected = ranks * num_species * num_channels**2
+    expected = ranks * (1 if block.is_nonlinear else num_species) * num_channels**2
     if embedding.shape != (num_species, num_channels) or skip != expected:
         raise UserError("its weights are of other sizes than it says: the file is damaged")
-
-
-def _shared(values: list, complaint: str) -> Any:
-    if any(value != values[0] for value in values):
-        shown = ", ".join(str(value) for value in values)
-        raise UserError(f"{complaint} ({shown}): not supported")
-    return values[0]
 
 
 def _correlation(product: Record) -> int:
     contractions = parts(get(get(product, "symmetric_contractions"), "contractions"))
     orders = [int(number(contraction, "correlation")) for contraction in contractions]
-    correlation = _shared(orders, "correlation differs between ranks")
+    correlation = same(orders, "correlation differs between ranks")
     if not 1 <= correlation <= 3:
         raise UserError(f"correlation {correlation} is not supported, only 1 to 3")
     return correlation
@@ -195,6 +197,8 @@ def _cutoff_power(cutoff: Record) -> int:
 
 def _radial_widths(interaction: Record) -> tuple[int, ...]:
     network = get(interaction, "conv_tp_weights")
+    if BLOCKS[kind(interaction)].is_nonlinear:
+        return network_widths(network)
     expect(network, "FullyConnectedNet", "radial network")
     return tuple(tensor(layer, "weight").shape[1] for layer in parts(network)[:-1])
 
@@ -211,22 +215,3 @@ def _readout_widths(model: Record, num_heads: int) -> tuple[int, ...]:
         raise UserError("its heads share the last readout: not supported")
     (slot,) = irreps(get(get(last, "linear_1"), "irreps_out"))
     return (slot.channels // num_heads,)
-
-
-def convolution_paths(interaction: Record) -> list[tuple[tuple[int, int, int], float]]:
-    """Return (l1, l2, l3) and factor of the convolution's paths, in the order of their weights.
-
-    Of one l3 this is also the order in which the linear layer after it has them.
-    """
-    product = get(interaction, "conv_tp")
-    ranks = [
-        [slot.rank for slot in irreps(get(product, f"irreps_{end}"))]
-        for end in ("in1", "in2", "out")
-    ]
-    found, last = [], -1
-    for x, y, z, mode, has_weight, path_weight, _ in instructions(product):
-        if mode != "uvu" or not has_weight or z <= last:
-            raise UserError("its convolution has paths in another order: not supported")
-        found.append(((ranks[0][x], ranks[1][y], ranks[2][z]), float(path_weight)))
-        last = z
-    return found

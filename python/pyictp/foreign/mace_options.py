@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from ase.data import atomic_numbers
 
@@ -11,13 +12,34 @@ from pyictp.config.mace import MaceConfig, MaceRepulsion, Transform
 from pyictp.errors import UserError
 from pyictp.foreign.choice import Choice, scale_and_shift
 from pyictp.foreign.pickles import Record
-from pyictp.foreign.records import expect, get, has, kind, number, parts, tensor
+from pyictp.foreign.records import (
+    expect,
+    get,
+    has,
+    irreps,
+    kind,
+    linear_matrices,
+    number,
+    parts,
+    same,
+    tensor,
+)
 
-BLOCKS = {  # interactions: with a skip connection, and with a density
-    "RealAgnosticResidualInteractionBlock": (True, False),
-    "RealAgnosticInteractionBlock": (False, False),
-    "RealAgnosticDensityInteractionBlock": (False, True),
-    "RealAgnosticDensityResidualInteractionBlock": (True, True),
+
+class Block(NamedTuple):
+    """What an interaction of MACE has."""
+
+    has_skip: bool
+    has_density: bool
+    is_nonlinear: bool = False
+
+
+BLOCKS = {
+    "RealAgnosticResidualInteractionBlock": Block(True, False),
+    "RealAgnosticInteractionBlock": Block(False, False),
+    "RealAgnosticDensityInteractionBlock": Block(False, True),
+    "RealAgnosticDensityResidualInteractionBlock": Block(True, True),
+    "RealAgnosticResidualNonLinearInteractionBlock": Block(True, True, is_nonlinear=True),
 }
 TRANSFORMS: dict[str, tuple[Transform, tuple[str, ...]]] = {
     "AgnesiTransform": ("agnesi", ("q", "p", "a")),
@@ -33,17 +55,24 @@ def mace_config(model: Record, choice: Choice) -> MaceConfig | None:
     Raises:
         UserError: something that is not supported.
     """
-    blocks = [BLOCKS[kind(block)] for block in parts(get(model, "interactions"))]
-    name, constants = _transform(get(model, "radial_embedding"))
+    interactions = parts(get(model, "interactions"))
+    blocks = [BLOCKS[kind(interaction)] for interaction in interactions]
+    radial = get(model, "radial_embedding")
+    is_nonlinear = blocks[0].is_nonlinear
+    name, constants = _transform(radial)
     radii = _radii(model, choice)
     found = MaceConfig(
-        residual=tuple(residual for residual, _ in blocks),
-        density=tuple(density for _, density in blocks),
+        residual=tuple(block.has_skip for block in blocks),
+        density=tuple(block.has_density for block in blocks),
         transform=name,
         transform_constants=constants,
-        frequencies=_frequencies(get(get(model, "radial_embedding"), "bessel_fn")),
+        frequencies=_frequencies(get(radial, "bessel_fn")),
         radii=radii or (0.0,) * len(choice.elements),
         repulsion=_repulsion(model, choice),
+        cutoff_last=not get(radial, "apply_cutoff", True),
+        edge_channels=_edge_channels(interactions),
+        nonlinear=is_nonlinear,
+        density_hidden=_density_widths(interactions) if is_nonlinear else (),
     )
     plain = MaceConfig(
         residual=(True,) * len(blocks), density=(False,) * len(blocks), radii=found.radii
@@ -54,9 +83,13 @@ def mace_config(model: Record, choice: Choice) -> MaceConfig | None:
 def described(mace: MaceConfig) -> list[str]:
     """Return what a model has beyond an ICTP model, for people."""
     found = []
+    if mace.nonlinear:
+        found.append("nonlinear interactions")
+    if mace.edge_channels:
+        found.append(f"{', '.join(map(str, mace.edge_channels))} channels on the edges")
     if not all(mace.residual):
         found.append("layers without skip connection")
-    if any(mace.density):
+    if any(mace.density) and not mace.nonlinear:
         found.append("densities of neighbors")
     if mace.transform != "none":
         found.append(f"the {mace.transform.capitalize()} transform of distances")
@@ -65,6 +98,28 @@ def described(mace: MaceConfig) -> list[str]:
     if mace.repulsion is not None:
         found.append("MACE's repulsion of nuclei (ZBL)")
     return found
+
+
+def _edge_channels(interactions: list[Record]) -> tuple[int, ...]:
+    """Return the channels on the edges of each layer where they are not those of the atoms."""
+    found = [linear_matrices(get(block, "linear_up"))[0].shape[1] for block in interactions]
+    atoms = [irreps(get(block, "node_feats_irreps"))[0].channels for block in interactions]
+    return () if found == atoms else tuple(found)
+
+
+def _density_widths(interactions: list[Record]) -> tuple[int, ...]:
+    """Return the widths of the inner layers of nonlinear interactions' densities."""
+    widths = [network_widths(get(block, "density_fn")) for block in interactions]
+    return same(widths, "networks of densities differ")
+
+
+def network_widths(network: Record) -> tuple[int, ...]:
+    """Return the widths of the inner layers of a `RadialMLP`."""
+    expect(network, "RadialMLP", "network of a nonlinear interaction")
+    linear = [part for part in parts(get(network, "net")) if kind(part) == "Linear"]
+    if len(linear) < 2:
+        raise UserError("networks of nonlinear interactions without inner layers: not supported")
+    return tuple(len(tensor(part, "weight")) for part in linear[:-1])
 
 
 def _transform(radial: Record) -> tuple[Transform, tuple[float, ...]]:

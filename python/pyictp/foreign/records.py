@@ -182,17 +182,37 @@ def species_matrices(module: Record) -> dict[int, Tensor]:
     return matrices
 
 
-def silu_gain(record: Any, where: str) -> float:
-    """Return the factor of e3nn's normalised SiLU.
+def same(values: list, complaint: str) -> Any:
+    """Return the one value of several.
+
+    Raises:
+        UserError: they differ; the complaint and what they are.
+    """
+    if any(value != values[0] for value in values):
+        shown = ", ".join(str(value) for value in values)
+        raise UserError(f"{complaint} ({shown}): not supported")
+    return values[0]
+
+
+def activation_gain(record: Any, where: str, wanted: str = "silu") -> float:
+    """Return the factor of e3nn's normalised SiLU, or of another function.
 
     Raises:
         UserError: another activation.
     """
     expect(record, "normalize2mom", where)
-    function = get(record, "f")
-    if kind(function).lower() != "silu":
-        raise UserError(f"{where}: activation {kind(function)} is not supported, only silu")
+    expect_function(get(record, "f"), where, wanted)
     return 1.0 if get(record, "_is_id", False) else number(record, "cst")
+
+
+def expect_function(function: Any, where: str, wanted: str) -> None:
+    """Refuse another activation.
+
+    Raises:
+        UserError: names it.
+    """
+    if kind(function).lower() != wanted:
+        raise UserError(f"{where}: activation {kind(function)} is not supported, only {wanted}")
 
 
 def expect(record: Any, wanted: str, where: str = "") -> None:

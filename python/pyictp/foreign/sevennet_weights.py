@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from pyictp.errors import UserError
 from pyictp.foreign.bases import harmonics_scale, to_cartesian
+from pyictp.foreign.put import put
 from pyictp.foreign.sevennet import SevenNet
-from pyictp.foreign.weights import put
 from pyictp.model.layers import SpeciesLinear
 from pyictp.model.nequip import NequipLayer, NequipModel, ShiftedLinear
 from pyictp.model.nequip_radial import RankNetwork

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from pyictp.errors import UserError
-from pyictp.foreign.bases import coupling_ratio, harmonics_scale
 from pyictp.foreign.choice import Choice, atomic_energies, scale_and_shift
 from pyictp.foreign.contraction import path_coordinates, path_tensors, rotated
-from pyictp.foreign.mace import convolution_paths
+from pyictp.foreign.mace_nonlinear import fill_nonlinear
+from pyictp.foreign.mace_paths import convolution_paths, path_factors, scaled_paths
 from pyictp.foreign.pickles import Record
+from pyictp.foreign.put import put, put_linear
 from pyictp.foreign.records import (
+    activation_gain,
     expect,
     get,
     has,
@@ -26,14 +28,15 @@ from pyictp.foreign.records import (
     linear_matrices,
     number,
     parts,
-    silu_gain,
     species_matrices,
     tensor,
 )
 from pyictp.model.ictp import ICTPModel, Layer
 from pyictp.model.mace import MaceLayer
+from pyictp.model.mace_nonlinear import NonlinearLayer
+from pyictp.model.pair_radial import CutFunctions
 from pyictp.model.products import Irrep, product_paths
-from pyictp.model.radial import MLP, SILU_GAIN, ScaledLinear
+from pyictp.model.radial import MLP, SILU_GAIN
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5}  # of spans: the rounding of the file
 
@@ -62,23 +65,6 @@ def fill(model: ICTPModel, file: Record, choice: Choice) -> None:
     put(model.shift, energies + shift, "shift")
 
 
-def put(target: Tensor, value: Tensor, name: str) -> None:
-    """Copy a value into a parameter or buffer.
-
-    Raises:
-        UserError: of another shape.
-    """
-    if value.shape != target.shape:
-        raise UserError(f"{name}: expected {tuple(target.shape)} numbers, got {tuple(value.shape)}")
-    with torch.no_grad():
-        target.copy_(value)
-
-
-def _put_linear(layer: ScaledLinear, matrix: Tensor, name: str) -> None:
-    """Let a layer be x -> x W, W (in, out)."""
-    put(layer.weight, matrix.T / layer.scale, name)
-
-
 def _readouts(file: Record, num_layers: int) -> list[Record | None]:
     """Return the readout of each layer, None where only the last has one."""
     readouts = parts(get(file, "readouts"))
@@ -93,7 +79,7 @@ def _fill_interaction(layer: Layer, file: Record, prefactor: float, species: Ten
     """Fill linear maps, radial network and skip connection."""
     interaction = layer.interaction
     for rank, matrix in linear_matrices(get(file, "linear_up")).items():
-        _put_linear(interaction.linear_in.maps[rank], matrix, "linear_up")
+        put_linear(interaction.linear_in.maps[rank], matrix, "linear_up")
     theirs = convolution_paths(file)
     ranks_in = [Irrep(slot.rank) for slot in irreps(get(file, "node_feats_irreps"))]
     l_max = len(interaction.irreps) - 1
@@ -102,17 +88,25 @@ def _fill_interaction(layer: Layer, file: Record, prefactor: float, species: Ten
     order = {ranks: i for i, (ranks, _) in enumerate(theirs)}
     if sorted(order) != sorted(ours) or len(order) != len(theirs):
         raise UserError("the paths of its convolution are others than those of an ICTP model")
-    _fill_radial(interaction.radial, file, prefactor, [order[ranks] for ranks in ours])
-    matrices = linear_matrices(get(file, "linear"))
+    is_nonlinear = isinstance(layer, NonlinearLayer)
+    radial = interaction.radial
+    radial = radial.functions if isinstance(radial, CutFunctions) else radial
+    factors, columns = path_factors(theirs), [order[ranks] for ranks in ours]
+    if not is_nonlinear:
+        _fill_radial(radial, file, prefactor, factors, columns)
+    matrices = linear_matrices(get(file, "linear_1" if is_nonlinear else "linear"))
     for rank in range(l_max + 1):
         of_rank = [order[ranks] for ranks in ours if ranks[2] == rank]
         blocks = matrices[rank].chunk(len(of_rank))
         matrix = torch.cat([blocks[sorted(of_rank).index(i)] for i in of_rank])
         target = interaction.linear_out.maps[rank]
         divisor = 1.0 if has(file, "density_fn") else number(file, "avg_num_neighbors")
-        _put_linear(target, matrix / divisor, "linear")
+        put_linear(target, matrix / divisor, "linear")
     if isinstance(layer, MaceLayer):
         _fill_further(layer, file, prefactor, species)
+    if isinstance(layer, NonlinearLayer):
+        fill_nonlinear(layer, file, prefactor, species, lambda x: scaled_paths(x, factors, columns))
+        return
     skips = species_matrices(get(file, "skip_tp"))
     for i, target in enumerate(layer.skip_target):
         matrix = skips[layer.irreps[target].rank].index_select(1, species)
@@ -132,32 +126,24 @@ def _fill_further(layer: MaceLayer, file: Record, prefactor: float, species: Ten
         if len(matrices) != 1:
             raise UserError("a density of several layers is not supported")
         scale = prefactor * len(matrices[0]) ** -0.5
-        _put_linear(layer.density.radial.linear, matrices[0] * scale, "density")
+        function = layer.density.radial
+        function = function.functions if isinstance(function, CutFunctions) else function
+        put_linear(function.linear, matrices[0] * scale, "density")
 
 
-def _fill_radial(network: MLP, file: Record, prefactor: float, order: list[int]) -> None:
-    """Fill a radial network.
-
-    R^ = R path_weight kappa(l1, l2, l3) sqrt(P_l3) (-1)^l2 / s_l2: edge vectors point the other
-    way, and the coupling of an ICTP model is divided by sqrt(P_l3).
-    """
-    theirs = convolution_paths(file)
-    ranks_out = [ranks[2] for ranks, _ in theirs]
-    factors = []
-    for (l1, l2, l3), path_weight in theirs:
-        ratio = coupling_ratio(l1, l2, l3) * ranks_out.count(l3) ** 0.5
-        factors.append(path_weight * ratio * (-1) ** l2 / harmonics_scale(l2))
+def _fill_radial(
+    network: MLP, file: Record, prefactor: float, factors: Tensor, order: list[int]
+) -> None:
+    """Fill a radial network; factors (P,) of their paths, whose places in ours are `order`."""
     layers = parts(get(file, "conv_tp_weights"))
     gain = prefactor
     for i, layer in enumerate(layers):
         matrix = tensor(layer, "weight") * (gain * len(tensor(layer, "weight")) ** -0.5)
         if i == len(layers) - 1:
-            per_path = matrix.unflatten(1, (len(theirs), -1))  # (hidden, P, C)
-            per_path = per_path * torch.tensor(factors, dtype=torch.float64).view(1, -1, 1)
-            matrix = per_path[:, order].flatten(1)
+            matrix = scaled_paths(matrix, factors, order)
         else:
-            gain = silu_gain(get(layer, "act"), "radial network") / SILU_GAIN
-        _put_linear(network.layers[i], matrix, "radial network")
+            gain = activation_gain(get(layer, "act"), "radial network") / SILU_GAIN
+        put_linear(network.layers[i], matrix, "radial network")
 
 
 def _fill_product(model: ICTPModel, t: int, file: Record, species: Tensor) -> None:
@@ -177,7 +163,7 @@ def _fill_product(model: ICTPModel, t: int, file: Record, species: Tensor) -> No
                 target = _target(layer, rank, order, config.correlation)
                 put(target, weights.index_select(0, species), "symmetric contraction")
     for rank, matrix in linear_matrices(get(file, "linear")).items():
-        _put_linear(layer.linear.maps[rank], matrix, "product linear")
+        put_linear(layer.linear.maps[rank], matrix, "product linear")
 
 
 def _path_weights(contraction: Record, rank: int, order: int, paths: Tensor) -> Tensor:
@@ -221,15 +207,15 @@ def _fill_readout(readout: nn.Module, file: Record | None, choice: Choice) -> No
     if kind(file) == "LinearReadoutBlock":
         matrix = linear_matrices(get(file, "linear"))[0][:, [choice.head]]
         linear = readout.layers[0] if isinstance(readout, MLP) else readout
-        _put_linear(linear, matrix, "readout")
+        put_linear(linear, matrix, "readout")
         return
     expect(file, "NonLinearReadoutBlock", "readout")
     if not isinstance(readout, MLP) or len(readout.layers) != 2:
         raise UserError("a nonlinear readout before the last layer is not supported")
     (activation,) = parts(get(get(file, "non_linearity"), "acts"))
-    gain = silu_gain(activation, "readout") / SILU_GAIN
+    gain = activation_gain(activation, "readout") / SILU_GAIN
     first, second = (linear_matrices(get(file, name))[0] for name in ("linear_1", "linear_2"))
     width = len(second) // len(choice.heads)
     columns = slice(choice.head * width, (choice.head + 1) * width)
-    _put_linear(readout.layers[0], first[:, columns], "readout")
-    _put_linear(readout.layers[1], second[columns, [choice.head]].view(-1, 1) * gain, "readout")
+    put_linear(readout.layers[0], first[:, columns], "readout")
+    put_linear(readout.layers[1], second[columns, [choice.head]].view(-1, 1) * gain, "readout")

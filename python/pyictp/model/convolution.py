@@ -106,11 +106,11 @@ class TableConvolution(nn.Module):
 
         Args:
             features: (rows, D, C).
-            table: the knots of a `RadialTable`.
+            table: the knots of a `RadialTable`, or of several.
             source: (E,) the row of features of each edge's neighbor.
             edges: as they come.
         """
         lengths = torch.linalg.vector_norm(edges.vectors, dim=1)  # (E,) float64: tables are long
         harmonics = self.harmonics((edges.vectors / lengths.unsqueeze(1)).to(features.dtype))
-        radial = read_table(table, lengths, self.r_cut, features.size(2))
+        radial = read_table(table, lengths, self.r_cut, features.size(2), edges.tables)
         return self.convolution.convolve(features, radial, source, harmonics, edges.offsets)

@@ -24,6 +24,7 @@ class EmbeddedEdges(NamedTuple):
     offsets: Tensor  # (N+1,) int64
     harmonics: Tensor  # (E, (l_max_edge+1)^2)
     embedding: Tensor  # (E, B), what the radial networks take
+    pair: Tensor  # (E,) int64 elements of both nodes; empty where no radial function asks for them
 
 
 class InterpolatedEdges(NamedTuple):
@@ -33,6 +34,7 @@ class InterpolatedEdges(NamedTuple):
     offsets: Tensor  # (N+1,) int64
     harmonics: Tensor  # (E, (l_max_edge+1)^2)
     embedding: Tensor  # (K, B) of the knots
+    pair: Tensor  # (K,) int64 elements of both nodes, or (0,), as of `EmbeddedEdges`
     knots: Tensor  # (E,) int64, the first knot that each edge takes
     weights: Tensor  # (E, 6) of that knot and the next ones
 
@@ -43,6 +45,7 @@ class VectorEdges(NamedTuple):
     neighbor: Tensor  # (E,) int64
     offsets: Tensor  # (N+1,) int64
     vectors: Tensor  # (E, 3) float64 [A]
+    tables: Tensor  # (E,) int64, the table of each edge; empty where all have one
 
 
 class Harmonics(ExactModule):
@@ -93,18 +96,22 @@ class EmbeddedStage(nn.Module):
         vectors = edge_vectors.to(dtype)
         lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
         harmonics = self.angular(vectors, lengths)
-        embedding = self.embed(lengths, species, edge_index)
-        return EmbeddedEdges(edge_index[1], offsets, harmonics, embedding)
+        pair = self.pairs(species, edge_index)
+        embedding = self.embed(lengths, pair)
+        return EmbeddedEdges(edge_index[1], offsets, harmonics, embedding, pair)
 
     def angular(self, edge_vectors: Tensor, edge_lengths: Tensor) -> Tensor:
         """Return the harmonics of the directions of edges (E, 3) [A]."""
         return self.harmonics(edge_vectors / edge_lengths.unsqueeze(1))
 
+    def pairs(self, species: Tensor, edge_index: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the elements of both nodes where radial functions depend on them, (E,) or (0,)."""
+        return edge_index[0, :0]
+
     def embed(
         self,
         edge_lengths: Tensor,
-        species: Tensor,  # noqa: ARG002 - stages of pairs look at it
-        edge_index: Tensor,  # noqa: ARG002
+        pair: Tensor,  # noqa: ARG002 - stages of pairs look at it
     ) -> Tensor:
         """Return (E, B) of lengths (E,) [A] and the elements of both nodes."""
         return self.embedding(edge_lengths)
@@ -113,11 +120,14 @@ class EmbeddedStage(nn.Module):
 class InterpolatedStage(nn.Module):
     """In training the place of each length between knots; else what `EmbeddedStage` gives."""
 
+    pair: Tensor
+
     def __init__(self, exact: EmbeddedStage, interpolation: RadialInterpolation) -> None:
         """Take the stage to stand in for."""
         super().__init__()
         self.exact = exact
         self.interpolation = interpolation
+        self.register_buffer("pair", torch.empty(0, dtype=torch.int64), persistent=False)
 
     def forward(
         self,
@@ -132,13 +142,20 @@ class InterpolatedStage(nn.Module):
             return self.exact(species, edge_index, edge_vectors, num_local, dtype)
         vectors = edge_vectors.to(dtype)
         lengths = torch.linalg.vector_norm(vectors, dim=1)  # (E,)
+        rows, weights = self.interpolation(lengths)
         return InterpolatedEdges(
             edge_index[1],
             plain.row_offsets(edge_index[0], num_local),
             self.exact.harmonics(vectors / lengths.unsqueeze(1)),
             self.interpolation.embedding.to(dtype),
-            *self.interpolation(lengths),
+            self.pair,
+            rows + self.first_knots(species, edge_index),
+            weights,
         )
+
+    def first_knots(self, species: Tensor, edge_index: Tensor) -> Tensor | int:  # noqa: ARG002
+        """Return where the knots of each edge begin, (E,), among those of all pairs."""
+        return 0
 
 
 class VectorStage(nn.Module):
@@ -154,13 +171,8 @@ class VectorStage(nn.Module):
     ) -> VectorEdges:
         """Return the edges, their vectors in float64."""
         offsets = plain.row_offsets(edge_index[0], num_local)
-        return VectorEdges(edge_index[1], offsets, self.read(edge_vectors, species, edge_index))
+        return VectorEdges(edge_index[1], offsets, edge_vectors, self.tables(species, edge_index))
 
-    def read(
-        self,
-        edge_vectors: Tensor,
-        species: Tensor,  # noqa: ARG002 - stages of pairs look at it
-        edge_index: Tensor,  # noqa: ARG002
-    ) -> Tensor:
-        """Return the vectors (E, 3) at whose lengths tables are read."""
-        return edge_vectors
+    def tables(self, species: Tensor, edge_index: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the number of the table of each edge, (E,), or (0,) where all have one."""
+        return edge_index[0, :0]

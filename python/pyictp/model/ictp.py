@@ -39,7 +39,7 @@ class Layer(nn.Module):
         super().__init__()
         channels, num_species = config.num_channels, len(config.elements)
         last = index == config.num_layers - 1
-        self.interaction = Interaction(config, irreps_in, first=index == 0)
+        self.interaction = self.make_interaction(config, irreps_in, index)
         # those of MACE have densities of neighbors that divide A, and maps of it for each species
         self.density: nn.Module | None = None
         self.maps = nn.ModuleList()
@@ -51,10 +51,25 @@ class Layer(nn.Module):
         kept = [irrep for irrep in self.irreps if irrep in irreps_in]
         self.skip_source: list[int] = [irreps_in.index(irrep) for irrep in kept]
         self.skip_target: list[int] = [self.irreps.index(irrep) for irrep in kept]
-        self.skip = nn.ModuleList(SpeciesLinear(channels, num_species, channels) for _ in kept)
+        self.skip = nn.ModuleList(self.make_skip(channels, num_species) for _ in kept)
         self.readout = (
             MLP([channels, *config.readout_hidden, 1]) if last else ScaledLinear(channels, 1)
         )
+
+    def make_interaction(
+        self, config: ModelConfig, irreps_in: list[Irrep], index: int
+    ) -> Interaction:
+        """Return the interaction of layer `index`."""
+        return Interaction(config, irreps_in, first=index == 0)
+
+    def make_skip(self, num_channels: int, num_species: int) -> nn.Module:
+        """Return the skip connection of an irrep."""
+        return SpeciesLinear(num_channels, num_species, num_channels)
+
+    def divided(self, a: list[Tensor], density: Tensor) -> list[Tensor]:
+        """Return A, (N, d, C') per irrep, divided by 1 + the density (N, 1, 1) of neighbors."""
+        divisor = 1.0 + density
+        return [part / divisor for part in a]
 
     def forward(self, own: list[Tensor], a: list[Tensor], species: Tensor) -> list[Tensor]:
         """Return the features of the local nodes, (N, d, C) per irrep; true scalars first.
@@ -173,8 +188,7 @@ class ICTPModel(ExactModule):
             messages = layer.interaction.convolution(sent, radial, source, edges)
             a = layer.interaction.receive(messages)
             if layer.density is not None:
-                divisor = 1.0 + layer.density(edges)
-                a = [part / divisor for part in a]
+                a = layer.divided(a, layer.density(edges))
             own = layer(own, a, local_species)
             features, source = own, edges.neighbor
             energies = energies + layer.readout(own[0]).view(num_local).to(torch.float64)

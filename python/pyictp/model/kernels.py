@@ -161,6 +161,7 @@ class OperatorTableConvolution(ExactModule):
             self.values,
             self.dims,
             self.num_paths,
+            edges.tables if table.dim() == 5 else None,
         )
 
 

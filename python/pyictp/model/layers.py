@@ -52,14 +52,27 @@ class Interaction(nn.Module):
     the radial functions of them and `convolution` the messages.
     """
 
-    def __init__(self, config: ModelConfig, irreps_in: list[Irrep], first: bool) -> None:
-        """Build the radial network and the maps; in the first layer ghosts' features are known."""
+    def __init__(
+        self,
+        config: ModelConfig,
+        irreps_in: list[Irrep],
+        first: bool,
+        edge_channels: int | None = None,
+    ) -> None:
+        """Build the radial network and the maps.
+
+        Args:
+            config: of the model.
+            irreps_in: of the features.
+            first: in the first layer ghosts' features are known.
+            edge_channels: that neighbors see; None: those of the features.
+        """
         super().__init__()
-        channels = config.num_channels
+        channels = config.num_channels if edge_channels is None else edge_channels
         self.needs_exchange = not first
         self.num_channels = channels
         self.num_components = sum(irrep.dim for irrep in irreps_in)
-        self.linear_in = IrrepLinear([channels] * len(irreps_in), channels)
+        self.linear_in = IrrepLinear([config.num_channels] * len(irreps_in), channels)
         self.convolution = Convolution(irreps_in, config.l_max_edge, config.odd_products)
         self.irreps = self.convolution.irreps
         num_paths = self.convolution.num_paths

@@ -3,71 +3,36 @@
 
     A_i,l = W_l m_i,l / (1 + d_i)            divided by a density of neighbors, or by their number
     A_i,l <- W^s_l A_i,l                     in layers without a skip connection, s the species
-    d_i = sum_j tanh(g(r_ij)^2)              g linear in the radial functions
 
-Radial functions may be those of a pair of elements (`pair_radial`), and the repulsion of nuclei has
-MACE's form.
+Radial functions may be those of a pair of elements (`pair_radial`), the repulsion of nuclei has
+MACE's form, and interactions may be nonlinear (`mace_nonlinear`).
 
 Source: what mace-torch 0.3.16 computes.
 """
 
-import torch
 from torch import Tensor, nn
 
 from pyictp.config.load import ModelConfig
 from pyictp.config.mace import MaceConfig
-from pyictp.model.convolution import Convolution, TableConvolution
-from pyictp.model.edges import EmbeddedEdges, VectorEdges
+from pyictp.model.edges import InterpolatedStage
 from pyictp.model.ictp import ICTPModel, Layer
-from pyictp.model.layers import SpeciesLinear
+from pyictp.model.layers import Interaction, SpeciesLinear
+from pyictp.model.mace_density import Density, DensityFunction, TableDensity
+from pyictp.model.mace_nonlinear import NonlinearLayer
 from pyictp.model.mace_zbl import ScaledRepulsion
-from pyictp.model.pair_radial import PairEmbedding, PairStage, PairTable, PairVectorStage
+from pyictp.model.pair_radial import (
+    BetweenKnots,
+    CutFunctions,
+    PairEmbedding,
+    PairFunctions,
+    PairNetwork,
+    kinds_of_pairs,
+)
+from pyictp.model.pair_stages import PairInterpolatedStage, PairStage, PairVectorStage
 from pyictp.model.products import Irrep
-from pyictp.model.radial import ScaledLinear
+from pyictp.model.radial import RadialTable
 
-
-class DensityFunction(nn.Module):
-    """Contribution of an edge to the density: tanh(g^2), g linear in the embedding."""
-
-    def __init__(self, num_radial: int) -> None:
-        """Draw normal weights."""
-        super().__init__()
-        self.linear = ScaledLinear(num_radial, 1)
-
-    def forward(self, embedding: Tensor) -> Tensor:
-        """Return (E, 1) of an embedding (E, B)."""
-        return torch.tanh(self.linear(embedding).square())
-
-
-class Density(nn.Module):
-    """Density of the neighbors of each atom."""
-
-    def __init__(self, num_radial: int) -> None:
-        """Draw normal weights."""
-        super().__init__()
-        self.radial = DensityFunction(num_radial)
-
-    def forward(self, edges: EmbeddedEdges) -> Tensor:
-        """Return (N, 1, 1)."""
-        values = self.radial(edges.embedding)  # (E, 1)
-        zeros = torch.zeros(edges.offsets.size(0) - 1, 1, dtype=values.dtype, device=values.device)
-        return zeros.index_add(0, centers(edges.offsets), values).unsqueeze(2)
-
-
-class TableDensity(nn.Module):
-    """The same of a table: the convolution of ones."""
-
-    def __init__(self, table: PairTable) -> None:
-        """Take a table of one function."""
-        super().__init__()
-        self.radial = table
-        self.convolution = TableConvolution(Convolution([Irrep(0)], 0, odd=False), table.r_cut)
-
-    def forward(self, edges: VectorEdges) -> Tensor:
-        """Return (N, 1, 1)."""
-        knots = self.radial(edges)
-        ones = torch.ones(1, 1, 1, dtype=knots.dtype, device=knots.device)
-        return self.convolution(ones, knots, torch.zeros_like(edges.neighbor), edges)[0]
+MOST_KNOTS = 100_000  # of all pairs of elements; no batch has as many edges
 
 
 class MaceLayer(Layer):
@@ -81,6 +46,8 @@ class MaceLayer(Layer):
     ) -> None:
         """Build layer `index`."""
         super().__init__(config, irreps_in, index)
+        radial = PairNetwork(self.interaction.radial)
+        self.interaction.radial = CutFunctions(radial) if mace.cutoff_last else radial
         self.is_mapped = not mace.residual[index]
         if self.is_mapped:
             self.skip, self.skip_source, self.skip_target = nn.ModuleList(), [], []
@@ -89,7 +56,15 @@ class MaceLayer(Layer):
                 SpeciesLinear(channels, num_species, channels) for _ in self.interaction.irreps
             )
         if mace.density[index]:
-            self.density = Density(config.num_radial)
+            density = DensityFunction(config.num_radial)
+            self.density = Density(CutFunctions(density) if mace.cutoff_last else density)
+
+    def make_interaction(
+        self, config: ModelConfig, irreps_in: list[Irrep], index: int
+    ) -> Interaction:
+        """Return the interaction of layer `index`."""
+        assert config.mace is not None
+        return Interaction(config, irreps_in, index == 0, config.mace.edge_channels_of(index))
 
 
 class MaceModel(ICTPModel):
@@ -97,28 +72,51 @@ class MaceModel(ICTPModel):
 
     def __init__(self, config: ModelConfig) -> None:
         """Draw a model from torch's current random state; unit scale, no shift."""
-        super().__init__(config)
         mace = config.mace
         if mace is None:
             raise ValueError("model.mace is missing: what has none is an ICTPModel")
+        super().__init__(config)
         embedding = PairEmbedding(self.edges.embedding, mace)
         self.edges = PairStage(embedding, self.edges.harmonics, len(config.elements))
-        irreps, layers = [Irrep(0)], []
-        for index in range(config.num_layers):
-            layers.append(MaceLayer(config, mace, irreps, index))
-            irreps = layers[-1].irreps
-        self.layers = nn.ModuleList(layers)
         if mace.repulsion is not None:
             self.zbl = ScaledRepulsion(config.elements, mace.radii, mace.repulsion)
-        self.use_operators(self.operators)
+
+    def make_layers(self, config: ModelConfig) -> list[nn.Module]:
+        """Return the layers."""
+        mace = config.mace
+        assert mace is not None
+        irreps, layers = [Irrep(0)], []
+        for index in range(config.num_layers):
+            if mace.nonlinear:
+                layer: Layer = NonlinearLayer(config, irreps, index)
+            else:
+                layer = MaceLayer(config, mace, irreps, index)
+            layers.append(layer)
+            irreps = layer.irreps
+        return layers
 
     def interpolate_radial(self, r_min: float, num_intervals: int) -> None:
-        """Do nothing: radial functions of pairs are evaluated for every edge, in training too."""
+        """Let training interpolate radial functions and densities from r_min [A] on.
+
+        Where pairs of elements have more knots together than a batch has edges, it does not.
+        """
+        mace, exact = self.config.mace, self.edges
+        assert mace is not None
+        kinds = kinds_of_pairs(mace, len(self.config.elements))
+        if len(kinds.pairs) * num_intervals > MOST_KNOTS:
+            return
+        exact = exact.exact if isinstance(exact, InterpolatedStage) else exact
+        self.edges = PairInterpolatedStage(exact, r_min, self.r_cut, num_intervals, kinds)
+        self.edges.train(self.training)
+        for part in self.modules():
+            if isinstance(part, PairFunctions):
+                part.spread = BetweenKnots()
+        self.use_operators(self.operators)
 
     def tabulate(
         self,
-        radial: list[PairTable],
-        densities: list[PairTable | None],
+        radial: list[RadialTable],
+        densities: list[RadialTable | None],
         tables: Tensor,
     ) -> None:
         """Put tables in the place of all radial functions.
@@ -130,15 +128,8 @@ class MaceModel(ICTPModel):
         """
         super().tabulate(radial)
         if tables.any():
-            num_species = len(self.config.elements)
-            self.edges = PairVectorStage(tables, radial[0].stride, self.r_cut, num_species)
+            self.edges = PairVectorStage(tables, len(self.config.elements))
         for layer, density in zip(self.layers, densities, strict=True):
             if density is not None:
                 layer.density = TableDensity(density)
         self.use_operators(self.operators)
-
-
-def centers(offsets: Tensor) -> Tensor:
-    """Return the center (E,) of each edge; offsets (N+1,) say where those of each begin."""
-    rows = torch.arange(offsets.size(0) - 1, device=offsets.device)
-    return torch.repeat_interleave(rows, offsets[1:] - offsets[:-1])

@@ -11,25 +11,32 @@ both elements; the cutoff is one of r:
     soft    u = p0 + (r - p0) (1 + tanh(alpha (r - m)/(p1 - p0)))/2
             with p0, p1 = 3/4, 4/3 of R_i + R_j, and m halfway
 
-A table of such functions has the knots of pair after pair. Edges of pair q are lengthened by q
-times the reach of one table: then one table of a length serves them all.
-
 Source: Witt et al., J. Chem. Phys. 159, 164101 (2023) for Agnesi; the others are MACE's.
 """
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from pyictp.config.mace import MaceConfig
-from pyictp.model.edges import EmbeddedStage, Harmonics, VectorStage
+from pyictp.model.edges import EmbeddedEdges, InterpolatedEdges
 from pyictp.model.exact import ExactModule
-from pyictp.model.radial import RadialEmbedding, RadialTable, polynomial_cutoff
+from pyictp.model.radial import (
+    Interpolation,
+    RadialEmbedding,
+    RadialNetwork,
+    RadialTable,
+    polynomial_cutoff,
+)
 
 
 class PairEmbedding(ExactModule):
-    """Bessel functions of a transformed distance, times the cutoff of the distance."""
+    """Bessel functions of a transformed distance, times the cutoff of the distance.
+
+    With `mace.cutoff_last` without it: then the cutoff is one column more, for `CutFunctions`.
+    """
 
     frequencies: Tensor
     sums: Tensor
@@ -47,6 +54,7 @@ class PairEmbedding(ExactModule):
         radii = torch.tensor(mace.radii, dtype=torch.float64)
         sums = radii.unsqueeze(0) + radii.unsqueeze(1)
         self.register_buffer("sums", sums.flatten(), persistent=False)  # (S*S,) [A]
+        self.cutoff_last = mace.cutoff_last
         trained = torch.tensor(mace.frequencies, dtype=torch.float64)
         frequencies = trained if mace.frequencies else plain.frequencies.clone()
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -55,7 +63,8 @@ class PairEmbedding(ExactModule):
         """Return (E, num_radial) of lengths (E,) [A] and pairs (E,), see `pair_of_edges`."""
         cutoff = polynomial_cutoff(edge_lengths / self.r_cut, self.cutoff_power).unsqueeze(1)
         u = self.transformed(edge_lengths, pair).unsqueeze(1)
-        return self.prefactor * torch.sin(self.frequencies.to(u.dtype) * u) / u * cutoff
+        bessel = self.prefactor * torch.sin(self.frequencies.to(u.dtype) * u) / u
+        return torch.cat([bessel, cutoff], dim=1) if self.cutoff_last else bessel * cutoff
 
     def transformed(self, r: Tensor, pair: Tensor) -> Tensor:
         """Return u (E,) of r (E,) [A]."""
@@ -72,61 +81,84 @@ class PairEmbedding(ExactModule):
         return p0 + (r - p0) * step
 
 
-class PairTable(RadialTable):
-    """Radial functions between knots at equal distances, for every pair of elements."""
+class EachEdge(nn.Module):
+    """Values of each edge are there already."""
 
-    def __init__(
-        self, values: Tensor, slopes: Tensor, r_cut: float, num_channels: int, gap: int = 1
-    ) -> None:
-        """Tabulate P functions of C channels each.
-
-        Args:
-            values: (tables, knots, P*C) at 0, ..., r_cut.
-            slopes: (tables, knots, P*C) derivatives [1/A].
-            r_cut: cutoff radius [A].
-            num_channels: C; stored with zeros to a multiple of 16, which the operators want.
-            gap: intervals between two tables, of zeros.
-        """
-        num_tables, num_knots = values.shape[:2]
-        spacing = r_cut / (num_knots - 1)
-        rows = [nn.functional.pad(x, (0, 0, 0, gap - 1)).flatten(0, 1) for x in (values, slopes)]
-        reach = (num_tables * (num_knots + gap - 1) - 1) * spacing
-        super().__init__(rows[0], rows[1], reach, num_channels)
-        self.num_intervals = num_knots - 1  # of a pair
-        self.stride = r_cut + gap * spacing  # from the beginning of a table to that of the next
+    def forward(self, values: Tensor, edges: EmbeddedEdges) -> Tensor:  # noqa: ARG002
+        """Return the values (E, W)."""
+        return values
 
 
-class PairStage(EmbeddedStage):
-    """Harmonics of the directions, embedding of the lengths and pairs of elements."""
+class BetweenKnots(nn.Module):
+    """In training values are those of knots; each edge is between some of them."""
 
-    def __init__(self, embedding: PairEmbedding, harmonics: Harmonics, num_species: int) -> None:
-        """Join an embedding and harmonics."""
-        super().__init__(embedding, harmonics)
-        self.num_species = num_species
-
-    def embed(self, edge_lengths: Tensor, species: Tensor, edge_index: Tensor) -> Tensor:
-        """Return (E, B) of lengths (E,) [A] and the elements of both nodes."""
-        return self.embedding(edge_lengths, pair_of_edges(species, edge_index, self.num_species))
-
-
-class PairVectorStage(VectorStage):
-    """Edges lengthened so that each has its own part of a table."""
-
-    tables: Tensor
-
-    def __init__(self, tables: Tensor, stride: float, r_cut: float, num_species: int) -> None:
-        """Take the number of the table of every pair, (S*S,), and what `PairTable` says."""
+    def __init__(self) -> None:
+        """Take the place of `EachEdge`."""
         super().__init__()
-        self.register_buffer("tables", tables, persistent=False)
-        self.stride = stride
-        self.r_cut = r_cut
-        self.num_species = num_species
+        self.interpolation = Interpolation()
 
-    def read(self, edge_vectors: Tensor, species: Tensor, edge_index: Tensor) -> Tensor:
-        """Return the vectors (E, 3) at whose lengths tables are read."""
-        pair = pair_of_edges(species, edge_index, self.num_species)
-        tables = self.tables.index_select(0, pair)
-        return lengthened(edge_vectors, tables, self.stride, self.r_cut)
+    def forward(self, values: Tensor, edges: InterpolatedEdges | EmbeddedEdges) -> Tensor:
+        """Return (E, W) of values (K, W)."""
+        if isinstance(edges, InterpolatedEdges):
+            return self.interpolation(values, edges.knots, edges.weights)
+        return values
+
+
+class PairFunctions(nn.Module):
+    """Radial functions of an embedding and a pair of elements: who derives says which."""
+
+    def __init__(self) -> None:
+        """Begin with values of each edge."""
+        super().__init__()
+        self.spread: nn.Module = EachEdge()
+
+    def forward(self, edges: EmbeddedEdges) -> Tensor:
+        """Return (E, W)."""
+        return self.spread(self.of_pairs(edges.embedding, edges.pair), edges)
+
+
+class PairNetwork(PairFunctions):
+    """A radial network in a model whose other networks may see the elements."""
+
+    def __init__(self, network: RadialNetwork) -> None:
+        """Take the place of a network."""
+        super().__init__()
+        self.activation, self.layers = network.activation, network.layers
+
+    def of_pairs(self, embedding: Tensor, pair: Tensor) -> Tensor:  # noqa: ARG002
+        """Return (E, P*C) of an embedding (E, B) and pairs (E,)."""
+        x = embedding
+        for i, layer in enumerate(self.layers):
+            if i > 0:
+                x = self.activation(x)
+            x = layer(x)
+        return x
+
+
+class CutFunctions(PairFunctions):
+    """Functions of an embedding and a pair, times the last column of the embedding: the cutoff."""
+
+    def __init__(self, functions: nn.Module) -> None:
+        """Take functions of the other columns."""
+        super().__init__()
+        self.functions = functions
+
+    def of_pairs(self, embedding: Tensor, pair: Tensor) -> Tensor:
+        """Return (E, P*C) of an embedding (E, B+1) and pairs (E,)."""
+        last = embedding.size(1) - 1
+        return self.functions.of_pairs(embedding[:, :last], pair) * embedding[:, last:]
+
+
+class PairTable(RadialTable):
+    """Radial functions between knots at equal distances, a table for every pair of elements."""
+
+    def __init__(self, tables: Sequence[RadialTable]) -> None:
+        """Join tables of the same shape."""
+        nn.Module.__init__(self)
+        self.r_cut = tables[0].r_cut
+        self.num_channels = tables[0].num_channels
+        self.num_intervals = tables[0].num_intervals
+        self.register_buffer("knots", torch.stack([table.knots for table in tables]))
 
 
 def pair_of_edges(species: Tensor, edge_index: Tensor, num_species: int) -> Tensor:
@@ -135,11 +167,27 @@ def pair_of_edges(species: Tensor, edge_index: Tensor, num_species: int) -> Tens
     return species.index_select(0, center) * num_species + species.index_select(0, neighbor)
 
 
-def lengthened(edge_vectors: Tensor, tables: Tensor, stride: float, r_cut: float) -> Tensor:
-    """Return edge vectors (E, 3) of length min(r, r_cut) + q stride, q the tables (E,)."""
-    lengths = torch.linalg.vector_norm(edge_vectors, dim=1)
-    longer = lengths.clamp(max=r_cut) + stride * tables.to(lengths.dtype)
-    return edge_vectors * (longer / lengths).unsqueeze(1)
+class PairKinds(NamedTuple):
+    """Pairs of elements by their radial functions."""
+
+    pairs: list[int]  # one of each kind, see `pair_of_edges`
+    table_of_pair: Tensor  # (S*S,) int64, the kind of every pair
+
+
+def kinds_of_pairs(mace: MaceConfig, num_species: int) -> PairKinds:
+    """Return which pairs have radial functions of their own.
+
+    Those of a transform are the same for a pair and its mirror image; networks of nonlinear
+    interactions tell the center from its neighbor.
+    """
+    if mace.nonlinear:
+        numbers = torch.arange(num_species**2)
+    elif mace.transform != "none":
+        numbers = symmetric_tables(num_species)
+    else:
+        numbers = torch.zeros(num_species**2, dtype=torch.int64)
+    pairs = [int((numbers == k).nonzero()[0]) for k in range(int(numbers.max()) + 1)]
+    return PairKinds(pairs, numbers)
 
 
 def symmetric_tables(num_species: int) -> Tensor:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Radial functions of pairs of elements to tables, one after the other."""
+"""Radial functions of pairs of elements to tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from pyictp.errors import UserError
 from pyictp.model.mace import MaceModel
-from pyictp.model.pair_radial import PairTable, symmetric_tables
+from pyictp.model.pair_radial import PairTable, kinds_of_pairs
+from pyictp.model.radial import RadialTable
 from pyictp.model.tabulate import (
     INTERVALS,
     SLOPE_TOLERANCE,
@@ -23,9 +24,10 @@ from pyictp.model.tabulate import (
 )
 
 LARGEST = 2e9  # bytes of a table
-FINER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # intervals of densities in one of the other functions
+ATTEMPTS = [k * n // 8 for n in INTERVALS for k in (5, 6, 7, 8) if k * n // 8 >= 64]  # intervals
 
 OfPair = Callable[[Tensor], Tensor]  # lengths (n,) [A] to (n, P*C)
+OfBoth = Callable[[Tensor, Tensor], Tensor]  # embedding (n, B) and pairs (n,) to (n, P*C)
 
 
 class Pairs(NamedTuple):
@@ -42,8 +44,6 @@ def tabulate_pairs(
 ) -> list[Tabulated]:
     """Put tables in the place of the radial functions of a model.
 
-    Tables of a density, which may be steep, are finer by a whole number.
-
     Args:
         model: changed; tables get its dtype.
         exact: the same model in float64, which the tables are made from.
@@ -57,32 +57,31 @@ def tabulate_pairs(
         UserError: no tables reach the tolerances, or they would be too large.
     """
     config = model.config
-    num_species = len(config.elements)
-    is_of_pairs = config.mace is not None and config.mace.transform != "none"
-    numbers = symmetric_tables(num_species) if is_of_pairs else torch.zeros(num_species**2).long()
-    kinds = [int((numbers == k).nonzero()[0]) for k in range(int(numbers.max()) + 1)]
+    assert config.mace is not None
+    kinds, numbers = kinds_of_pairs(config.mace, len(config.elements))
     dtype = model.node_embedding.dtype
     pairs = Pairs(kinds, config.r_cut, shortest_edge, exacter)
     _check_size(model, pairs)
 
-    def of_pairs(radial: OfPair) -> list[OfPair]:
-        return [_of_pair(exact.edges.embedding, radial, kind) for kind in kinds]
+    def fitted(radial: OfBoth, num_channels: int) -> Tabulated:
+        of_pairs = [_of_pair(exact.edges.embedding, radial, kind) for kind in kinds]
+        return _fitted(of_pairs, num_channels, pairs)
 
-    radial = [of_pairs(layer.interaction.radial.evaluate) for layer in exact.layers]
-    attempts = [(k * n // 8, 1) for n in INTERVALS for k in (5, 6, 7, 8) if k * n // 8 >= 64]
-    found = _fitted(radial, config.num_channels, pairs, attempts)
-    intervals = found[0].table.num_intervals
-    densities = [of_pairs(layer.density.radial) for layer in exact.layers if layer.density]
-    made = iter(_fitted(densities, 1, pairs, [(k * intervals, k) for k in FINER]))
-    of_density = [next(made).table.to(dtype) if layer.density else None for layer in exact.layers]
-    model.tabulate([one.table for one in found], of_density, numbers)
+    parts = [(layer.interaction, layer.density) for layer in exact.layers]
+    found = [fitted(part.radial.of_pairs, part.num_channels) for part, _ in parts]
+    densities = [
+        None if density is None else fitted(density.radial.of_pairs, 1).table.to(dtype)
+        for _, density in parts
+    ]
+    model.tabulate([one.table for one in found], densities, numbers)
     return found
 
 
 def _check_size(model: MaceModel, pairs: Pairs) -> None:
     """Refuse tables that no memory holds, before they are made."""
     num_tables, intervals = len(pairs.kinds), pairs.exacter * INTERVALS[1]
-    widest = max(layer.interaction.radial.layers[-1].weight.shape[0] for layer in model.layers)
+    parts = [layer.interaction for layer in model.layers]
+    widest = max(sum(part.convolution.num_paths) * part.num_channels for part in parts)
     if 2.0 * model.node_embedding.itemsize * intervals * widest * num_tables > LARGEST:
         raise UserError(
             f"tables of {num_tables} pairs of elements would take more than {LARGEST / 1e9:.0f} GB "
@@ -90,37 +89,34 @@ def _check_size(model: MaceModel, pairs: Pairs) -> None:
         )
 
 
-def _of_pair(embedding: nn.Module, radial: OfPair, pair: int) -> OfPair:
-    return lambda r: radial(embedding(r, torch.full(r.shape, pair, dtype=torch.int64)))
+def _of_pair(embedding: nn.Module, radial: OfBoth, pair: int) -> OfPair:
+    def of_pair(r: Tensor) -> Tensor:
+        pairs = torch.full(r.shape, pair, dtype=torch.int64)
+        return radial(embedding(r, pairs), pairs)
+
+    return of_pair
 
 
-def _fitted(
-    functions: list[list[OfPair]],
-    num_channels: int,
-    pairs: Pairs,
-    attempts: Iterable[tuple[int, int]],
-) -> list[Tabulated]:
-    """Return tables of the first number of intervals (with a gap) at which all hold tolerances."""
-    worst = Tabulated(None, 0.0, 0.0)
-    for intervals, gap in attempts:
-        found = []
-        for of_pairs in functions:
-            found.append(_tabulated(of_pairs, num_channels, pairs, intervals, gap))
-            if not is_close(found[-1], pairs.exacter):
-                worst = found[-1]
-                break
-        else:
+def _fitted(of_pairs: list[OfPair], num_channels: int, pairs: Pairs) -> Tabulated:
+    """Return tables of the first number of intervals at which those of all pairs hold tolerances.
+
+    Raises:
+        UserError: there is none.
+    """
+    for intervals in ATTEMPTS:
+        found = _tabulated(of_pairs, num_channels, pairs, intervals)
+        if is_close(found, pairs.exacter):
             return found
     raise UserError(
-        f"tables of {intervals} intervals miss the radial functions by {worst.value_error:.1e} "
-        f"(slopes {worst.slope_error:.1e}) of their largest value, allowed are "
+        f"tables of {intervals} intervals miss the radial functions by {found.value_error:.1e} "
+        f"(slopes {found.slope_error:.1e}) of their largest value, allowed are "
         f"{VALUE_TOLERANCE / pairs.exacter**4:.0e} ({SLOPE_TOLERANCE / pairs.exacter**3:.0e}): "
         "export with --radial network"
     )
 
 
 def _tabulated(
-    of_pairs: list[OfPair], num_channels: int, pairs: Pairs, intervals: int, gap: int
+    of_pairs: list[OfPair], num_channels: int, pairs: Pairs, intervals: int
 ) -> Tabulated:
     """Return the tables of all pairs and the largest errors, relative to each pair's largest value.
 
@@ -130,20 +126,17 @@ def _tabulated(
     starts = torch.arange(intervals, dtype=torch.float64).unsqueeze(1)
     between = (starts + torch.tensor(WORST, dtype=torch.float64)).flatten() * knots[1]
     between = between[between >= pairs.r_min]
-    values, slopes = [], []
+    tables: list[RadialTable] = []
     value_error = slope_error = 0.0
     for function in of_pairs:
-        one = sample(function, knots)
-        table = PairTable(one[0][None], one[1][None], pairs.r_cut, num_channels)
-        ours = sample(table.at, between)
+        tables.append(RadialTable(*sample(function, knots), pairs.r_cut, num_channels))
+        ours = sample(tables[-1].at, between)
         errors = [
             ((a - b).abs().max() / b.abs().max().clamp_min(1e-300)).item()
             for a, b in zip(ours, sample(function, between), strict=True)
         ]
         value_error, slope_error = max(value_error, errors[0]), max(slope_error, errors[1])
-        values.append(one[0])
-        slopes.append(one[1])
-        if not is_close(Tabulated(table, value_error, slope_error), pairs.exacter):
+        if not is_close(Tabulated(tables[-1], value_error, slope_error), pairs.exacter):
             break
-    table = PairTable(torch.stack(values), torch.stack(slopes), pairs.r_cut, num_channels, gap)
-    return Tabulated(table, value_error, slope_error)
+    joined = PairTable(tables) if len(of_pairs) > 1 else tables[0]
+    return Tabulated(joined, value_error, slope_error)

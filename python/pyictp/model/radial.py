@@ -93,16 +93,23 @@ class RadialTable(nn.Module):
         return read_table(self.knots, edge_lengths, self.r_cut, self.num_channels)
 
 
-def read_table(knots: Tensor, edge_lengths: Tensor, r_cut: float, num_channels: int) -> Tensor:
+def read_table(
+    knots: Tensor,
+    edge_lengths: Tensor,
+    r_cut: float,
+    num_channels: int,
+    tables: Tensor | None = None,
+) -> Tensor:
     """Return radial functions (E, P*C) of edge lengths (E,) [A]; zero from r_cut on.
 
     Args:
-        knots: (intervals+1, P, 2, at least C) of a `RadialTable`.
+        knots: (intervals+1, P, 2, at least C) of a `RadialTable`, or (tables, intervals+1, ...).
         edge_lengths: (E,) [A].
         r_cut: cutoff radius [A], the last knot.
         num_channels: C.
+        tables: (E,) int64, that of each edge, where there are several.
     """
-    num_intervals = knots.size(0) - 1
+    num_intervals = knots.size(-4) - 1
     scaled = edge_lengths.div(r_cut / num_intervals)
     index = scaled.detach().floor().long().clamp(0, num_intervals - 1)
     # t is never below 0: a bound there would have slope 0 at every knot (PyTorch 2.14)
@@ -111,6 +118,9 @@ def read_table(knots: Tensor, edge_lengths: Tensor, r_cut: float, num_channels: 
     weights = torch.cat(
         [(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t), -t * t * s], dim=1
     )  # (E, 4)
+    if tables is not None and knots.dim() == 5:
+        index = index + tables * (num_intervals + 1)
+        knots = knots.flatten(0, 1)
     rows = torch.cat([knots[index], knots[index + 1]], dim=2)  # (E, P, 4, C)
     mixed = torch.matmul(weights.view(-1, 1, 1, 4), rows[..., :num_channels])
     return mixed.flatten(1)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import bulk
-from e3nn import o3
+from e3nn import nn, o3
 from mace.calculators import MACECalculator
 from mace.modules import gate_dict, interaction_classes
 from mace.modules.models import MACE, ScaleShiftMACE
@@ -57,6 +57,11 @@ BLOCKS = {
 DENSITY = {
     "interaction_cls_first": BLOCKS["Density"],
     "interaction_cls": BLOCKS["DensityResidual"],
+}
+NONLINEAR = {
+    "interaction_cls_first": BLOCKS["ResidualNonLinear"],
+    "interaction_cls": BLOCKS["ResidualNonLinear"],
+    "radial_MLP": [16, 12],
 }
 CASES = {
     "rank0_ell3": {"hidden_irreps": o3.Irreps("4x0e"), "max_ell": 3},
@@ -106,6 +111,37 @@ CASES = {
         **NO_SCALE,
     },
     "frequencies": {"num_interactions": 1, "correlation": 2, "hidden_irreps": o3.Irreps("4x0e")},
+    "nonlinear_heads": {
+        **NONLINEAR,
+        **HEADS,
+        "edge_irreps": o3.Irreps("2x0e + 2x1o"),
+        "use_edge_irreps_first": True,
+        "apply_cutoff": False,
+        "use_agnostic_product": True,
+        "distance_transform": "Agnesi",
+        "pair_repulsion": True,
+    },
+    "nonlinear_layers3": {
+        **NONLINEAR,
+        "hidden_irreps": o3.Irreps("3x0e + 3x1o + 3x2e"),
+        "num_interactions": 3,
+        "correlation": 2,
+        "edge_irreps": o3.Irreps("2x0e + 2x1o + 2x2e"),
+        "apply_cutoff": False,
+    },
+    "nonlinear_gate": {  # the gate is e3nn's, as in files of before MACE had one of its own
+        **NONLINEAR,
+        "max_ell": 3,
+        "hidden_irreps": o3.Irreps("2x0e + 2x1o"),
+        "correlation": 2,
+    },
+    "no_cutoff": {
+        "interaction_cls_first": BLOCKS["Density"],
+        "hidden_irreps": o3.Irreps("3x0e + 3x1o"),
+        "edge_irreps": o3.Irreps("2x0e + 2x1o"),
+        "correlation": 2,
+        "apply_cutoff": False,
+    },
     "float32_density": {
         "distance_transform": "Agnesi",
         "pair_repulsion": True,
@@ -122,13 +158,10 @@ SMALL = {
     "radial_MLP": [4],
 }
 REFUSED = {
-    "nonlinear": {
-        "interaction_cls_first": BLOCKS["ResidualNonLinear"],
-        "interaction_cls": BLOCKS["ResidualNonLinear"],
-    },
+    "mixed_blocks": {"interaction_cls": BLOCKS["ResidualNonLinear"], "num_interactions": 2},
     "gaussian": {"radial_type": "gaussian"},
     "chebyshev": {"radial_type": "chebyshev"},
-    "no_cutoff": {"apply_cutoff": False},
+    "edge_ranks": {**NONLINEAR, "edge_irreps": o3.Irreps("2x0e + 2x1o"), "num_interactions": 2},
     "pseudo": {"hidden_irreps": o3.Irreps("2x0e + 2x0o + 2x1o"), "num_interactions": 2},
     "correlations": {"correlation": [2, 1], "num_interactions": 2},
 }
@@ -159,7 +192,33 @@ def make_model(changes: dict, seed: int) -> torch.nn.Module:
     if settings["atomic_inter_scale"] is None:
         kind = MACE
         settings = {k: v for k, v in settings.items() if not k.startswith("atomic_inter")}
-    return kind(**settings).eval()
+    model = kind(**settings).eval()
+    for block in model.interactions:
+        if hasattr(block, "equivariant_nonlin"):
+            draw_nonlinear(block)
+    return model
+
+
+def draw_nonlinear(block: torch.nn.Module) -> None:
+    """Draw what a nonlinear interaction begins with as zeros, ones and small numbers."""
+    for parameter in (
+        *(block.source_embedding.weight, block.target_embedding.weight),
+        *(p for part in (block.conv_tp_weights, block.density_fn) for p in part.parameters()),
+    ):
+        torch.nn.init.normal_(parameter, 0.1, 0.4)
+    torch.nn.init.uniform_(block.alpha, 2.0, 5.0)
+    torch.nn.init.uniform_(block.beta, 0.3, 0.9)
+
+
+def with_gates_of_e3nn(model: torch.nn.Module) -> None:
+    """Give nonlinear interactions the gate that they had in MACE 0.3.14."""
+    for block in model.interactions:
+        ours = block.equivariant_nonlin
+        scalars, gates, gated = ours.irreps_scalars, ours.irreps_gates, ours.irreps_gated
+        block.equivariant_nonlin = nn.Gate(
+            *(scalars, [torch.nn.functional.silu] * len(scalars)),
+            *(gates, [torch.nn.functional.sigmoid] * len(gates), gated),
+        )
 
 
 def structures() -> list[Atoms]:
@@ -225,6 +284,8 @@ def main() -> None:
             if name == "frequencies":  # as if they had been trained
                 weights = model.radial_embedding.bessel_fn.bessel_weights
                 weights *= 1.0 + 0.05 * torch.rand(weights.shape)
+            if name == "nonlinear_gate":
+                with_gates_of_e3nn(model)
             write(args.folder, name, model)
             torch.set_default_dtype(torch.float64)
             head = changes.get("heads", ["", ""])[1]
