@@ -98,6 +98,44 @@ def test_nve_numbers_are_those_of_the_log(export, capsys):
         assert Path("md", name).stat().st_size > 500
 
 
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_run_goes_on_as_if_it_had_not_ended(fixed, export, capsys):
+    atoms = crystal()
+    if fixed:
+        atoms.set_constraint(FixAtoms([0, 5]))
+    write("x.extxyz", atoms)
+    model = export(PairToy)
+    _, whole = run("x.extxyz", model, "--ensemble", "nve", "--steps", 40, "--thermo", 10)
+    words = ["md", "--ensemble", "nve", "--steps", "20", "--thermo", "10"]
+    assert main([*words, "x.extxyz", str(model), "-o", "first"]) == 0
+    assert main([*words, "first", str(model), "-o", "second"]) == 0
+    assert "velocities as they are" in capsys.readouterr().out
+    second = read_thermo(Path("second/log.lammps"))
+    for column in ("PotEng", "KinEng"):
+        np.testing.assert_allclose(second[column], whole[column][2:], rtol=0, atol=1e-5)  # digits
+    copies = [*words, "first", str(model), "-o", "third", "--repeat", "2", "1", "1"]
+    assert main(copies) == 1
+    assert "copies would all move alike" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "npt"])
+def test_an_equilibrated_crystal_has_its_temperature_from_the_start(ensemble, export):
+    """A relaxed one that is given velocities at 300 K has half of it soon: motion is shared."""
+    write("x.extxyz", bulk("Ta", a=3.3, cubic=True).repeat(3))
+    model = export(PairToy)
+    means = []
+    for options in ([], ["--equilibrate", 1]):
+        _, thermo = run("x.extxyz", model, "--ensemble", ensemble, "--steps", 200, *options)
+        means.append(thermo["Temp"].mean())
+        (Path("md") / "summary.json").unlink()
+        Path("md").rename(f"{len(means)}")
+    assert thermo["Step"][0] == 0
+    assert thermo["Step"][-1] == 200
+    assert means[1] == pytest.approx(300, abs=60)
+    if ensemble == "nve":
+        assert means[0] < 220
+
+
 @pytest.mark.mpi
 def test_processes_change_nothing_and_the_deck_runs_again(export):
     write("x.cif", crystal())

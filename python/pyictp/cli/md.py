@@ -30,10 +30,16 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         parser,
         "ictp md water.xyz model.pt --temperature 300 --time 10 --processes 4 -o water",
         "ictp md crystal.cif run --ensemble npt --repeat 3 3 3 -o crystal",
+        "ictp md crystal model.pt --time 50 -o crystal2   # goes on where the run in crystal ended",
         "ictp md molecule.xyz model.pt --ensemble minimize -o relaxed",
     )
     add = parser.add_argument
-    add("structure", metavar="STRUCTURE", help="any file ASE reads; FILE@0 for its first frame")
+    add(
+        "structure",
+        metavar="STRUCTURE",
+        help="any file ASE reads, FILE@0 for its first frame; the folder of a run, to go on from "
+        "its end",
+    )
     add("model", metavar="MODEL", help="exported file, or a training folder to export")
     add("--ensemble", choices=ENSEMBLES, default="nvt", help="default: nvt")
     positive, count, finite = number(float, 0, above=True), number(int, 1), number(float)
@@ -44,6 +50,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--time", metavar="PS", type=positive, help="default: 1")
     length.add_argument("--steps", metavar="N", type=count, help="of minimize: 1000 at most")
+    add("--equilibrate", metavar="PS", type=positive, help="before, with Langevin; not analysed")
     add("--timestep", metavar="FS", type=positive, help="default: 1, with hydrogen 0.5")
     add("--repeat", metavar="N", type=count, nargs=3, default=(1, 1, 1), help="copies of the cell")
     add("--seed", metavar="N", type=count, default=1, help="of the velocities (default: 1)")

@@ -41,7 +41,7 @@ def run_md(
     """Run a structure in LAMMPS with a model; return 0, 130 after Ctrl-C or 143 after SIGTERM.
 
     Args:
-        structure: file that ASE reads, or FILE@INDEX.
+        structure: file that ASE reads, FILE@INDEX, or the folder of a run, to go on from its end.
         model: exported file, training folder or checkpoint.
         request: the run.
         output: folder of all that comes of it.
@@ -56,10 +56,11 @@ def run_md(
         UserError: request, structure and model do not go together, or LAMMPS ends with an error.
     """
     from pyictp.md.lammps import lammps_command
-    from pyictp.md.structure import check_elements, place, read_structure
+    from pyictp.md.structure import check_elements, end_of_run, place, read_structure
 
-    atoms = read_structure(structure)
-    settings = resolve(request, atoms)
+    end = end_of_run(structure)
+    atoms = read_structure(end or structure)
+    settings = resolve(request, atoms, continued=end is not None)
     placed = place(atoms, structure)
     command = [] if only_write else lammps_command(lmp, processes)
     described = _describe_model(model)
@@ -68,7 +69,7 @@ def run_md(
     with locked(output, "another ictp md"):
         _prepare(output, overwrite)
         with writing(output):
-            placed.write_data(output / DATA, elements)
+            placed.write_data(output / DATA, elements, settings.continued)
         lines = [
             f"structure  {structure}: {_describe(placed)}",
             f"model      {_place_model(model, output / MODEL)}",
@@ -235,6 +236,7 @@ def _conclude(
         "pressure_target_bar": settings.pressure,
         "timestep_fs": None if settings.minimizes else 1000 * settings.timestep,
         "steps": settings.steps,
+        "equilibration_steps": settings.equilibration,
         "uncertainty_every": settings.uncertainty or None,
         "fixed_atoms": int(placed.fixed.sum()) * math.prod(settings.repeat),
         "interrupted": interrupted,

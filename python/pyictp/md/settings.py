@@ -37,6 +37,7 @@ class Request:
     coupling: Coupling | None = None
     time: float | None = None  # ps
     steps: int | None = None
+    equilibrate: float | None = None  # ps
     timestep: float | None = None  # fs
     repeat: tuple[int, int, int] = (1, 1, 1)
     seed: int = 1
@@ -63,6 +64,8 @@ class Settings:
     seed: int
     uncertainty: int = 0  # steps between samples; 0: none
     samples: tuple[str, ...] = ()  # of SAMPLED
+    equilibration: int = 0  # steps before the run
+    continued: bool = False  # with the velocities of the structure
     closest: str = "warn"  # of pair_style ictp: what to do where atoms are too close for the data
 
     @property
@@ -94,6 +97,10 @@ class Settings:
             words += f" and {self.pressure:g} bar ({self.coupling})"
         duration = f"{self.steps * self.timestep:g} ps in {self.steps} steps of"
         words += f", {duration} {1000 * self.timestep:g} fs, seed {self.seed}"
+        if self.continued:
+            words = words.replace(", seed", ", velocities as they are, seed")
+        if self.equilibration:
+            words += f", after {self.equilibration * self.timestep:g} ps of equilibration"
         if self.ensemble != "nve":
             words += f", thermostat damping {1000 * THERMOSTAT * self.timestep:g} fs"
         if self.pressure is not None:
@@ -101,13 +108,20 @@ class Settings:
         return words + sampling
 
 
-def resolve(request: Request, atoms: Atoms) -> Settings:
+def resolve(request: Request, atoms: Atoms, continued: bool = False) -> Settings:
     """Return the settings of a request for a structure.
+
+    Args:
+        request: what a user asks for.
+        atoms: the structure.
+        continued: it is the end of another run, whose velocities are kept.
 
     Raises:
         UserError: options that contradict each other or the structure.
     """
     _check(request, atoms)
+    if continued and np.prod(request.repeat) > 1:
+        raise UserError("--repeat: copies would all move alike; start from a structure instead")
     repeat = request.repeat
     minimizes = request.ensemble == "minimize"
     light = "H" in atoms.get_chemical_symbols()
@@ -122,6 +136,8 @@ def resolve(request: Request, atoms: Atoms) -> Settings:
     frames = max(1, min(NUM_ROWS, MOST_POSITIONS // num_atoms))
     pressure = 0.0 if request.ensemble == "npt" and request.pressure is None else request.pressure
     to_temperature = request.temperature
+    if minimizes and request.equilibrate:
+        raise UserError("--equilibrate with --ensemble minimize: a minimization has no temperature")
     if request.ensemble == "anneal" and request.to_temperature is not None:  # as _check has it
         to_temperature = request.to_temperature
     return Settings(
@@ -136,6 +152,8 @@ def resolve(request: Request, atoms: Atoms) -> Settings:
         thermo=request.thermo or rows,
         every=request.every or max(1, -(-steps // frames)),
         seed=request.seed,
+        equilibration=0 if minimizes else round((request.equilibrate or 0.0) / timestep),
+        continued=continued,
         closest=request.closest,
     )
 

@@ -19,6 +19,7 @@ from ase.io.formats import UnknownFileTypeError, parse_filename
 from pyictp.errors import UserError
 from pyictp.graph.neighbors import periodic_cell
 
+FINAL = "final.extxyz"  # the end of a run
 MARGIN = 5.0  # A of empty box around the atoms where nothing repeats; LAMMPS lets it grow
 
 
@@ -46,7 +47,7 @@ class Placed:
         """Return the names of constraints that LAMMPS is not told of."""
         return ", ".join(fixed_atoms(self.original)[1])
 
-    def write_data(self, path: Path, elements: Sequence[str]) -> None:
+    def write_data(self, path: Path, elements: Sequence[str], velocities: bool = False) -> None:
         """Write the data file; `elements` are types 1, 2, ..."""
         write(
             path,
@@ -55,6 +56,7 @@ class Placed:
             specorder=list(elements),
             masses=True,
             prismobj=self.prism,
+            velocities=velocities,
         )
 
     def back(self, frame: Atoms, repeat: Sequence[int]) -> Atoms:
@@ -74,6 +76,12 @@ class Placed:
         return atoms
 
 
+def end_of_run(name: str) -> str | None:
+    """Return the file with the end of a run, if a name is the folder of one of `ictp md`."""
+    end = Path(name) / FINAL
+    return str(end) if end.is_file() else None
+
+
 def read_structure(name: str) -> Atoms:
     """Return the structure of a file that ASE reads: the last frame, or `file@index`.
 
@@ -82,7 +90,9 @@ def read_structure(name: str) -> Atoms:
     """
     file, index = parse_filename(name)
     if Path(file).is_dir():
-        raise UserError(f"structure '{file}' is a folder: expected a file that ASE reads")
+        raise UserError(
+            f"structure '{file}' is a folder: expected a file that ASE reads, or a run's folder"
+        )
     if not Path(file).is_file():
         raise UserError(f"structure '{file}' not found")
     if isinstance(index, int) and index < -1:  # ASE's readers give some frame where it is too low
