@@ -39,7 +39,9 @@ def dying_lammps(folder: Path, steps: int, end: str) -> Path:
     ("end", "told"),
     [
         ("no_such_command", "Unknown command: no_such_command"),
-        ("shell exec {folder}/kill_parent", "ended by signal 9 (Killed)"),
+        pytest.param(
+            "shell exec {folder}/kill_parent", "ended by signal 9 (Killed)", marks=pytest.mark.long
+        ),
     ],
     ids=["error", "kill"],
 )

@@ -126,14 +126,14 @@ def test_an_equilibrated_crystal_has_its_temperature_from_the_start(ensemble, ex
     means = []
     for options in ([], ["--equilibrate", 1]):
         _, thermo = run("x.extxyz", model, "--ensemble", ensemble, "--steps", 200, *options)
-        means.append(thermo["Temp"].mean())
+        means.append(thermo["Temp"][50:].mean())
         (Path("md") / "summary.json").unlink()
         Path("md").rename(f"{len(means)}")
     assert thermo["Step"][0] == 0
     assert thermo["Step"][-1] == 200
     assert means[1] == pytest.approx(300, abs=60)
     if ensemble == "nve":
-        assert means[0] < 220
+        assert means[0] < 0.85 * means[1]
 
 
 @pytest.mark.mpi

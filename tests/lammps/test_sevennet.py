@@ -41,10 +41,8 @@ def files(imported, tmp_path_factory) -> dict[str, Path]:
     ("name", "dtype", "processes"),
     [
         ("triclinic", "float64", 1),
-        ("cell below the cutoff", "float64", 2),
         ("slab", "float64", 4),
-        ("slab", "float32", 1),
-        ("triclinic", "float32", 2),
+        ("cell below the cutoff", "float32", 2),
     ],
 )
 def test_as_the_float64_model(name, dtype, processes, imported, files, tmp_path) -> None:

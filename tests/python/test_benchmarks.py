@@ -32,6 +32,7 @@ def test_every_ablation_changes_the_configuration(name):
     assert load_config(config, ablations.ABLATIONS[name]) != load_config(config)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("change", ablations.CHANGED.values())
 def test_a_changed_model_trains_to_other_weights(change, tmp_path):
     config = make_config(tmp_path)

@@ -28,7 +28,7 @@ def waters(number: int) -> list:
     return frames
 
 
-@pytest.mark.parametrize("num_models", [1, 2])
+@pytest.mark.parametrize("num_models", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_deviation_of_forces(num_models: int, tmp_path: Path) -> None:
     """Of a file from other models than it was made of: what the calculators of both say."""
     made_of = [make_model(seed=seed, elements=("H", "O")) for seed in range(num_models)]

@@ -121,8 +121,10 @@ def test_a_training_folder_with_provenance(tmp_path: Path, capsys) -> None:
         ("float64", {}, 1e-12, 1e-11),
         ("float64", {"radial": "table"}, 1e-9, 1e-7),  # of slopes, see `fit_table`
         ("float32", {}, 1e-6, 1e-4),
-        ("float32", {"portable": True}, 1e-6, 1e-4),
-        ("float32", {"radial": "network"}, 1e-6, 1e-5),
+        *(
+            pytest.param("float32", options, 1e-6, of_forces, marks=pytest.mark.long)
+            for options, of_forces in (({"portable": True}, 1e-4), ({"radial": "network"}, 1e-5))
+        ),
     ],
     ids=str,
 )
