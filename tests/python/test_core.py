@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from ase.data import atomic_numbers, covalent_radii
 from ase.io import read, write
 from ase.units import Bohr
@@ -20,7 +21,7 @@ from pyictp.graph.graph import build_graph
 from pyictp.model.core import CoreRepulsion
 from pyictp.model.zbl import ZBLRepulsion
 from pyictp.potential import checkpoint
-from pyictp.potential.distances import KEY, MARGIN
+from pyictp.potential.distances import KEY, MARGIN, core_distances, distance_table
 from pyictp.potential.export import export_model
 from pyictp.potential.interface import Potential
 from pyictp.potential.load import load_model
@@ -148,10 +149,7 @@ def test_exported_file(portable, dtype, tmp_path):
     export_model(model, tmp_path / "model.pt", name, provenance, portable)
     exported = load_model(tmp_path / "model.pt")
     checkpoint.provide_core(model, provenance)
-    unseen = sum(covalent_radii[atomic_numbers[element]] for element in ELEMENTS)
-    np.testing.assert_allclose(
-        model.core.distances, np.array([1.9, unseen, unseen, 2.1]) - MARGIN
-    )  # Cu and W never met
+    np.testing.assert_allclose(model.core.distances, np.array([1.9, 2.0, 2.0, 2.1]) - MARGIN)
     limit = {torch.float64: 1e-11, torch.float32: 2e-4}[dtype]
     for distance, a, b in ((1.6, 0, 0), (2.9, 0, 1), (0.9, 0, 1), (1.2, 1, 1), (3.0, 1, 1)):
         graph = on_line(distance, a, b, 3.6)
@@ -159,6 +157,22 @@ def test_exported_file(portable, dtype, tmp_path):
         scale = max(expected.forces.abs().max().item(), 1.0)
         torch.testing.assert_close(found.forces, expected.forces, rtol=0, atol=limit * scale)
         torch.testing.assert_close(found.energies, expected.energies, rtol=0, atol=limit * scale)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"Cu-Cu": 1.9, "Cu-W": 2.0, "W-W": 2.3}, 2.0),
+        ({"Cu-Cu": 1.9, "Cu-W": 2.8, "W-W": 2.3}, 2.1),  # as the mean of the others
+        ({"Cu-Cu": 1.9, "W-W": 2.3}, 2.1),
+        ({"Cu-Cu": 1.9, "Cu-W": 2.8}, 2.8),
+        ({"Cu-Cu": 1.9}, covalent_radii[[29, 74]].sum()),
+    ],
+)
+def test_distance_of_two_elements(known, expected):
+    distances = core_distances({KEY: known}, ELEMENTS)
+    assert distances[0, 1].item() == distances[1, 0].item() == pytest.approx(expected - MARGIN)
+    assert distances[0, 0].item() == pytest.approx(1.9 - MARGIN)
 
 
 def test_where_nothing_is_known_nothing_is_done():
@@ -211,7 +225,7 @@ class TestTraining:
         assert len(known) == 2  # Ni and Ni never meet
         for pair, length in known.items():
             i, j = (elements.index(element) for element in pair.split("-"))
-            assert table[i, j].item() == pytest.approx(length - MARGIN)
+            assert table[i, j].item() == pytest.approx(length - MARGIN)  # Ni-Ni is not known
 
     def test_fine_tuning_on_closer_atoms_moves_it_inwards(self, tmp_path):
         config = make_config(tmp_path)
@@ -273,3 +287,20 @@ def test_no_shipped_model_has_a_hole(folder):
         assert energies[-1] > energies[0] + 8  # eV; H and H 0.35 A apart have 10
     # wells of pairs without a molecule around, which no data have; networks fall by up to 1e12 eV
     assert {pair: fall for pair, fall in falls.items() if fall > 0.15} == {}
+
+
+def test_a_warm_alloy_is_as_without():
+    """Its unlike pairs were in the data of `models/monbtaw` as crystals at rest alone."""
+    payload = checkpoint.load_checkpoint(ROOT / "models/monbtaw/best.pt")
+    model = checkpoint.build_model(payload, torch.float64)
+    atoms = bulk("Mo", a=3.24, cubic=True).repeat(3)
+    atoms.symbols[:] = np.random.default_rng(0).permutation(np.resize(model.config.elements, 54))
+    atoms.rattle(0.12, seed=1)
+    species = [model.config.elements.index(element) for element in atoms.symbols]
+    graph = build_graph(atoms.positions, atoms.cell[:], True, species, model.r_cut)
+    with_core = evaluate_graph(model, graph)
+    table = distance_table(payload["provenance"], model.config.elements, model.r_cut)
+    kinds = graph.species[graph.edge_index].numpy()
+    assert (graph.edge_vectors.norm(dim=1).numpy() < table[kinds[0], kinds[1]] - 0.2).any()
+    model.core = None
+    assert torch.equal(evaluate_graph(model, graph).forces, with_core.forces)

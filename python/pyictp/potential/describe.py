@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pyictp.config.load import to_dict
 from pyictp.potential.checkpoint import build_model, is_exported, load_checkpoint, resolve_path
 from pyictp.potential.distances import KEY, named
 
@@ -36,7 +37,7 @@ def describe(path: str | Path) -> dict[str, Any]:
         "dtype": str(model.node_embedding.dtype).removeprefix("torch."),
         "e0": dict(zip(model.config.elements, model.e0.tolist(), strict=True)),
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "model": payload["model_config"],
+        "model": to_dict(model.config),  # what a file from before does not say, too
         "provenance": payload.get("provenance", {}),
     }
 

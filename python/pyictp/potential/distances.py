@@ -102,14 +102,17 @@ def distance_table(
 def core_distances(provenance: Mapping[str, Any], elements: Sequence[str]) -> Tensor | None:
     """Return below which nuclei repel, (S, S) symmetric [A]; None: nothing is known.
 
-    A little below the shortest distances of the training data, where networks are still right. A
-    pair that never came within the cutoff radius has the sum of its covalent radii for that.
+    A little below the shortest distances of the training data, where networks are still right. Two
+    elements have no more than the mean of those of either with itself: an alloy of which only cold
+    crystals were in the data. Where nothing else is known, it is the sum of their covalent radii.
     """
     known = provenance.get(KEY)
     if known is None:
         return None
     radii = covalent_sums(elements)
     table = torch.from_numpy(distance_table(provenance, elements, np.inf))
+    like = torch.where(table.diagonal() > 0.0, table.diagonal(), torch.inf)
+    table = torch.minimum(table, 0.5 * (like.unsqueeze(0) + like.unsqueeze(1)))
     return (torch.where(torch.isinf(table), radii, table) - MARGIN).clamp(min=0.0)
 
 
