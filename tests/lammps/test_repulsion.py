@@ -213,3 +213,37 @@ def test_an_atom_of_100_ev_hits_a_crystal(repulsion, copper, tmp_path):
         assert 1.1 < min(closest) < 1.8
     else:  # a network near the lattice knows no nuclei: they pass through each other
         assert min(closest) < 0.4
+
+
+HOT = """units metal
+lattice bcc 3.25
+region box block 0 3 0 3 0 3
+create_box 4 box
+create_atoms 1 box
+set type 1 type/subset 2 13 11
+set type 1 type/subset 3 13 12
+set type 1 type/subset 4 14 13
+mass 1 92.906
+mass 2 95.95
+mass 3 180.948
+mass 4 183.84
+pair_style ictp device cpu closest ignore
+pair_coeff * * {model} Nb Mo Ta W
+velocity all create 10000 {seed}
+fix nvt all nvt temp 5000 5000 0.1
+timestep 0.001"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [4711, 911])
+def test_a_hot_alloy_stays_whole(seed, root, tmp_path):
+    """Four metals at 5000 K by the shipped model: without the core atoms were lost in 0.6 ps."""
+    with lammps_session(tmp_path) as lmp:
+        lmp.commands_list(
+            HOT.format(model=root / "models/monbtaw/model.pt", seed=seed).splitlines()
+        )
+        lmp.command("run 1000")
+        positions = np.array(lmp.numpy.extract_atom("x")[: lmp.extract_global("nlocal")])
+        assert positions.shape == (54, 3)
+        assert lmp.get_thermo("temp") < 8000
+        assert lmp.get_thermo("pe") / 54 > -13  # eV

@@ -149,7 +149,7 @@ def test_exported_file(portable, dtype, tmp_path):
     export_model(model, tmp_path / "model.pt", name, provenance, portable)
     exported = load_model(tmp_path / "model.pt")
     checkpoint.provide_core(model, provenance)
-    np.testing.assert_allclose(model.core.distances, np.array([1.9, 2.0, 2.0, 2.1]) - MARGIN)
+    np.testing.assert_allclose(model.core.distances, np.array([1.9, 2.4, 2.4, 2.1]) - MARGIN)
     limit = {torch.float64: 1e-11, torch.float32: 2e-4}[dtype]
     for distance, a, b in ((1.6, 0, 0), (2.9, 0, 1), (0.9, 0, 1), (1.2, 1, 1), (3.0, 1, 1)):
         graph = on_line(distance, a, b, 3.6)
@@ -163,8 +163,8 @@ def test_exported_file(portable, dtype, tmp_path):
     ("known", "expected"),
     [
         ({"Cu-Cu": 1.9, "Cu-W": 2.0, "W-W": 2.3}, 2.0),
-        ({"Cu-Cu": 1.9, "Cu-W": 2.8, "W-W": 2.3}, 2.1),  # as the mean of the others
-        ({"Cu-Cu": 1.9, "W-W": 2.3}, 2.1),
+        ({"Cu-Cu": 1.9, "Cu-W": 2.8, "W-W": 2.3}, 1.2 * 2.1),  # of the mean of the others
+        ({"Cu-Cu": 1.9, "W-W": 2.3}, 1.2 * 2.1),
         ({"Cu-Cu": 1.9, "Cu-W": 2.8}, 2.8),
         ({"Cu-Cu": 1.9}, covalent_radii[[29, 74]].sum()),
     ],
@@ -295,12 +295,12 @@ def test_a_warm_alloy_is_as_without():
     model = checkpoint.build_model(payload, torch.float64)
     atoms = bulk("Mo", a=3.24, cubic=True).repeat(3)
     atoms.symbols[:] = np.random.default_rng(0).permutation(np.resize(model.config.elements, 54))
-    atoms.rattle(0.12, seed=1)
+    atoms.rattle(0.08, seed=1)
     species = [model.config.elements.index(element) for element in atoms.symbols]
     graph = build_graph(atoms.positions, atoms.cell[:], True, species, model.r_cut)
     with_core = evaluate_graph(model, graph)
     table = distance_table(payload["provenance"], model.config.elements, model.r_cut)
     kinds = graph.species[graph.edge_index].numpy()
-    assert (graph.edge_vectors.norm(dim=1).numpy() < table[kinds[0], kinds[1]] - 0.2).any()
+    assert (graph.edge_vectors.norm(dim=1).numpy() < table[kinds[0], kinds[1]] - 0.15).any()
     model.core = None
     assert torch.equal(evaluate_graph(model, graph).forces, with_core.forces)

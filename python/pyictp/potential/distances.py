@@ -21,6 +21,7 @@ logger = logging.getLogger("pyictp")
 KEY = "shortest_distances"  # in provenance
 CLOSEST = ("warn", "error", "ignore")  # as pair_style ictp has them
 MARGIN = 0.1  # A, from the data to the core: at no cost for hotter frames than those trained on
+MIXED = 1.2  # with less a liquid alloy falls into holes, with more a solid one feels the core
 ROUNDING = 1e-6  # a training frame, read from a file, is not below itself
 
 
@@ -103,8 +104,8 @@ def core_distances(provenance: Mapping[str, Any], elements: Sequence[str]) -> Te
     """Return below which nuclei repel, (S, S) symmetric [A]; None: nothing is known.
 
     A little below the shortest distances of the training data, where networks are still right. Two
-    elements have no more than the mean of those of either with itself: an alloy of which only cold
-    crystals were in the data. Where nothing else is known, it is the sum of their covalent radii.
+    elements have no more than 1.2 times the mean of those of either with itself: an alloy of which
+    only cold crystals were in the data. Where nothing else is known, the sum of covalent radii.
     """
     known = provenance.get(KEY)
     if known is None:
@@ -112,7 +113,8 @@ def core_distances(provenance: Mapping[str, Any], elements: Sequence[str]) -> Te
     radii = covalent_sums(elements)
     table = torch.from_numpy(distance_table(provenance, elements, np.inf))
     like = torch.where(table.diagonal() > 0.0, table.diagonal(), torch.inf)
-    table = torch.minimum(table, 0.5 * (like.unsqueeze(0) + like.unsqueeze(1)))
+    mixed = 0.5 * MIXED * (like.unsqueeze(0) + like.unsqueeze(1)).fill_diagonal_(torch.inf)
+    table = torch.minimum(table, mixed)
     return (torch.where(torch.isinf(table), radii, table) - MARGIN).clamp(min=0.0)
 
 
