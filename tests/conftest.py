@@ -42,13 +42,19 @@ def shared_dir() -> Path:
 
 
 @pytest.hookimpl(tryfirst=True)  # before the selection by -m
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what takes shared_dir, for `-m data`; what calls getfixturevalue bears a mark itself.
 
-    Files with the most slow tests come first: the last one to begin leaves the other cores idle.
+    Files with the longest and the most slow tests come first: the last one to begin leaves the
+    other cores idle.
     """
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    limits: Counter[Path] = Counter()  # s
+    for item in items:
+        limit = item.get_closest_marker("timeout")
+        if limit and "not long" not in config.getoption("-m"):
+            limits[item.path] = max(limits[item.path], limit.args[0])
+    items.sort(key=lambda item: (-limits[item.path], -slow[item.path]))
     for item in items:
         if "shared_dir" in getattr(item, "fixturenames", ()):
             item.add_marker("data")
