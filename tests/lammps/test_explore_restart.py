@@ -57,7 +57,7 @@ def test_killed_at_random_moments_it_ends_the_same(tmp_path):
     for _ in range(KILLS):
         process = start(paths[1])
         try:
-            process.communicate(timeout=moments.uniform(0.1, 0.5) * duration)
+            process.communicate(timeout=moments.uniform(0.05, 0.3) * duration)
             break  # it came to its end before
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
