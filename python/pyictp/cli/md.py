@@ -30,7 +30,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         parser,
         "ictp md water.xyz model.pt --temperature 300 --time 10 --processes 4 -o water",
         "ictp md crystal.cif run --ensemble npt --repeat 3 3 3 -o crystal",
-        "ictp md crystal model.pt --time 50 -o crystal2   # goes on where the run in crystal ended",
+        "ictp md crystal run -o longer   # goes on where the run in crystal ended",
         "ictp md molecule.xyz model.pt --ensemble minimize -o relaxed",
     )
     add = parser.add_argument
