@@ -297,19 +297,12 @@ def test_examples_of_help_run(
         args = cli.build_parser(["demo"]).parse_args(words[1:])
         assert args.needs == "pyictp.demo.run"
         pytest.skip("the demo takes minutes; its stages run in test_demo.py")
-    if words[1] == "import" and words[2].endswith(".model"):
-        unpack("rank2_layers3", workplace).rename(workplace / words[2])
+    provide(words, workplace)
     if words[1:3] == ["import", "sevennet-0"]:
         monkeypatch.syspath_prepend(install_small("manual", workplace / "site"))
     if words[2:3] == ["ckpt_100"]:
         source = request.getfixturevalue("shared_dir") / "fixtures" / "upstream" / "hea_full_l1"
         (workplace / "ckpt_100").symlink_to(source / "ckpt_1")
-    if words[1:3] == ["md", "crystal"]:  # of another example
-        assert main(["md", "crystal.cif", "run", "--steps", "2", "-o", "crystal"]) == 0
-    if words[1] == "explore":
-        write_loop(workplace).rename("si.yaml")
-    if words[1] == "train" and not {"--resume", "run"} & set(words):
-        shutil.rmtree("run")
     if set(example.split(" #")[0]) & set("><|$;&"):
         done = run_in_shell(shorter(example))
         warned = "--strict" in words and " 0 warnings" not in f" {Path('data.txt').read_text()}"
@@ -319,6 +312,18 @@ def test_examples_of_help_run(
     for option in ("-o", "--json", "--plot", "--report"):
         if option in words[:-1] and words[1] != "doctor":
             assert Path(words[words.index(option) + 1]).exists()
+
+
+def provide(words: list[str], workplace: Path) -> None:
+    """Make what an example needs that others do not."""
+    if words[1] == "import" and words[2].endswith(".model"):
+        unpack("rank2_layers3", workplace).rename(workplace / words[2])
+    if words[1:3] == ["md", "crystal"]:  # of another example
+        assert main(["md", "crystal.cif", "run", "--steps", "2", "-o", "crystal"]) == 0
+    if words[1] == "explore":
+        write_loop(workplace).rename("si.yaml")
+    if words[1] == "train" and not {"--resume", "run"} & set(words):
+        shutil.rmtree("run")
 
 
 def shorter(example: str) -> str:
