@@ -159,11 +159,11 @@ class ICTPModel(ExactModule):
         self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
     ) -> tuple[Tensor, Tensor]:
         """Return what `forward` does and the scalars (N, C) that the last readout sees."""
-        vectors, repulsion = edge_vectors, torch.zeros(0)
-        if self.core is not None:
+        if self.core is None:
+            energies, features = self.network(species, edge_index, edge_vectors, num_local)
+        else:
             vectors, repulsion = self.core(species, edge_index, edge_vectors, num_local)
-        energies, features = self.network(species, edge_index, vectors, num_local)
-        if self.core is not None:
+            energies, features = self.network(species, edge_index, vectors, num_local)
             energies = energies + repulsion
         if self.zbl is not None:
             energies = energies + self.zbl(species, edge_index, edge_vectors, num_local)

@@ -20,7 +20,7 @@ logger = logging.getLogger("pyictp")
 
 KEY = "shortest_distances"  # in provenance
 CLOSEST = ("warn", "error", "ignore")  # as pair_style ictp has them
-MARGIN = 0.1  # A, from the data to the core: at no cost for hotter frames than those trained on
+MARGIN = 0.1  # A, from the data to the core: hotter frames than those trained on hardly feel it
 MIXED = 1.2  # with less a liquid alloy falls into holes, with more a solid one feels the core
 ROUNDING = 1e-6  # a training frame, read from a file, is not below itself
 
