@@ -13,6 +13,8 @@ from typing import Any
 from pyictp.cli.parser import examples
 from pyictp.errors import UserError
 
+PROGRAMS = ("vasp", "espresso", "cp2k", "orca")
+
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add `ictp explore`; returns its parser."""
@@ -25,6 +27,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     examples(
         parser,
+        "ictp explore --template vasp > vasp.yaml",
         "ictp explore si.yaml --dry-run",
         "ictp explore si.yaml explore.cycles=8",
     )
@@ -33,9 +36,24 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add("overrides", metavar="SECTION.KEY=VALUE", nargs="*", help="replaces values of the file")
     add("--overwrite", action="store_true", help="begin anew in a folder that holds a loop")
     add("--dry-run", action="store_true", help="read everything, say what would be done, stop")
+    add(
+        "--template",
+        action=_Template,
+        choices=PROGRAMS,
+        help="print a configuration for a program of density functional theory, stop",
+    )
     add("--json", metavar="FILE", help="also write results.json there")
     parser.set_defaults(run=run, needs="pyictp.explore.start")
     return parser
+
+
+class _Template(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, _: Any, value: Any, *__: Any) -> None:
+        """Print a configuration, for people to change."""
+        from pyictp.explore.programs import configuration
+
+        print(configuration(value), end="")
+        parser.exit()
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from pyictp.explore.results import table
     from pyictp.explore.settings import load_settings
     from pyictp.explore.start import plan, start
+    from pyictp.labelling.slurm import UnderWay
 
     config = load_settings(args.config, args.overrides)
     folder = Path(config.explore.output)
@@ -67,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
                 print(f"wrote '{folder / 'results.json'}', results.png")
             if args.json:
                 write_json(args.json, results)
+    except UnderWay as left:
+        print(f"{left}; collect them, and go on, with: {again}")
     except (KeyboardInterrupt, Terminated) as stop:
         print(f"interrupted: what is done is kept; go on with: {again}", file=sys.stderr)
         return 130 if isinstance(stop, KeyboardInterrupt) else 143
