@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -168,7 +168,7 @@ def _submit(
     return array
 
 
-def _queued(name: str, wait: bool = False) -> Collection[int] | None:
+def _queued(name: str, wait: bool = False) -> set[int] | None:
     """Return the tasks of an array that wait or run; None: the queue does not answer now."""
     words = ["squeue", "--me", "--noheader", "--array", f"--name={name}", "--format=%K"]
     while True:
