@@ -18,7 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
+from programs import python_program, write_program
+
 ALIVE = ("PENDING", "RUNNING")
+
+
+def install(folder: Path) -> None:
+    """Write the programs into a folder for the PATH."""
+    for name in ("sbatch", "squeue", "sacct"):
+        write_program(folder / name, python_program(__file__, name))
 
 
 def _slurm() -> Path:

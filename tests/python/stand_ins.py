@@ -18,6 +18,7 @@ from ase.calculators.emt import EMT
 from ase.io import read
 from ase.stress import voigt_6_to_full_3x3_stress
 from output_toys import BOHR, HARTREE, rows
+from programs import python_program, write_program
 
 PROGRAMS = {"vasp_std": "vasp", "pw.x": "espresso", "cp2k_shell.psmp": "cp2k", "orca": "orca"}
 EXTRAPOLATED = 0.125  # eV that VASP's energy without smearing is above the free one
@@ -33,19 +34,13 @@ def install(folder: Path) -> Path:
     return folder
 
 
-def python_program(module: str, function: str) -> str:
-    """Return the text of a program that calls a function of a module with its words."""
-    path = Path(module)
-    return (
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(path.parent)!r})\n"
-        f"import {path.stem}\nsys.exit({path.stem}.{function}(sys.argv[1:]))\n"
-    )
-
-
-def write_program(path: Path, text: str) -> None:
-    """Write an executable file."""
-    path.write_text(text)
-    path.chmod(0o755)
+def potentials(folder: Path, *elements: str) -> Path:
+    """Write POTCARs that name their elements; returns the folder for VASP_PP_PATH."""
+    for element in elements:
+        file = folder / "potentials" / "potpaw_PBE" / element / "POTCAR"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"  PAW_PBE {element} 22Jun2005\n")
+    return folder / "potentials"
 
 
 def take(atoms: Atoms) -> None:

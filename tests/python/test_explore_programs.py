@@ -54,11 +54,7 @@ def place(tmp_path, monkeypatch):
     """Return the empty folder of a user, with programs on the PATH, pseudopotentials beside."""
     programs = stand_ins.install(tmp_path / "bin")
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    for element in ("Cu", "Ni"):
-        file = tmp_path / "potentials" / "potpaw_PBE" / element / "POTCAR"
-        file.parent.mkdir(parents=True)
-        file.write_text(f"  PAW_PBE {element} 22Jun2005\n")
-    monkeypatch.setenv("VASP_PP_PATH", str(tmp_path / "potentials"))
+    monkeypatch.setenv("VASP_PP_PATH", str(stand_ins.potentials(tmp_path, "Cu", "Ni")))
     folder = tmp_path / "user"
     (folder / "pseudo").mkdir(parents=True)
     (folder / "pseudo" / "Cu.upf").touch()

@@ -26,7 +26,6 @@ from pyictp.labelling import slurm
 from pyictp.labelling.label_pool import forget_failures, label_structures
 from pyictp.labelling.settings import LabellerConfig
 from pyictp.labelling.slurm import UnderWay
-from stand_ins import python_program, write_program
 from train_toys import emt_frames
 
 JOB = "#SBATCH --time=01:00:00\nexport OMP_NUM_THREADS=1\n"
@@ -39,8 +38,7 @@ def queue(tmp_path, monkeypatch):
     programs, folder = tmp_path / "bin", tmp_path / "queue"
     programs.mkdir()
     folder.mkdir()
-    for name in ("sbatch", "squeue", "sacct"):
-        write_program(programs / name, python_program(slurm_stand_in.__file__, name))
+    slurm_stand_in.install(programs)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("STAND_IN_SLURM", str(folder))
     monkeypatch.setattr(slurm, "INTERVAL", 0.1)

@@ -145,6 +145,6 @@ def _draw_uncertainty(axes: Axes, rows: list[dict[str, Any]], wanted: Mapping[st
             name, (1, wanted[name]), xycoords=("axes fraction", "data"), va="bottom", ha="right"
         )
     what = "force deviation\n[eV/Å]" if by == DEVIATION else "grade"
-    axes.set(ylabel=f"largest {what}", ylim=(0, None))
+    axes.set(ylabel=f"largest {what}", ylim=(0, 1.1 * axes.get_ylim()[1]))  # room for "high"
     if tested or seen:
         axes.legend()
