@@ -3,22 +3,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+import slurm_stand_in
+import stand_ins
+from ase.calculators.emt import EMT
+from ase.io import read, write
 from blocks import BLOCKS, COMMANDS, ELSEWHERE, LANGUAGES, NOT_RUN, ROOT, SCRIPTS, Block
 from mace_files import unpack
 from pyictp.config.load import load_config
 from pyictp.potential.exported import read_metadata
 from sevennet_files import install_small
 from stages import STAGES
+from train_toys import emt_frames
 
 FILE_NAME = re.compile(r"# ([\w./-]+\.\w+)\n")  # first line of a block that is a file
 RUN_BLOCK = """import runpy, sys
@@ -57,15 +63,26 @@ def run_shell(script: str, folder: Path) -> str:
     return done.stdout
 
 
-def run_page(page: str, folder: Path) -> str:
-    """Write the files of a page and run its commands, from top to bottom; return the output."""
-    output = []
+def run_page(page: str, folder: Path, shorter: Mapping[str, str] | None = None) -> str:
+    """Write the files of a page and run its commands, from top to bottom; return the output.
+
+    Args:
+        page: its name.
+        folder: to run in.
+        shorter: words of the page, and those that run in their place; each must be there.
+    """
+    output, unused = [], set(shorter or {})
     for block in mine(lambda name: name == page):
-        if name := FILE_NAME.match(block.text):
-            (folder / name[1]).write_text(block.text)
+        text = block.text
+        for words, fewer in (shorter or {}).items():
+            unused -= {words} if words in text else set()
+            text = text.replace(words, fewer)
+        if name := FILE_NAME.match(text):
+            (folder / name[1]).write_text(text)
         else:
             assert block.language == "bash", f"{block}: a file begins with '# its-name'"
-            output.append(run_shell(block.text, folder))
+            output.append(run_shell(text, folder))
+    assert not unused
     return "\n".join(output)
 
 
@@ -190,6 +207,60 @@ def test_sevennet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_config(tmp_path / "tav" / "config.yaml").model.elements == ("Ta", "V")
     assert read_metadata(tmp_path / "universal.pt")["num_layers"] == 3
     assert read_metadata(tmp_path / "tav.pt")["elements"] == ["Ta", "V"]
+
+
+@pytest.mark.long
+@pytest.mark.lammps
+@pytest.mark.timeout(1800)
+def test_distill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a small checkpoint in the place of SevenNet-0; fewer frames, steps and epochs."""
+    monkeypatch.setenv("PYTHONPATH", str(install_small("manual", tmp_path / "site")))
+    shorter = {
+        "dynamics: 40": "dynamics: 10, equilibration: 5, every: 2",
+        "max_minutes: 20": "max_epochs: 3",
+        "max_minutes: 5": "max_epochs: 2",
+        "cycles: 3": "cycles: 1",
+        "steps: 2000": "steps: 40",
+        "--time 10": "--steps 4",
+    }
+    text = run_page("docs/howto/distill.md", tmp_path, shorter)
+    assert "compared" not in text
+    student = json.loads((tmp_path / "distilled" / "results.json").read_text())["student"]
+    assert (student["file"], student["frames"]) == ("distilled/student.pt", 4)
+    assert f"forces {student['force_rmse_mev_per_a']:.1f} meV/A" in text
+    assert f"{student['times_faster']:.1f} times faster" in text
+
+
+@pytest.mark.long
+@pytest.mark.lammps
+@pytest.mark.timeout(1800)
+def test_dft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With programs in the places of VASP and Slurm; fewer steps and epochs."""
+    programs = stand_ins.install(tmp_path / "bin")
+    slurm_stand_in.install(programs)
+    (tmp_path / "queue").mkdir()
+    monkeypatch.setenv("STAND_IN_SLURM", str(tmp_path / "queue"))
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("VASP_PP_PATH", str(stand_ins.potentials(tmp_path, "Cu", "Ni")))
+    folder = tmp_path / "user"
+    folder.mkdir()
+    write(folder / "start.extxyz", [atoms.copy() for atoms in emt_frames(4)])
+    words = "vasp.yaml training.max_epochs=2 retraining.max_epochs=1 training.max_minutes=null "
+    words += "retraining.max_minutes=null explore.cycles=1 explore.committee=1 dynamics.steps=20 "
+    words += "model.num_channels=4 uncertainty.low=0 uncertainty.high=1000 selection.max_frames=2 "
+    words += "dynamics.temperatures=300"
+    text = run_page(
+        "docs/howto/dft.md", folder, {"ictp explore vasp.yaml": f"ictp explore {words}"}
+    )
+    assert text.count("labeller   calculator: works") == 2
+    assert text.count("1 cycles are done; newest models") == 3  # the last command finds all done
+    added = read(folder / "exploration" / "cycle_1" / "added.extxyz", ":")
+    for atoms in added:
+        energy = atoms.get_potential_energy()
+        atoms.calc = EMT()
+        assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-5)
+    assert len(added) == 2
+    assert len(list((tmp_path / "queue").glob("*.json"))) == 3  # check, start, cycle 1
 
 
 @pytest.mark.slow

@@ -320,8 +320,8 @@ def provide(words: list[str], workplace: Path) -> None:
         unpack("rank2_layers3", workplace).rename(workplace / words[2])
     if words[1:3] == ["md", "crystal"]:  # of another example
         assert main(["md", "crystal.cif", "run", "--steps", "2", "-o", "crystal"]) == 0
-    if words[1] == "explore":
-        write_loop(workplace).rename("si.yaml")
+    if words[1] in ("explore", "distill") and words[2].endswith(".yaml"):
+        write_loop(workplace).rename(words[2])
     if words[1] == "train" and not {"--resume", "run"} & set(words):
         shutil.rmtree("run")
 

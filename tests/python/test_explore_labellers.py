@@ -189,9 +189,10 @@ def test_a_command(tmp_path):
     found, failed = label_structures(bare, settings, tmp_path / "labels")
     assert_labels(found, expected[:1])
     python = f"'{sys.executable}'"
+    kept = [tmp_path / "labels" / f"000{number}_failed" for number in (1, 2)]
     assert failed == [
-        (1, f"{python} ended with status 1: SCF did not converge"),
-        (2, f"{python} wrote no file {{output}} ('output.extxyz')"),
+        (1, f"{python} ended with status 1: SCF did not converge (see '{kept[0]}')"),
+        (2, f"{python} wrote no file {{output}} ('output.extxyz') (see '{kept[1]}')"),
     ]
     assert "working" in (tmp_path / "labels" / "0001_failed" / "messages.txt").read_text()
 

@@ -21,11 +21,15 @@ from pyictp.data.samples import make_sample
 from pyictp.errors import UserError
 from pyictp.explore import results
 from pyictp.explore.frames import read_sources, split_batches
-from pyictp.explore.select import count_closer, latent_vectors, select
-from pyictp.explore.settings import SelectionConfig, UncertaintyConfig
+from pyictp.explore.select import latent_vectors, select
+from pyictp.explore.settings import DynamicsConfig, SelectionConfig, UncertaintyConfig
+from pyictp.explore.simulate import plan_runs
 from pyictp.graph.graph import collate
 from pyictp.model.ictp import ICTPModel
+from pyictp.potential.export import export_model
+from pyictp.potential.exported import load_exported
 from pyictp.potential.extrapolation import fit_grade
+from pyictp.reports.evaluate import predict
 from train_toys import MODEL, emt_frames
 
 
@@ -202,15 +206,116 @@ def test_the_table_and_the_picture(tmp_path):
     assert (tmp_path / "results.png").exists()
 
 
-@pytest.mark.parametrize(
-    ("known", "expected"),
-    [({}, 0), ({"Cu-Cu": 2.0}, 1), ({"Ni-Ni": 2.0}, 2), ({"Cu-Cu": 1.0}, 0)],
-    ids=["nothing known", "one closer", "never near", "none closer"],
-)
-def test_candidates_closer_than_the_training_data(known, expected):
-    """Two dimers of copper, 1.9 and 2.1 A long, under a cutoff of 3 A."""
-    dimers = [Atoms("Cu2", positions=[[0, 0, 0], [0, 0, length]]) for length in (1.9, 2.1)]
-    provenance = {"shortest_distances": known} if known else {}
-    config = {"elements": ["Ni", "Cu"], "r_cut": 3.0}
-    payload = {"model_config": config, "provenance": provenance}
-    assert count_closer(dimers, payload) == expected
+@pytest.mark.parametrize(("above", "expected"), [(0.099, 0), (0.101, 1), (None, 0)])
+def test_candidates_closer_than_the_training_data(above, expected, known, model_and_grade):
+    """By more than 0.1 A, where a model is no network: left out and counted."""
+    one = rattled(0.15, 1)
+    distances = one.get_all_distances(mic=True)
+    copper = one.numbers == 29
+    closest = distances[copper][:, copper]
+    shortest = closest[closest > 0].min()
+    other = rattled(0.01)
+    told = {} if above is None else {"Ni-Ni": 1.0, "Ni-Cu": 1.0, "Cu-Cu": shortest + above}
+    provenance = {"shortest_distances": told} if told else {}
+    settings = SelectionConfig(min_distance=0.0)
+    found = select([one, other], known, *model_and_grade, settings, 0, provenance)
+    assert (found.closer, found.too_close) == (expected, 0)
+    assert (0 in found.chosen, 1 in found.chosen) == (not expected, True)
+    alone = select([one], known, *model_and_grade, settings, 0, provenance)
+    assert (alone.chosen, alone.closer) == ([] if expected else [0], expected)
+
+
+def test_all_frames_of_a_file_are_run_and_each_has_its_number(tmp_path):
+    frames = [rattled(0.1, seed) for seed in range(3)]
+    write(tmp_path / "many.extxyz", frames)
+    write(tmp_path / "one.extxyz", frames[1])
+
+    def planned(*names):
+        files = tuple(str(tmp_path / name) for name in names)
+        runs = plan_runs(DynamicsConfig(structures=files, temperatures=(300, 600)), 0, 1)
+        assert len({run.seed for run in runs}) == len({run.name for run in runs}) == len(runs)
+        return [(run.atoms.positions[0, 0], run.temperature) for run in runs]
+
+    places = [atoms.positions[0, 0] for atoms in frames]
+    for names, numbers in (
+        (("many.extxyz",), (0, 1, 2)),
+        (("many.extxyz@-1", "one.extxyz"), (2, 1)),
+        (("many.extxyz@:2",), (0, 1)),
+    ):
+        expected = [(places[number], t) for number in numbers for t in (300, 600)]
+        np.testing.assert_allclose(planned(*names), expected, atol=1e-7)
+    with pytest.raises(UserError, match=r"many.extxyz@5:' names no frame"):
+        planned("many.extxyz@5:")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_each_model_is_evaluated_once_for_each_structure(count, known, model_and_grade, tmp_path):
+    """Energies, deviations and grades of a frame cost one evaluation of each model."""
+    model, grade = model_and_grade
+    members = [model]
+    for seed in range(1, count):
+        torch.manual_seed(seed)
+        members.append(ICTPModel(model.config).double())
+    export_model(members, tmp_path / "models.pt", dtype="float64", grade=grade)
+    potential = load_exported(tmp_path / "models.pt")
+    calls = []
+
+    class Counting(torch.nn.Module):
+        """Passes calls on."""
+
+        num_models, has_grade = count, True
+
+        def forward(self, *arguments):
+            calls.append("mean")
+            return module(*arguments)
+
+        def member(self, index, *arguments):
+            calls.append(index)
+            return module.member(index, *arguments)
+
+        reference_species = torch.zeros(0)
+
+    module, potential.module = potential.module, Counting()
+    frames = from_atoms(known)[:2]
+    parity = predict(potential, frames, batch_size=1)
+    assert calls == 2 * list(range(count))
+    potential.module = module
+    graphs = [make_sample(f, ("Ni", "Cu"), MODEL.r_cut).graph for f in frames]
+    grades = torch.cat([potential.grades(graph) for graph in graphs])
+    np.testing.assert_allclose(parity.grades, grades, rtol=1e-9)
+
+
+@pytest.mark.parametrize("by", ["deviation", "grade"])
+@pytest.mark.parametrize("cycles", [0, 1])
+def test_pictures_of_one_cycle_and_of_none(cycles, by, tmp_path, monkeypatch):
+    """Points, ticks and labels are where the numbers are, inside the frame."""
+    test = {"force_rmse_mev_per_a": 200.0, "energy_rmse_mev_per_atom": 5.0, f"largest_{by}": 4.0}
+    run = {"name": "0", "looks": 20, "below": 10, "between": 9, "halted": True, "largest": 6.0}
+    stages = {"0 train": {"frames": 10, "members": []}, "0 measure": test}
+    stages |= {
+        "1 dynamics": {"runs": [run]},
+        "1 select": {},
+        "1 label": {},
+        "1 train": {"frames": 15, "members": []},
+    }
+    stages |= {"1 measure": {**test, "force_rmse_mev_per_a": 100.0}} if cycles else {}
+    found = results.collect(stages, UncertaintyConfig(by, 1.0, 5.0), "done")
+    drawn = []
+    monkeypatch.setattr(results, "save", lambda figure, _: drawn.append(figure))
+    results.write(found, tmp_path)
+    errors, unsure = drawn[0].axes
+    drawn[0].draw_without_rendering()
+    assert errors.lines[0].get_xydata().tolist() == [[0, 200], [1, 100]][: cycles + 1]
+    assert unsure.lines[0].get_xydata().tolist() == [[0, 4], [1, 4]][: cycles + 1]
+    assert (len(unsure.lines) == 4) == bool(cycles)  # the dynamics with the models of cycle 0
+    left, right = unsure.get_xlim()
+    ticks = [float(t) for t in unsure.get_xticks() if left <= t <= right]
+    assert ticks == list(range(cycles + 1))
+    for axes in (errors, unsure):
+        box = axes.get_window_extent()
+        for text in axes.texts:
+            words = text.get_window_extent()
+            assert box.x0 <= words.x0 < words.x1 <= box.x1
+            assert box.y0 <= words.y0 < words.y1 <= box.y1
+        assert axes.get_ylim()[0] == 0
+        assert max(np.max(line.get_ydata()) for line in axes.lines) < axes.get_ylim()[1]

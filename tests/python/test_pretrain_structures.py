@@ -114,6 +114,7 @@ def test_a_molecule_from_smiles_by_xtb(tmp_path):
     ("words", "message"),
     [
         (["labeller.calculator=null"], "labeller: expected one of lammps, calculator, xtb"),
+        (["labeller.slurm=job.sh"], "labeller.slurm: a teacher is asked at every step, a job"),
         (["pretrain.structures=[]"], "pretrain.structures, pretrain.smiles: expected a structure"),
         (["data.train=cells.extxyz"], "data.train, data.valid: the frames are sampled here"),
         (["training.output=x"], "training.output: the folder is in pretrain.output"),

@@ -45,6 +45,7 @@ GROUPS = {
         "md": "run a structure in LAMMPS, with pictures",
         "properties": "elastic constants, phonons, surfaces, ...",
         "explore": "active learning: run, label, train, repeat",
+        "distill": "a small model that says what a large one says",
         "plugin-path": "print the folder for LAMMPS_PLUGIN_PATH",
     },
     "this installation": {

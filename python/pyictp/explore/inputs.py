@@ -62,9 +62,12 @@ def check_inputs(inputs: Inputs, config: ExploreConfig) -> None:
             would not know an element, or there are too few frames.
     """
     lammps_command(config.dynamics.lmp, config.dynamics.processes)
+    ignored: dict[str, str] = {}  # file: constraints
     for run in inputs.runs:
         if run.temperature == config.dynamics.temperatures[0]:  # others run the same structures
-            _check_structure(run, config.dynamics.pressure is not None)
+            _check_structure(run, config.dynamics.pressure is not None, ignored)
+    for source, names in ignored.items():
+        logger.warning("'%s': constraints %s are ignored: only FixAtoms is known", source, names)
     if config.dynamics.pressure is not None and config.training.stress_weight == 0:
         logger.warning(
             "dynamics.pressure: the models are not trained on stresses, their pressure may be off "
@@ -78,13 +81,10 @@ def check_inputs(inputs: Inputs, config: ExploreConfig) -> None:
         _check_types(inputs, first, config.labeller.elements)
 
 
-def _check_structure(run: Run, constant_pressure: bool) -> None:
-    """Refuse what LAMMPS cannot run, say which constraints it does not heed."""
-    ignored = place(run.atoms, run.source).ignored
-    if ignored:
-        logger.warning(
-            "'%s': constraints %s are ignored: only FixAtoms is known", run.source, ignored
-        )
+def _check_structure(run: Run, constant_pressure: bool, ignored: dict[str, str]) -> None:
+    """Refuse what LAMMPS cannot run, note which constraints it does not heed."""
+    if names := place(run.atoms, run.source).ignored:
+        ignored[run.source] = names
     try:
         check_fixed(run.atoms, constant_pressure)
     except UserError as error:

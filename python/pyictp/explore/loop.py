@@ -29,7 +29,7 @@ from pyictp.explore.inputs import Inputs, check_inputs, read_inputs
 from pyictp.explore.labeller_check import check_labeller
 from pyictp.explore.measure import measure
 from pyictp.explore.retrain import export_committee, train_member
-from pyictp.explore.select import count_closer, select
+from pyictp.explore.select import select
 from pyictp.explore.settings import UNITS, ExploreConfig
 from pyictp.explore.simulate import FRAMES, Visit, plan_runs, simulate
 from pyictp.explore.state import State
@@ -104,7 +104,8 @@ class Exploration:
         if found["candidates"]:
             return (
                 f"cycle {cycle} found nothing to label: {found['near_duplicates']} near duplicates "
-                f"of what is known, {found['too_close']} with atoms too close"
+                f"of what is known, {found['too_close']} with atoms too close, "
+                f"{found['closer_than_training_data']} with atoms closer than in the training data"
             )
         halted = sum(visit.halted for visit in visits)
         if not halted:
@@ -251,22 +252,21 @@ class Exploration:
             needed_grade(payload, f"the first model of cycle {cycle - 1}"),
             self.config.selection,
             self.config.explore.seed + cycle,
+            payload.get("provenance", {}),
         )
         save_structures(here / "selected.extxyz", [candidates[i] for i in found.chosen])
         self.say(
             f"select     {len(found.chosen)} of {len(candidates)} candidates "
             f"({found.near} near duplicates, {found.too_close} with atoms too close, "
+            f"{found.closer} with atoms closer than in the training data, "
             f"{found.surplus} more than selection.max_frames)"
         )
-        below = count_closer(candidates, payload)
-        if below:
-            self.say(f"           {below} candidates have atoms closer than in the training data")
         return {
             "candidates": len(candidates),
             "selected": len(found.chosen),
             "near_duplicates": found.near,
             "too_close": found.too_close,
-            "closer_than_training_data": below,
+            "closer_than_training_data": found.closer,
             "surplus": found.surplus,
             "distances": found.distances,
             "settings": self.search(),

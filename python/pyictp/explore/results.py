@@ -103,8 +103,8 @@ def _draw(results: Mapping[str, Any], path: Path) -> None:
         if tested:
             _draw_errors(panels[0], tested)
         _draw_uncertainty(panels[-1], rows, wanted)
-        panels[-1].set(xlabel="models of cycle", xlim=(-0.5, max(len(rows), 2) - 0.5))
-        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        panels[-1].set(xlabel="models of cycle", xlim=(-0.5, len(rows) - 0.5))
+        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         save(figure, path)
 
 
@@ -112,7 +112,8 @@ def _draw_errors(axes: Axes, tested: list[dict[str, Any]]) -> None:
     cycles = [row["cycle"] for row in tested]
     errors = [row["test"]["force_rmse_mev_per_a"] for row in tested]
     axes.plot(cycles, errors, "o-", color=COLORS[1])
-    axes.set(ylabel="force RMSE of frames\nheld back [meV/Å]", ylim=(0, None))
+    # room for the words above the largest
+    axes.set(ylabel="force RMSE of frames\nheld back [meV/Å]", ylim=(0, 1.2 * max(errors) or 1.0))
     for row, error in zip(tested, errors, strict=True):
         axes.annotate(
             f"{row['frames']} frames",
@@ -121,7 +122,6 @@ def _draw_errors(axes: Axes, tested: list[dict[str, Any]]) -> None:
             ha="center",
             fontsize="small",
         )
-    axes.margins(y=0.25)
 
 
 def _draw_uncertainty(axes: Axes, rows: list[dict[str, Any]], wanted: Mapping[str, Any]) -> None:
@@ -145,6 +145,6 @@ def _draw_uncertainty(axes: Axes, rows: list[dict[str, Any]], wanted: Mapping[st
             name, (1, wanted[name]), xycoords=("axes fraction", "data"), va="bottom", ha="right"
         )
     what = "force deviation\n[eV/Å]" if by == DEVIATION else "grade"
-    axes.set(ylabel=f"largest {what}", ylim=(0, None))
+    axes.set(ylabel=f"largest {what}", ylim=(0, 1.1 * axes.get_ylim()[1]))  # room for "high"
     if tested or seen:
         axes.legend()

@@ -20,7 +20,7 @@ from pyictp.explore.settings import FARTHEST, SelectionConfig
 from pyictp.graph.graph import collate
 from pyictp.graph.packing import BATCH_EDGES, pack
 from pyictp.model.ictp import ICTPModel
-from pyictp.potential.distances import Watch, distance_table
+from pyictp.potential.distances import Watch, core_distances
 from pyictp.potential.extrapolation import ExtrapolationGrade
 
 
@@ -30,7 +30,8 @@ class Selection:
 
     chosen: list[int]
     distances: list[float]  # of each chosen one from what was known before it
-    too_close: int  # candidates with atoms too close
+    too_close: int  # candidates with atoms too close for any matter
+    closer: int  # others with atoms closer than in the training data
     near: int  # near duplicates
     surplus: int  # beyond max_frames
 
@@ -42,6 +43,7 @@ def select(
     grade: ExtrapolationGrade,
     settings: SelectionConfig,
     seed: int = 0,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Selection:
     """Choose candidates, each the farthest from all training frames and those chosen before.
 
@@ -54,13 +56,17 @@ def select(
         grade: of the model; its whitening makes the distances.
         settings: how many, how far.
         seed: of what is drawn at random.
+        provenance: of the model; it knows the shortest distances of the training data.
     """
     frames = from_atoms(candidates)
     close = settings.closest
     usable = [i for i, frame in enumerate(frames) if not find_close_atoms([frame], close)]
     too_close = len(frames) - len(usable)
+    are_closer = _closer_than_known([frames[i] for i in usable], model, provenance or {})
+    usable = [i for i, is_closer in zip(usable, are_closer, strict=True) if not is_closer]
+    closer = len(frames) - too_close - len(usable)
     if not usable:
-        return Selection([], [], too_close, 0, 0)
+        return Selection([], [], too_close, closer, 0, 0)
     ours = latent_vectors([frames[i] for i in usable], model, grade)
     theirs = latent_vectors(from_atoms(known), model, grade)
     origin = theirs.mean(axis=0)
@@ -75,6 +81,7 @@ def select(
         chosen=[usable[index] for index, _ in taken],
         distances=[distance for _, distance in taken],
         too_close=too_close,
+        closer=closer,
         near=len(usable) - len(far),
         surplus=len(far) - len(taken),
     )
@@ -122,16 +129,18 @@ def _moments(values: torch.Tensor, species: torch.Tensor, num_species: int) -> t
     return moments.flatten()
 
 
-def count_closer(candidates: Sequence[Atoms], payload: Mapping[str, Any]) -> int:
-    """Return how many structures have atoms closer than any such pair in the training data.
+def _closer_than_known(
+    frames: Sequence[Frame], model: ICTPModel, provenance: Mapping[str, Any]
+) -> list[bool]:
+    """Return which structures have atoms in each other's core, where the model is no network.
 
-    Args:
-        candidates: structures of a run.
-        payload: contents of the checkpoint of the model that ran.
+    That is more than 0.1 A below the shortest distance of such a pair in the training data: what
+    dynamics saw there are the nuclei's repulsion and whatever led into it, not matter.
     """
-    config = payload["model_config"]
-    elements, r_cut = tuple(config["elements"]), float(config["r_cut"])
-    table = distance_table(payload.get("provenance", {}), elements, r_cut)
-    watch = Watch(table, elements, r_cut)
-    graphs = (make_sample(frame, elements, r_cut).graph for frame in from_atoms(candidates))
-    return sum(watch.find(graph) is not None for graph in graphs)
+    elements, r_cut = tuple(model.config.elements), model.r_cut
+    core = core_distances(provenance, elements)
+    if core is None:
+        return [False] * len(frames)
+    watch = Watch(core.numpy(), elements, r_cut)
+    graphs = (make_sample(frame, elements, r_cut).graph for frame in frames)
+    return [watch.find(graph) is not None for graph in graphs]

@@ -55,7 +55,7 @@ class LoopConfig:
 class DynamicsConfig:
     """The section `dynamics`: every cycle runs each structure at each temperature."""
 
-    structures: tuple[str, ...] = ()  # files that ASE reads; FILE@0 or FILE@:, else the last frame
+    structures: tuple[str, ...] = ()  # files: all their frames, or FILE@-1, FILE@:5
     temperatures: tuple[Positive, ...] = (300.0,)  # [K] each structure runs at each of them
     pressure: float | None = None  # [bar] null: the cell stays as it is
     coupling: Coupling = "iso"  # what of the cell may change

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io.formats import parse_filename
 
 from pyictp.common.extxyz import save_structures
 from pyictp.common.files import atomic_path
@@ -21,7 +20,7 @@ from pyictp.explore.settings import DEVIATION, UNITS, DynamicsConfig, Uncertaint
 from pyictp.md.deck import deck_values, templates
 from pyictp.md.lammps import lammps_command, read_frames, read_thermo, watch
 from pyictp.md.settings import Settings
-from pyictp.md.structure import Placed, check_elements, place, read_structure
+from pyictp.md.structure import Placed, check_elements, place, read_structures
 from pyictp.native import plugin_path
 
 COMPONENT = {DEVIATION: 1, "grade": 4}  # of `compute pair ictp`
@@ -54,23 +53,6 @@ class Visit:
     halted: bool
     largest: float  # in the unit of the uncertainty
     problem: str = ""  # LAMMPS' message, where it failed on the way
-
-
-def read_structures(name: str) -> list[Atoms]:
-    """Return the frames that FILE, FILE@INDEX or FILE@SLICE names.
-
-    Raises:
-        UserError: as `read_structure`.
-    """
-    file, index = parse_filename(name)
-    if not isinstance(index, slice):
-        return [read_structure(name)]
-    from pyictp.data.readers import read_raw
-
-    numbers = range(*index.indices(len(read_raw(file))))
-    if not numbers:
-        raise UserError(f"dynamics.structures: '{name}' names no frame")
-    return [read_structure(f"{file}@{number}") for number in numbers]
 
 
 def plan_runs(settings: DynamicsConfig, seed: int, cycle: int) -> list[Run]:

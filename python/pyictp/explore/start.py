@@ -77,6 +77,7 @@ def plan(config: ExploreConfig) -> list[str]:
     check_inputs(inputs, config)
     start_labeller(config.labeller)
     runs, unit = inputs.runs, UNITS[wanted.by]
+    labels = config.labeller.method + (", as jobs of Slurm" if config.labeller.slurm else "")
     valid = f", {count_labels(inputs.valid)} to validate" if inputs.valid else ""
     lines = [
         f"start      {count_labels(inputs.train)}{valid}, {count_labels(inputs.test)} held back to "
@@ -85,6 +86,6 @@ def plan(config: ExploreConfig) -> list[str]:
         f"dynamics   {len(runs)} runs of {dynamics.steps} steps in each of up to {loop.cycles} "
         f"cycles, a look every {dynamics.every}",
         f"candidates {wanted.by} between {wanted.low:g} and {wanted.high:g} {unit}".rstrip(),
-        f"labels     by {config.labeller.method}, up to {config.selection.max_frames} a cycle",
+        f"labels     by {labels}, up to {config.selection.max_frames} a cycle",
     ]
     return [*lines, *(f"  {run.name}: {run.source}" for run in runs)]

@@ -18,7 +18,10 @@ from pyictp.data.frames import from_atoms
 from pyictp.data.magnitudes import find_doubts
 from pyictp.errors import UserError
 from pyictp.labelling.settings import WHO, LabellerConfig
+from pyictp.labelling.slurm import ARRAY, check_slurm, label_by_jobs
 from pyictp.labelling.workers import Handler, Workers
+
+SIGNATURE = "labeller.json"  # whose labels are in a folder
 
 
 def label_structures(
@@ -42,27 +45,25 @@ def label_structures(
 
     Raises:
         UserError: the labeller does not start: no such program, calculator, function or package.
+        UnderWay: jobs of Slurm have been submitted, and nobody wants to wait for them.
     """
-    _prepare(folder, settings)
-    todo = [i for i in range(len(structures)) if not any(p.exists() for p in _files(folder, i))]
-    if todo:
-        with _workers(settings, min(settings.processes, len(todo))) as workers:
+    prepare(folder, settings)
 
-            def label(index: int) -> None:
-                done, note = _files(folder, index)
-                answer = workers.ask((structures[index], done))
-                reason = answer.problem or answer.value
-                if reason is not None:
-                    _write_note(note, reason)
+    def missing() -> list[int]:
+        numbers = range(len(structures))
+        return [i for i in numbers if not any(p.exists() for p in files_of(folder, i))]
 
-            for _ in workers.work(todo, label):
-                if progress is not None:
-                    progress()
+    if missing():
+        if settings.slurm:
+            fail = partial(_fail, folder)
+            label_by_jobs(structures, settings, folder, missing, fail, progress)
+        else:
+            _label_here(structures, settings, folder, missing(), progress)
     labelled, failed = [], []
     for index in range(len(structures)):
-        done, note = _files(folder, index)
+        done, note = files_of(folder, index)
         if done.exists() and (reason := _impossible(load_structure(done), believed)):
-            _write_note(note, reason)
+            write_note(note, reason)
             done.unlink()
         if done.exists():
             labelled.append(load_structure(done))
@@ -71,12 +72,36 @@ def label_structures(
     return labelled, failed
 
 
+def _label_here(
+    structures: Sequence[Atoms],
+    settings: LabellerConfig,
+    folder: Path,
+    todo: list[int],
+    progress: Callable[[], None] | None,
+) -> None:
+    """Label in processes of this machine."""
+    with _workers(settings, min(settings.processes, len(todo))) as workers:
+
+        def ask(index: int) -> None:
+            answer = workers.ask((structures[index], files_of(folder, index)[0]))
+            reason = answer.problem or answer.value
+            if reason is not None:
+                _fail(folder, index, reason)
+
+        for _ in workers.work(todo, ask):
+            if progress is not None:
+                progress()
+
+
 def start_labeller(settings: LabellerConfig) -> None:
-    """Start a process that labels, and end it.
+    """Start a process that labels, and end it; of jobs of Slurm see that there is a Slurm.
 
     Raises:
         UserError: it does not start: no such program, calculator, function or package.
     """
+    if settings.slurm:
+        check_slurm(settings)
+        return
     with _workers(settings, 1) as workers:
         workers.wait_until_ready()
 
@@ -85,13 +110,20 @@ def forget_failures(folder: Path) -> None:
     """Let structures that failed be labelled again."""
     for note in folder.glob("*.failed"):
         note.unlink()
+    (folder / ARRAY).unlink(missing_ok=True)
 
 
-def _files(folder: Path, index: int) -> tuple[Path, Path]:
+def files_of(folder: Path, index: int) -> tuple[Path, Path]:
+    """Return the file of a label, and that which says why there is none."""
     return folder / f"{index:04}.extxyz", folder / f"{index:04}.failed"
 
 
-def _write_note(note: Path, reason: str) -> None:
+def _fail(folder: Path, index: int, reason: str) -> None:
+    write_note(files_of(folder, index)[1], reason)
+
+
+def write_note(note: Path, reason: str) -> None:
+    """Write why there is no label."""
     with atomic_path(note) as temporary:
         temporary.write_text(reason + "\n")
 
@@ -105,16 +137,16 @@ def _impossible(atoms: Atoms, believed: Collection[str]) -> str | None:
     return None
 
 
-def _prepare(folder: Path, settings: LabellerConfig) -> None:
+def prepare(folder: Path, settings: LabellerConfig) -> None:
     """Make the folder; remove what is another labeller's, and what killed processes left."""
-    signature = folder / "labeller.json"
+    signature = folder / SIGNATURE
     text = json.dumps({key: getattr(settings, key) for key in WHO}, indent=1)
     if signature.exists() and signature.read_text() != text:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(signature) as temporary:
         temporary.write_text(text)
-    for leftover in folder.glob("*.work.*"):
+    for leftover in () if settings.slurm else folder.glob("*.work.*"):  # of jobs they may be alive
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -127,10 +159,11 @@ def _start(settings: LabellerConfig) -> Handler:
     from pyictp.labelling.labellers import make_labeller
 
     labeller = make_labeller(settings)
-    return lambda task, _: _label(labeller, *task)
+    return lambda task, _: label(labeller, *task)
 
 
-def _label(labeller: Callable[[Atoms, Path], Atoms], atoms: Atoms, target: Path) -> str | None:
+def label(labeller: Callable[[Atoms, Path], Atoms], atoms: Atoms, target: Path) -> str | None:
+    """Write the label of a structure; return why there is none, the files of the attempt kept."""
     folder = target.with_name(f"{target.stem}.work.{os.getpid()}")
     folder.mkdir()
     try:
@@ -145,4 +178,5 @@ def _label(labeller: Callable[[Atoms, Path], Atoms], atoms: Atoms, target: Path)
     kept = target.with_name(f"{target.stem}_failed")
     shutil.rmtree(kept, ignore_errors=True)
     folder.rename(kept)
-    return reason.replace(str(folder), str(kept))
+    reason = reason.replace(str(folder), str(kept))
+    return reason if str(kept) in reason or not any(kept.iterdir()) else f"{reason} (see '{kept}')"

@@ -7,15 +7,16 @@ import contextlib
 import importlib
 import importlib.util
 import shlex
-import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.genericfileio import BaseProfile
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
@@ -26,6 +27,7 @@ from pyictp.labelling.settings import LabellerConfig
 
 Labeller = Callable[[Atoms, Path], Atoms]  # structure, an empty folder to work in -> labelled one
 FORMER = ("energy", "free_energy", "energies", "forces", "stress", "stresses", "virial")
+MESSAGES = "messages.txt"  # what a labeller prints, in its folder
 SAME = 1e-4  # A: how far a labeller may move atoms, by the digits of a file
 
 
@@ -52,7 +54,14 @@ def make_labeller(settings: LabellerConfig) -> Labeller:
         function = _function(str(settings.function))
         return _checked(lambda atoms, _: function(atoms))
     calculator = make_calculator(settings)
-    return _checked(lambda atoms, _: calculated(atoms, calculator))
+    if type(calculator).__module__.startswith("ase."):
+        calculator = None  # one for each: they remember folders and programs of the one before
+
+    def calculate(atoms: Atoms, folder: Path) -> Atoms:
+        with _in_folder(folder):
+            return calculated(atoms, calculator or make_calculator(settings))
+
+    return _checked(calculate)
 
 
 def _checked(label: Labeller) -> Labeller:
@@ -110,9 +119,21 @@ def make_calculator(settings: LabellerConfig) -> Any:
     module, _, attribute = name.rpartition(".")
     kind = _imported(module or name, attribute, f"labeller.{settings.method}")
     try:
+        if isinstance(arguments.get("profile"), Mapping):
+            arguments["profile"] = _profile(kind, arguments["profile"])
         return kind(**arguments)
     except Exception as error:  # constructors raise whatever they like
-        raise UserError(f"labeller: {name} does not start: {_reason(error)}") from error
+        program = next(iter(str(arguments.get("command", "")).split()), "")
+        missing = f" (no program '{program}' on the PATH)" if program and not which(program) else ""
+        raise UserError(f"labeller: {name} does not start: {_reason(error)}{missing}") from error
+
+
+def _profile(kind: Any, values: Mapping[str, Any]) -> Any:
+    """Return how ASE starts the program of a calculator: command, folders."""
+    found = vars(importlib.import_module(kind.__module__)).values()
+    profiles = [v for v in found if isinstance(v, type) and issubclass(v, BaseProfile)]
+    (profile,) = (v for v in profiles if v.__module__ == kind.__module__)
+    return profile(**values)
 
 
 def _function(text: str) -> Callable[[Atoms], Atoms]:
@@ -141,11 +162,34 @@ def _imported(module: str, name: str, key: str) -> Any:
         raise UserError(f"{key}: cannot import '{module}': {_reason(error)}") from error
 
 
+@contextlib.contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    """Be where the files of a program may lie; what calculators print goes there as well."""
+    with (
+        (folder / MESSAGES).open("w") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+        contextlib.chdir(folder),
+    ):
+        yield
+
+
 def calculated(atoms: Atoms, calculator: Any) -> Atoms:
-    """Return a structure with the labels of a calculator, of periodic ones the stress as well."""
+    """Return a structure with the labels of a calculator, of periodic ones the stress as well.
+
+    The energy is the one that the forces are slopes of: with smeared occupations the free energy.
+
+    Raises:
+        UserError: the calculator says that its electronic steps did not converge.
+    """
     labelled = atoms.copy()
     labelled.calc = calculator
-    labels = {"energy": labelled.get_potential_energy(), "forces": labelled.get_forces()}
+    # forces first: some programs must be asked for them, and give the energy as well
+    labels = {"forces": labelled.get_forces(), "energy": labelled.get_potential_energy()}
+    if getattr(calculator, "converged", True) is False:  # Vasp tells, others fail
+        raise UserError("the electronic steps did not converge: more steps, or other mixing")
+    free = getattr(calculator, "results", {}).get("free_energy")
+    labels["energy"] = labels["energy"] if free is None else free
     if atoms.pbc.any() and atoms.cell.rank == 3:
         # not every calculator knows one; trainings that need it say so
         with contextlib.suppress(PropertyNotImplementedError):
@@ -158,7 +202,7 @@ def _check_program(command: str) -> None:
     """Refuse a command whose first word is no program; it runs in another folder than this one."""
     program = next(iter(shlex.split(command)), "")
     is_relative = "/" in program and not Path(program).is_absolute()
-    if is_relative or shutil.which(program) is None:
+    if is_relative or which(program) is None:
         raise UserError(
             f"labeller.command: expected a program on the PATH, beside the configuration or with "
             f"its whole path, got '{program}', which is none: install it, or make it executable"
@@ -173,7 +217,7 @@ def _run_command(atoms: Atoms, settings: LabellerConfig, folder: Path) -> Atoms:
         word.replace("{input}", str(given)).replace("{output}", str(made))
         for word in shlex.split(str(settings.command))
     ]
-    log = folder / "messages.txt"
+    log = folder / MESSAGES
     try:
         with log.open("w") as file:
             done = subprocess.run(

@@ -33,6 +33,8 @@ class LabellerConfig:
     elements: tuple[str, ...] = ()  # of lammps: types 1, 2, ...; may be left out for one element
     units: Literal["metal", "real"] = "metal"  # of lammps
     processes: Count = 1  # structures labelled at a time
+    slurm: str | None = None  # file: #SBATCH lines and modules of a job; each structure is one
+    wait: bool = True  # for jobs of Slurm; false: end, the same command collects them later
     timeout: Positive | None = None  # [minutes] for one structure; null: no limit
 
     @property
@@ -48,19 +50,33 @@ class LabellerConfig:
         check_fields(self, "labeller")
         if self.arguments and given and given[0] not in ("calculator", "xtb"):
             raise UserError("labeller.arguments are for a calculator or xtb")
+        if self.slurm and self.timeout:
+            raise UserError(
+                "labeller.timeout: the time of a job is in labeller.slurm (#SBATCH --time): leave "
+                "it out"
+            )
 
 
 def find_words(labeller: LabellerConfig, folder: Path) -> LabellerConfig:
     """Return a labeller with the whole paths of those of its words that are files.
 
     Raises:
-        UserError: the command is no line of words, the function no module:name.
+        UserError: the command is no line of words, the function no module:name, there is no such
+            file for Slurm.
     """
+    slurm = labeller.slurm and find_file(labeller.slurm, folder)
+    if labeller.slurm and not (slurm and Path(slurm).is_file()):
+        raise UserError(
+            f"labeller.slurm: '{labeller.slurm}' not found: expected a file with the #SBATCH lines "
+            "of a job"
+        )
     return dataclasses.replace(
         labeller,
         lammps=tuple(_find_in_line(line, folder) for line in labeller.lammps),
         command=_find_words(labeller.command, folder),
         function=_find_function(labeller.function, folder),
+        arguments=_find_arguments(labeller.arguments, folder),
+        slurm=slurm,
     )
 
 
@@ -95,6 +111,15 @@ def _find_words(command: str | None, folder: Path) -> str | None:
     found = [next((place for place in two if place.is_file()), None) for two in places]
     # links stay: the python of a virtual environment is one
     return shlex.join(str(f.absolute()) if f else w for f, w in zip(found, words, strict=True))
+
+
+def _find_arguments(value: Any, folder: Path) -> Any:
+    """Return keywords with the whole paths of what is there; a path is a word with a slash."""
+    if isinstance(value, Mapping):
+        return {key: _find_arguments(item, folder) for key, item in value.items()}
+    if isinstance(value, str) and "/" in value and len(value.split()) == 1:
+        return find_file(value, folder) or value
+    return value
 
 
 def _find_function(text: str | None, folder: Path) -> str | None:

@@ -89,6 +89,26 @@ def read_structure(name: str) -> Atoms:
         UserError: no such file, nothing that ASE reads, no atoms, masses of the user's own.
     """
     file, index = parse_filename(name)
+    atoms = _read(name, file, -1 if index is None else index)
+    if len(atoms) != 1 or isinstance(index, slice):
+        raise UserError(f"structure '{name}': expected one frame, got {len(atoms)}: give file@0")
+    return atoms[0]
+
+
+def read_structures(name: str) -> list[Atoms]:
+    """Return all frames of a file that ASE reads, or those of `file@index` or `file@slice`.
+
+    Raises:
+        UserError: as `read_structure`, or the slice is empty.
+    """
+    file, index = parse_filename(name)
+    found = _read(name, file, slice(None) if index is None else index)
+    if not found:
+        raise UserError(f"structure '{name}' names no frame")
+    return found
+
+
+def _read(name: str, file: str, index: int | slice) -> list[Atoms]:
     if Path(file).is_dir():
         raise UserError(
             f"structure '{file}' is a folder: expected a file that ASE reads, or a run's folder"
@@ -98,7 +118,7 @@ def read_structure(name: str) -> Atoms:
     if isinstance(index, int) and index < -1:  # ASE's readers give some frame where it is too low
         _check_index(name, file, index)
     try:
-        atoms = read(file, -1 if index is None else index)
+        found = read(file, index)
     except UnknownFileTypeError as error:
         raise UserError(
             f"structure '{name}': expected a format that ASE knows by the file's name (extxyz, "
@@ -109,10 +129,10 @@ def read_structure(name: str) -> Atoms:
             _check_index(name, file, index)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"structure '{name}': ASE cannot read it: {reason}") from error
-    if not isinstance(atoms, Atoms):
-        raise UserError(f"structure '{name}': expected one frame, got {len(atoms)}: give file@0")
-    _check_atoms(name, atoms)
-    return atoms
+    frames = [found] if isinstance(found, Atoms) else list(found)
+    for atoms in frames:
+        _check_atoms(name, atoms)
+    return frames
 
 
 def _check_atoms(name: str, atoms: Atoms) -> None:

@@ -87,11 +87,23 @@ class ExportedPotential(EnergyFunction):
         """The models whose mean it is."""
         return self.module.num_models
 
-    def evaluate_members(self, graph: Graph) -> list[Prediction]:
-        """Return what each of its models says."""
-        if self.num_models == 1:
-            return [self.evaluate(graph)]
-        return [evaluate_graph(self.member(k), graph) for k in range(self.num_models)]
+    def evaluate_members(self, graph: Graph) -> tuple[list[Prediction], Tensor | None]:
+        """Return what each of its models says, and grades (N,) where it has them.
+
+        Each model is evaluated once: the first tells its grades beside its energies.
+        """
+        if not self.has_grade and self.num_models == 1:
+            return [self.evaluate(graph)], None
+        graded: list[Tensor] = []
+
+        def first(*arguments: Any) -> Tensor:
+            energies, grades = self._member(0, self.has_grade, *arguments)
+            graded.append(grades.detach())
+            return energies
+
+        models = [first, *(self.member(k) for k in range(1, self.num_models))]
+        members = [evaluate_graph(model, graph) for model in models]
+        return members, graded[0] if self.has_grade else None
 
     def member(self, index: int) -> NodeEnergies:
         """Return one model of an ensemble, called like this one."""

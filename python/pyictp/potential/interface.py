@@ -55,8 +55,8 @@ class Potential(Protocol):
     def evaluate(self, graph: Graph) -> Prediction:
         """Return energies, forces and virials of the mean of its models."""
 
-    def evaluate_members(self, graph: Graph) -> list[Prediction]:
-        """Return what each of its models says."""
+    def evaluate_members(self, graph: Graph) -> tuple[list[Prediction], Tensor | None]:
+        """Return what each of its models says, and grades (N,) where it has them."""
 
     def grades(self, graph: Graph) -> Tensor:
         """Return extrapolation grades (N,), float64: 1 is the farthest training atom.
@@ -89,7 +89,3 @@ class EnergyFunction:
     def evaluate(self, graph: Graph) -> Prediction:
         """Return energies, forces and virials of the mean of its models."""
         return evaluate_graph(self, graph)
-
-    def evaluate_members(self, graph: Graph) -> list[Prediction]:
-        """Return what each of its models says."""
-        return [self.evaluate(graph)]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pyictp.common.arrays import FloatArray
 from pyictp.errors import UserError
+from pyictp.graph.derivatives import Prediction
 from pyictp.graph.graph import Graph
 from pyictp.model.ictp import ICTPModel
 from pyictp.potential.distances import distance_table
@@ -78,6 +79,10 @@ class LoadedModel(EnergyFunction):
     def has_grade(self) -> bool:
         """Whether it knows how far atoms are from its training data."""
         return self.grade is not None
+
+    def evaluate_members(self, graph: Graph) -> tuple[list[Prediction], Tensor | None]:
+        """Return what it says, and grades (N,) where it has them."""
+        return [self.evaluate(graph)], self.grades(graph) if self.has_grade else None
 
     def grades(self, graph: Graph) -> Tensor:
         """Return extrapolation grades (N,), float64: 1 is the farthest training atom.

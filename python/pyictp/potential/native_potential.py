@@ -56,9 +56,9 @@ class NativePotential:
         )
         return assemble(cpu, _real(node_energies), _real(edge_gradients))
 
-    def evaluate_members(self, graph: Graph) -> list[Prediction]:
+    def evaluate_members(self, graph: Graph) -> tuple[list[Prediction], Tensor | None]:
         """Return the mean alone."""
-        return [self.evaluate(graph)]
+        return [self.evaluate(graph)], None
 
     def grades(self, graph: Graph) -> Tensor:
         """Refuse.

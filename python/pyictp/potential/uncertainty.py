@@ -29,20 +29,20 @@ class UncertainPrediction(Prediction):
 def evaluate_uncertain(potential: Potential, graph: Graph) -> UncertainPrediction:
     """Return what a potential says of a graph without ghosts, and how sure it is.
 
-    Costs one evaluation of every model, as the mean alone does; grades one more without gradient.
+    Costs one evaluation of every model, as the mean alone does; of a model that is no exported file
+    grades are one more without gradient.
 
     Args:
         potential: one model or several, with or without a grade.
         graph: on the potential's device.
     """
-    found = potential.evaluate_members(graph)
+    found, grades = potential.evaluate_members(graph)
     energy_deviations = force_deviations = None
     if len(found) > 1:
         energies = torch.stack([one.energies for one in found])  # (K, B)
         forces = torch.stack([one.forces for one in found])  # (K, N, 3)
         energy_deviations = energies.std(0, correction=0)
         force_deviations = forces.var(0, correction=0).sum(1).sqrt()
-    grades = potential.grades(graph) if potential.has_grade else None
     return UncertainPrediction(
         **_mean(found),
         energy_deviations=energy_deviations,

@@ -106,6 +106,11 @@ def _find_list(word: str, folder: Path) -> str:
 def _refuse(config: PretrainConfig, training: Mapping[str, Any]) -> None:
     if not any(getattr(config.labeller, name) for name in METHODS):
         raise UserError(f"labeller: expected one of {', '.join(METHODS)}, got none")
+    if config.labeller.slurm:
+        raise UserError(
+            "labeller.slurm: a teacher is asked at every step, a job would take longer to begin: "
+            "leave it out, and run ictp pretrain itself as a job"
+        )
     if not (config.pretrain.structures or config.pretrain.smiles):
         raise UserError("pretrain.structures, pretrain.smiles: expected a structure, got none")
     if config.data.train or config.data.valid:
