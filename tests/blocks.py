@@ -10,7 +10,8 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-LANGUAGES = ("bash", "console", "python", "lammps", "yaml", "indented")  # README.md has the last
+# README.md has the last
+LANGUAGES = ("bash", "console", "python", "lammps", "yaml", "xml", "indented")
 SCRIPTS = (
     "docs/tutorial.md",
     "docs/uncertainty.md",
@@ -34,6 +35,7 @@ ELSEWHERE = (
     ("docs/pretraining.md", "# pretrain.yaml", "tests/python/test_pretrain_structures.py"),
     ("docs/pretraining.md", "labeller:", "tests/python/test_pretrain_structures.py"),
     ("docs/properties.md", "$ ase build", "tests/python/test_properties.py"),
+    ("docs/engines.md", "", "tests/docs/test_engines.py"),
     ("docs/interop.md", "$ python docs/interop/", "tests/python/test_interop_scripts.py"),
     ("docs/interop.md", "$ ictp import ckpt_100/", "tests/python/test_upstream.py"),
 )

@@ -130,7 +130,7 @@ def test_dynamics_are_those_of_ase():
         apart, _ = find_mic(state.positions[own].numpy() - atoms.positions, atoms.cell)  # it wraps
         np.testing.assert_allclose(apart, 0, atol=1e-9)
         np.testing.assert_allclose(state.momenta[own], atoms.get_momenta(), rtol=0, atol=1e-9)
-    assert 1 <= model.neighbors[0].num_builds < 20
+    assert 1 <= model.places.lists[0].num_builds < 20
 
 
 def test_what_it_refuses(files):

@@ -14,11 +14,9 @@ from torch import Tensor, nn
 from pyictp.data.samples import species_of
 from pyictp.errors import UserError
 from pyictp.graph.derivatives import stress_from_virial
-from pyictp.graph.graph import Graph, build_graph, collate
-from pyictp.graph.neighbors import SkinList
-from pyictp.potential.distances import Watch
 from pyictp.potential.interface import Potential
 from pyictp.potential.load import as_potential, resolve_device, resolve_dtype
+from pyictp.potential.places import Places, System
 
 try:
     from torch_sim.models.interface import ModelInterface
@@ -64,12 +62,7 @@ class TorchSimModel(ModelInterface):
         self._dtype = resolve_dtype(dtype) or torch.float64
         self._compute_forces = self._compute_stress = True
         self.potential = as_potential(model, self._device)
-        elements, r_cut = self.potential.elements, self.potential.r_cut
-        self.watch = Watch(self.potential.shortest_distances, elements, r_cut, closest)
-        # One list for each place in a state. Which system is there may change from call to call: a
-        # list looks at positions and cells, and searches again if they are others.
-        self.skin = skin
-        self.neighbors: list[SkinList] = []
+        self.places = Places(self.potential, skin, closest)
 
     def forward(self, state: SimState, **_: Any) -> dict[str, Tensor]:
         """Return `energy` (B,) [eV], `forces` (N, 3) [eV/A] and `stress` (B, 3, 3) [eV/A^3].
@@ -83,7 +76,7 @@ class TorchSimModel(ModelInterface):
             UserError: an element is not in the model, two atoms are on one spot, pbc without cell,
                 or, with `closest` error, two are closer than in the training data.
         """
-        graph = collate([*self._graphs(state)]).to(self._device)
+        graph = self.places.graph(self._systems(state)).to(self._device)
         found = self.potential.evaluate(graph)
         volumes = torch.linalg.det(state.cell.detach().to(torch.float64)).abs()  # (B,)
         periodic = torch.as_tensor(state.pbc, device=volumes.device).any()
@@ -95,22 +88,12 @@ class TorchSimModel(ModelInterface):
         }
         return {name: value.to(self._device, self._dtype) for name, value in results.items()}
 
-    def _graphs(self, state: SimState) -> Iterator[Graph]:
-        """Yield the graph of each system."""
-        numbers = state.atomic_numbers.cpu().numpy()
-        species = species_of(numbers, self.potential.elements)
+    def _systems(self, state: SimState) -> Iterator[System]:
+        """Yield each system as arrays on the CPU."""
+        species = species_of(state.atomic_numbers.cpu().numpy(), self.potential.elements)
         positions = state.positions.detach().to("cpu", torch.float64).numpy()
         cells = state.row_vector_cell.detach().to("cpu", torch.float64).numpy()
-        pbc = torch.as_tensor(state.pbc).cpu().numpy()
+        pbc = np.broadcast_to(torch.as_tensor(state.pbc).cpu().numpy(), 3)
         ends = np.cumsum(np.bincount(state.system_idx.cpu().numpy(), minlength=len(cells)))
-        new = range(len(self.neighbors), len(cells))
-        self.neighbors += [SkinList(self.potential.r_cut, self.skin) for _ in new]
-        for neighbors, cell, stop, start in zip(
-            self.neighbors, cells, ends, [0, *ends[:-1]], strict=False
-        ):
-            atoms = slice(start, stop)
-            graph = build_graph(
-                positions[atoms], cell, pbc, species[atoms], self.potential.r_cut, neighbors
-            )
-            self.watch.tell(self.watch.find(graph))
-            yield graph
+        for cell, start, stop in zip(cells, [0, *ends[:-1]], ends, strict=True):
+            yield positions[start:stop], cell, pbc, species[start:stop]
