@@ -58,7 +58,7 @@ class ICTPDriver(Dummy_driver):
             UserError: the model cannot be loaded or does not know an element.
         """
         super().__init__(**kwargs)
-        atoms = read(template)
+        atoms: Any = read(template, -1)  # one structure
         self.pbc = atoms.pbc
         self.potential = as_potential(model, resolve_device(device), dtype)
         self.species = species_of(atoms.numbers, self.potential.elements)
