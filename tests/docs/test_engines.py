@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.io import read
+from blocks import BLOCKS as PAGE
 from blocks import ROOT, blocks_run_by
 from data_toys import ToyPotential, structures
 from pyictp import ICTPCalculator
@@ -26,6 +28,9 @@ BLOCKS = {
 }
 MODEL = ROOT / "models" / "water"
 BIN = Path(sys.executable).parent
+
+
+TEXTS = [block.text for block in PAGE if block.page == "docs/engines.md"]
 
 
 def block(language: str, words: str) -> str:
@@ -186,3 +191,51 @@ def test_openmm():
     table = np.loadtxt("openmm.csv", delimiter=",", skiprows=1)
     assert len(table) == 10
     assert np.ptp(table[:, 2]) < 0.05 * np.ptp(table[:, 1])
+
+
+def pull(atoms: Atoms) -> np.ndarray:
+    """Return the forces (3, 3) [eV/A] of a spring of 20 eV/A^2 from 1.1 A on between O and H."""
+    bond = atoms.positions[1] - atoms.positions[0]
+    length = np.linalg.norm(bond)
+    force = 20.0 * (length - 1.1) * bond / length
+    return np.array([force, -force, [0, 0, 0]])
+
+
+@pytest.mark.lammps
+@pytest.mark.usefixtures("folder")
+def test_colvars():
+    (bias,) = (text for text in TEXTS if text.startswith("# bias.colvars"))
+    Path("bias.colvars").write_text(bias)
+    start = read("start.xyz")
+    start.write("water.data", format="lammps-data", specorder=["O", "H"], masses=True)
+    dump = "dump 1 all custom 200 last.dump id x y z fx fy fz\ndump_modify 1 sort id\n"
+    text = block("lammps", "fix           bias all colvars").replace("run  ", f"{dump}run  ")
+    Path("water.in").write_text(text)
+    run_shell("lmp -in water.in")
+    _, first, last = Path("last.dump").read_text().split("ITEM: TIMESTEP\n")
+    rows = np.array([line.split() for line in first.splitlines()[-3:]], float)
+    free = ICTPCalculator("model.pt").get_forces(start)
+    np.testing.assert_allclose(rows[:, 4:], free + pull(start), rtol=0, atol=1e-4)
+    rows = np.array([line.split() for line in last.splitlines()[-3:]], float)
+    assert np.abs(pull(start)).max() > 1
+    lengths = np.loadtxt("bias.colvars.traj")[:, 1]
+    assert lengths[0] == pytest.approx(start.get_distance(0, 1), abs=1e-6)
+    assert lengths[-1] > lengths[0] + 0.005  # it follows
+    assert np.linalg.norm(rows[1, 1:4] - rows[0, 1:4]) == pytest.approx(lengths[-1], abs=1e-4)
+    assert len(re.findall(r"^\s*hill \{", Path("bias.colvars.state").read_text(), re.M)) == 10
+
+
+@pytest.mark.usefixtures("folder")
+def test_plumed_from_ase():
+    pytest.importorskip("plumed", reason="needs PLUMED: pip install plumed, and its library")
+    if "PLUMED_KERNEL" not in os.environ:
+        pytest.skip("needs PLUMED's library: PLUMED_KERNEL=<libplumedKernel.so>")
+    start = read("start.xyz")
+    names: dict = {}
+    exec(compile(block("python", "ase.calculators.plumed"), "block", "exec"), names)
+    atoms = names["atoms"]
+    forces = atoms.get_forces()
+    free = ICTPCalculator("model.pt").get_forces(atoms)
+    np.testing.assert_allclose(forces - free, pull(atoms), rtol=0, atol=1e-5)
+    assert np.abs(pull(start)).max() > 1
+    assert len(np.loadtxt("COLVAR")) >= 10
