@@ -10,7 +10,8 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-LANGUAGES = ("bash", "console", "python", "lammps", "yaml", "indented")  # README.md has the last
+# README.md has the last
+LANGUAGES = ("bash", "console", "python", "lammps", "yaml", "xml", "indented")
 SCRIPTS = (
     "docs/tutorial.md",
     "docs/uncertainty.md",
@@ -34,6 +35,8 @@ ELSEWHERE = (
     ("docs/pretraining.md", "# pretrain.yaml", "tests/python/test_pretrain_structures.py"),
     ("docs/pretraining.md", "labeller:", "tests/python/test_pretrain_structures.py"),
     ("docs/properties.md", "$ ase build", "tests/python/test_properties.py"),
+    ("docs/engines.md", "", "tests/docs/test_engines.py"),
+    ("docs/clusters.md", "restart ", "tests/docs/test_clusters.py"),
     ("docs/interop.md", "$ python docs/interop/", "tests/python/test_interop_scripts.py"),
     ("docs/interop.md", "$ ictp import ckpt_100/", "tests/python/test_upstream.py"),
 )
@@ -45,7 +48,10 @@ NOT_RUN = (
     ("docs/howto/sevennet.md", "python benchmarks/", "a benchmark of minutes, and needs sevenn"),
     ("docs/scaling.md", "python benchmarks/scaling.py", "a benchmark of several minutes"),
     ("docs/uncertainty.md", "OMP_NUM_THREADS=1 python benchmarks/", "a benchmark of many minutes"),
-    ("docs/scaling.md", "srun", "needs a cluster; the page says that it has not been run"),
+    ("docs/clusters.md", "python3 -m venv", "installs: tests/python/test_packaging.py does"),
+    ("docs/clusters.md", "sbatch", "tests/docs/test_clusters.py runs its script, on one node"),
+    ("docs/clusters.md", "for job", "a cluster; tests/docs/test_clusters.py checks its script"),
+    ("docs/clusters.md", "module purge", "modules of a cluster; .ci/own-lammps has its commands"),
 )
 
 

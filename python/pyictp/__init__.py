@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ICTPCalculator",
     "Result",
+    "TorchSimModel",
     "build_graph",
     "evaluate_batch",
     "export_model",
@@ -19,6 +20,7 @@ __all__ = [
 _PUBLIC = {
     "ICTPCalculator": "pyictp.potential.calculator",
     "Result": "pyictp.potential.batch",
+    "TorchSimModel": "pyictp.potential.torchsim",
     "build_graph": "pyictp.graph",
     "evaluate_batch": "pyictp.potential.batch",
     "export_model": "pyictp.potential.export",

@@ -7,9 +7,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from ase import Atoms
 from deck import VOIGT, Deck, pair_lines, run
+from pyictp import ICTPCalculator
 from structures import STRUCTURES
-from toys import PairToy
+from toys import ELEMENTS, PairToy
 
 pytestmark = pytest.mark.lammps
 TRICLINIC = STRUCTURES["triclinic cell below the cutoff"]
@@ -71,3 +73,20 @@ def test_two_bodies_share_their_virial(export, tmp_path):
     # for pairs both conventions give half of r (x) f to each: LAMMPS' own one
     np.testing.assert_allclose(answer.centroid_virials[:, :6], answer.atom_virials, atol=1e-10)
     np.testing.assert_allclose(answer.atom_virials[0], answer.atom_virials[1], atol=1e-10)
+
+
+def test_stresses_of_the_ase_calculator(network, tmp_path):
+    structure, deck = STRUCTURES["bulk"], Deck(pair_lines(network("float64")))
+    # LAMMPS' xy is r_x g_y, ASE's has half of it and half of r_y g_x: that with axes turned round
+    turned = dataclasses.replace(
+        structure, positions=structure.positions[:, ::-1], cell=structure.cell[::-1, ::-1]
+    )
+    virials, others = (run(tmp_path, s, deck).atom_virials for s in (structure, turned))
+    expected = (virials + others[:, [2, 1, 0, 5, 4, 3]]) / 2
+    symbols = [ELEMENTS[number - 1] for number in structure.types]
+    atoms = Atoms(symbols, structure.positions, cell=structure.cell, pbc=True)
+    atoms.calc = ICTPCalculator(network("float64"))
+    stresses = atoms.get_stresses()[:, [0, 1, 2, 5, 4, 3]]  # LAMMPS' order
+    np.testing.assert_allclose(-stresses * atoms.get_volume(), expected, atol=1e-9)
+    np.testing.assert_allclose(virials[:, :3], expected[:, :3], atol=1e-9)
+    assert np.ptp(expected, axis=0).min() > 1e-4  # atoms differ

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -17,10 +14,8 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from ase.stress import full_3x3_to_voigt_6_stress
 from data_toys import ToyPotential, brute_force_energy, structures
-from model_toys import make_model
 from pyictp.errors import UserError
 from pyictp.potential.calculator import ICTPCalculator
-from pyictp.potential.checkpoint import save_checkpoint
 from pyictp.potential.load import load_model
 from torch import nn
 
@@ -257,39 +252,3 @@ def test_reference_implementation_values(shared_dir, case):
             if f"stress_{k}" in reference.files:
                 expected = full_3x3_to_voigt_6_stress(reference[f"stress_{k}"])
                 np.testing.assert_allclose(found["stress"], expected, rtol=0, atol=1e-12)
-
-
-FORKED = """
-import multiprocessing
-import numpy as np
-import torch
-from ase.build import bulk
-from pyictp import ICTPCalculator
-
-torch.set_num_threads(2)
-calculator = ICTPCalculator("model")
-
-def forces(seed):
-    atoms = bulk("Cu", cubic=True).repeat(3)
-    atoms.rattle(0.1, seed=seed)
-    atoms.calc = calculator
-    return atoms.get_forces()
-
-here = [forces(seed) for seed in range(3)]
-with multiprocessing.get_context("fork").Pool(2) as pool:
-    there = pool.map(forces, range(3))
-assert all(np.array_equal(a, b) or np.abs(a - b).max() < 1e-12 for a, b in zip(here, there))
-print("the same")
-"""
-
-
-def test_a_pool_that_forks_after_an_evaluation(tmp_path):
-    """A child without its parent's threads must not wait for them."""
-    model = make_model(elements=("Cu",), r_cut=4.0)
-    (tmp_path / "model").mkdir()
-    save_checkpoint(tmp_path / "model/best.pt", model)
-    command = [sys.executable, "-P", "-c", FORKED]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.stdout == "the same\n", done.stderr

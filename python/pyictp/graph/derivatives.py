@@ -82,12 +82,27 @@ def assemble(graph: Graph, node_energies: Tensor, edge_gradients: Tensor) -> Pre
     return Prediction(energies, node_energies, forces, virials, edge_gradients)
 
 
+def virials_of_nodes(graph: Graph, edge_gradients: Tensor) -> Tensor:
+    """Return virials of atoms (N, 3, 3) [eV], LAMMPS' sign: half an edge's to each of its ends.
+
+    Args:
+        graph: the structures.
+        edge_gradients: (E, 3) dE/d(edge_vectors) in eV/A.
+    """
+    gradients, vectors = edge_gradients.to(torch.float64), graph.edge_vectors.to(torch.float64)
+    halves = -0.5 * vectors[:, :, None] * gradients[:, None, :]  # (E, 3, 3)
+    virials = gradients.new_zeros(graph.num_nodes, 3, 3)
+    return virials.index_add(0, graph.edge_index[0], halves).index_add(
+        0, graph.edge_index[1], halves
+    )
+
+
 def stress_from_virial(virials: Tensor, volumes: Tensor) -> Tensor:
     """Return stresses (B, 3, 3) [eV/A^3] in ASE's sign, symmetric.
 
     Args:
         virials: (B, 3, 3) in eV, LAMMPS' sign.
-        volumes: (B,) in A^3.
+        volumes: (B,) or (1,) in A^3.
     """
     symmetric = 0.5 * (virials + virials.transpose(-1, -2))
     return -symmetric / volumes[:, None, None]

@@ -14,10 +14,11 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import nn
 
+from pyictp.common.arrays import FloatArray
 from pyictp.data.samples import species_of
 from pyictp.errors import UserError
-from pyictp.graph.derivatives import Prediction
-from pyictp.graph.graph import build_graph
+from pyictp.graph.derivatives import Prediction, stress_from_virial, virials_of_nodes
+from pyictp.graph.graph import Graph, build_graph
 from pyictp.graph.neighbors import SkinList
 from pyictp.model.kernels import operators_available
 from pyictp.potential.batch import structure_stress
@@ -33,10 +34,11 @@ UNCERTAINTIES = {"force_deviation": "force_deviations", "grade": "grades"}  # pr
 class ICTPCalculator(Calculator):
     """Energy, energies per atom, forces and, for cells with pbc, stress of a model.
 
-    Units and signs are ASE's: eV, eV/A, eV/A^3, tension positive. With an exported file of several
-    models there is also `force_deviation` (N,) [eV/A], with a training that ended, or a file with a
-    grade, `grade` (N,); they are computed when asked for, as in
-    `calculator.get_property("grade", atoms)`. Not so with `native`, which has the mean alone.
+    Units and signs are ASE's: eV, eV/A, eV/A^3, tension positive. Computed when asked for, as in
+    `calculator.get_property("grade", atoms)`: `stresses` (N, 6), whose sum is `stress` (half of
+    what an edge gives to each end, as LAMMPS' `stress/atom`); with an exported file of
+    several models `force_deviation` (N,) [eV/A]; with a training that ended, or a file with a
+    grade, `grade` (N,). The last two not with `native`, which has the mean alone.
     """
 
     implemented_properties: list[str] = [  # noqa: RUF012 (ASE's; an instance may have more)
@@ -45,6 +47,7 @@ class ICTPCalculator(Calculator):
         "energies",
         "forces",
         "stress",
+        "stresses",
     ]
 
     def __init__(
@@ -98,7 +101,7 @@ class ICTPCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Fill `results`, all properties at once; uncertainties if one of them is asked for.
+        """Fill `results`, with uncertainties and `stresses` if they are asked for.
 
         Raises:
             UserError: an element is not in the model, two atoms are on one spot, pbc without cell,
@@ -106,15 +109,7 @@ class ICTPCalculator(Calculator):
         """
         super().calculate(atoms, list(properties), list(system_changes))
         assert self.atoms is not None
-        cell = np.array(self.atoms.cell)
-        graph = build_graph(
-            self.atoms.positions,
-            cell,
-            self.atoms.pbc,
-            self._species_of(self.atoms.numbers),
-            self.r_cut,
-            self.neighbors,
-        )
+        graph = self._graph(self.atoms)
         self.watch.tell(self.watch.find(graph))
         graph = graph.to(self.device)
         if {*properties} & {*UNCERTAINTIES} & {*self.implemented_properties}:
@@ -131,10 +126,54 @@ class ICTPCalculator(Calculator):
         stress = structure_stress(prediction.virials.cpu(), self.atoms)
         if stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+            if "stresses" in properties:
+                virials = virials_of_nodes(graph, prediction.edge_gradients.to(self.device))
+                volume = virials.new_tensor([self.atoms.get_volume()])
+                stresses = stress_from_virial(virials, volume).cpu().numpy()
+                self.results["stresses"] = full_3x3_to_voigt_6_stress(stresses)
         for name, field in UNCERTAINTIES.items():
             values = getattr(prediction, field, None)
             if values is not None:
                 self.results[name] = values.cpu().numpy()
+
+    def get_descriptors(self, atoms: Atoms | None = None) -> FloatArray:
+        """Return what the last readout sees of each atom, (N, num_channels), float64.
+
+        Scalars: they do not change when the structure is turned or moved. Those of one model are
+        comparable with each other only.
+
+        Args:
+            atoms: a structure; None takes that of the last calculation.
+
+        Raises:
+            UserError: there is no structure, or the model is an exported file, which keeps none.
+        """
+        structure = self.atoms if atoms is None else atoms
+        if structure is None:
+            raise UserError("descriptors: expected a structure, get_descriptors(atoms)")
+        if not isinstance(self.potential, LoadedModel):
+            raise UserError(
+                "descriptors: expected a training folder or a checkpoint, got an exported file, "
+                "which does not tell them: make the calculator of the training folder"
+            )
+        graph = self._graph(structure).to(self.device)
+        return self.potential.features(graph).to(torch.float64).cpu().numpy()
+
+    def __repr__(self) -> str:
+        """Return the model, what it is for and how it computes."""
+        inside = getattr(self.potential, "model", self.potential)
+        source = type(inside).__name__ if self._file is None else f"'{self._file}'"
+        number, dtype = self.potential.num_models, str(self.potential.dtype)
+        parts = [
+            source,
+            *([f"{number} models"] if number > 1 else []),
+            " ".join(self.elements),
+            f"r_cut {self.r_cut} A",
+            dtype.removeprefix("torch."),
+            str(self.device),
+            *(["native"] if self._native else []),
+        ]
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds: a compiled model is left out, its file named.
@@ -165,6 +204,16 @@ class ICTPCalculator(Calculator):
 
     def _load(self, model: str | Path | nn.Module | Potential) -> Potential:
         return as_potential(model, self._wanted_device, self._dtype, self._native)
+
+    def _graph(self, atoms: Atoms) -> Graph:
+        return build_graph(
+            atoms.positions,
+            np.array(atoms.cell),
+            atoms.pbc,
+            self._species_of(atoms.numbers),
+            self.r_cut,
+            self.neighbors,
+        )
 
     def _species_of(self, numbers: np.ndarray) -> np.ndarray:
         if not np.array_equal(numbers, self._numbers):

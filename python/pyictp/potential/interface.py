@@ -34,6 +34,10 @@ class Potential(Protocol):
         """Where it computes."""
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of its arithmetic; what it returns is float64."""
+
+    @property
     def metadata(self) -> Mapping[str, Any]:
         """What its file says of it, `provenance` among it; of a model in memory nothing."""
 

@@ -70,6 +70,11 @@ class LoadedModel(EnergyFunction):
         return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
     @property
+    def dtype(self) -> torch.dtype:
+        """That of its weights."""
+        return next((weight.dtype for weight in self.model.parameters()), torch.float64)
+
+    @property
     def shortest_distances(self) -> FloatArray:
         """Of its training data, (S, S) symmetric [A]; zeros where nothing is known."""
         provenance = self.metadata.get("provenance", {})
@@ -90,12 +95,25 @@ class LoadedModel(EnergyFunction):
         Raises:
             UserError: it has none.
         """
-        if self.grade is None or not isinstance(self.model, ICTPModel):
+        if self.grade is None:
             raise UserError(
                 "the model has no extrapolation grade: end its training with --resume, or train it"
             )
         with torch.no_grad():
-            _, features = self.model.energies_and_features(
-                graph.species, graph.edge_index, graph.edge_vectors, graph.num_local
+            return self.grade(self.features(graph), graph.species[: graph.num_local])
+
+    def features(self, graph: Graph) -> Tensor:
+        """Return the scalars of the last layer, (N, C), in the model's dtype.
+
+        Raises:
+            UserError: the model has none.
+        """
+        if not isinstance(self.model, ICTPModel):
+            raise UserError(
+                f"descriptors: expected an ICTPModel, got {type(self.model).__name__}, "
+                "which has no layers to take them from"
             )
-            return self.grade(features, graph.species[: graph.num_local])
+        with torch.no_grad():
+            return self.model.energies_and_features(
+                graph.species, graph.edge_index, graph.edge_vectors, graph.num_local
+            )[1]

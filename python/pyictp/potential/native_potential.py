@@ -41,6 +41,7 @@ class NativePotential:
         self.r_cut: float = self._model.r_cut
         self.device = device
         self.metadata = read_metadata(path)
+        self.dtype: torch.dtype = getattr(torch, self.metadata["dtype"])
         size = len(self.elements)
         self.shortest_distances = np.array(self.metadata[KEY]).reshape(size, size)
 
