@@ -21,7 +21,7 @@ import torch
 from ase.io import write
 from explore_toys import write_loop
 from mace_files import unpack
-from output_toys import write_deepmd, write_outcar, write_vasprun
+from output_toys import write_deepmd, write_mtp, write_outcar, write_vasprun
 from pretrain_toys import write_pretraining
 from pyictp import __version__
 from pyictp.cli import main as cli
@@ -247,6 +247,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_outcar(folder / "OUTCAR")
     write_vasprun(folder / "vasprun.xml")
     write_deepmd(folder / "set1")
+    write_mtp(folder / "train.cfg")
     shutil.copy(folder / "OUTCAR", folder / "output.log")
     write_pretraining(folder)
     shutil.copytree(folder / "run", folder / "pretrained" / "model")
