@@ -198,7 +198,7 @@ def _prepare(
     trainer = _make_trainer(config, folder, data, start, extras, device, processes, quiet)
     if resume:
         _resume(trainer, start)
-    notes = prepare_finetuning(trainer, config, known) if finetune else []
+    notes = prepare_finetuning(trainer, config, known, data.isolated) if finetune else []
     return trainer, data, notes
 
 
