@@ -191,3 +191,8 @@ def test_patterns_in_a_configuration(tmp_path: Path) -> None:
     assert train[5] == str(tmp_path / "a[1].xyz")  # a file that is there means itself
     with pytest.raises(UserError, match=r"^no data file matches '.*no\*'$"):
         read_frames(train[6:])
+    (tmp_path / "run_1" / "again").mkdir()
+    toys.write_outcar(tmp_path / "run_1" / "again" / "OUTCAR")
+    deep = load_config(tmp_path / "config.yaml", ["data.train='**/OUTCAR'"]).data.train
+    found = [str(Path(name).relative_to(tmp_path)) for name in deep]
+    assert found == ["run_1/OUTCAR", "run_1/again/OUTCAR", *names[1:]]
