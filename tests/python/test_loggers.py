@@ -6,8 +6,10 @@ from __future__ import annotations
 import csv
 import importlib
 import os
+import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,23 @@ def test_an_overwritten_run_hides_the_curves_before(tmp_path: Path) -> None:
     assert [event.step for event in events.Scalars("train/loss")] == [1]
 
 
+def blocks(data: bytes) -> Iterator[bytes]:
+    """Yield what a file of wandb holds: records in the layout of LevelDB's log, behind 7 bytes."""
+    place, parts = 7, b""
+    while place + 7 <= len(data):
+        rest = 32768 - place % 32768
+        if rest < 7:
+            place += rest
+            continue
+        length, kind = struct.unpack_from("<HB", data, place + 4)
+        parts += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield parts
+            parts = b""
+
+
+@pytest.mark.long
 def test_wandb_has_the_numbers_of_the_log(tmp_path: Path) -> None:
     """Offline, in a process of its own, read back from the file that would be synchronised."""
     pytest.importorskip("wandb", reason="wandb is not installed: pip install '.[wandb]'")
@@ -67,16 +86,11 @@ def test_wandb_has_the_numbers_of_the_log(tmp_path: Path) -> None:
     environment = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "HOME": str(tmp_path)}
     subprocess.run(command, check=True, env=os.environ | environment)
     from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
 
     losses = {}
-    for file in sorted((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")):
-        store = DataStore()
-        store.open_for_scan(str(file))
-        while (data := store.scan_data()) is not None:
-            record = Record()
-            record.ParseFromString(data)
-            items = {i.key or "/".join(i.nested_key): i.value_json for i in record.history.item}
+    for file in (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"):
+        for data in blocks(file.read_bytes()):
+            items = {i.nested_key[0]: i.value_json for i in Record.FromString(data).history.item}
             if "train/loss" in items:
                 losses[int(items["_step"])] = float(items["train/loss"])
     with (tmp_path / "run" / "log.csv").open() as log:
@@ -94,15 +108,12 @@ def test_what_is_not_installed_is_said_before_the_work(tmp_path: Path, monkeypat
         changed(config, log_to=("tensorbord",))
 
 
-def test_without_it_nothing_is_imported(tmp_path: Path) -> None:
+def test_without_it_nothing_is_imported() -> None:
     code = (
-        "import sys, pathlib; sys.path.insert(0, sys.argv[2])\n"
-        "from train_toys import changed, make_config; from pyictp import train\n"
-        "train.train(changed(make_config(pathlib.Path(sys.argv[1])), max_epochs=1, report=False))\n"
-        "assert not {'tensorboard', 'wandb'} & set(sys.modules)\n"
+        "import sys; from pyictp import train\n"
+        "assert not {'tensorboard', 'wandb', 'torch.utils.tensorboard'} & set(sys.modules)\n"
     )
-    command = [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)]
-    subprocess.run(command, check=True)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_numbers_that_are_none_are_left_out() -> None:
