@@ -26,6 +26,7 @@ from pyictp.training.batches import Batch, single
 from pyictp.training.continuation import check_finetune, check_resume, starting_checkpoint
 from pyictp.training.finetune import prepare_finetuning, starting_model
 from pyictp.training.freezing import select_trainable
+from pyictp.training.loggers import check_installed, loggers
 from pyictp.training.parallel import SINGLE, Processes
 from pyictp.training.prepare import TrainingData, prepare_data
 from pyictp.training.provenance import PRETRAINING, describe_training, inherit
@@ -65,6 +66,7 @@ def train(
         UserError: configuration, data and run folder do not go together, the loss diverged, or a
             file cannot be written.
     """
+    check_installed(config.training.log_to)
     with contextlib.ExitStack() as held:  # of the run folder, to the end
         with processes.together():
             trainer, data, notes = _prepare(
@@ -77,6 +79,7 @@ def train(
         with processes.together():
             verb = "fine-tuning" if finetune else "continuing" if resume else "training"
             _open(trainer, config, resume, overwrite)
+            _follow(trainer, config, held)
             _announce(trainer, data, verb)
             for text in notes:
                 trainer.say(text)
@@ -198,7 +201,7 @@ def _prepare(
     trainer = _make_trainer(config, folder, data, start, extras, device, processes, quiet)
     if resume:
         _resume(trainer, start)
-    notes = prepare_finetuning(trainer, config, known) if finetune else []
+    notes = prepare_finetuning(trainer, config, known, data.isolated) if finetune else []
     return trainer, data, notes
 
 
@@ -210,6 +213,17 @@ def _open(trainer: Trainer, config: Config, resume: bool, overwrite: bool) -> No
         trainer.save_last()
     folder.drop_rows_after(trainer.position.epoch)
     folder.write_config(dataclasses.replace(config, model=trainer.model.config))
+
+
+def _follow(trainer: Trainer, config: Config, held: contextlib.ExitStack) -> None:
+    """Hand each epoch to the programs of training.log_to, to the end of `held`."""
+    folder = trainer.folder
+    if folder.is_writer and config.training.log_to:
+        plain = to_dict(dataclasses.replace(config, model=trainer.model.config))
+        epoch = trainer.position.epoch
+        folder.followers += held.enter_context(
+            loggers(config.training.log_to, folder.path, plain, epoch)
+        )
 
 
 def _make_trainer(

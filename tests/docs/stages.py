@@ -116,6 +116,7 @@ def stage_formats(folder: Path, _: pytest.FixtureRequest) -> None:
     output_toys.write_espresso(folder / "pw.out")
     output_toys.write_cp2k(folder / "cp2k.out")
     output_toys.write_orca(folder / "orca.out")
+    output_toys.write_mtp(folder / "train.cfg")
     atoms = molecule("H2O")
     atoms.info["REF_energy"] = -14.0
     atoms.set_array("REF_forces", np.zeros((3, 3)))

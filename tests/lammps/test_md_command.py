@@ -137,6 +137,37 @@ def test_an_equilibrated_crystal_has_its_temperature_from_the_start(ensemble, ex
 
 
 @pytest.mark.mpi
+def test_a_series_is_its_runs_one_by_one(export, capsys):
+    write("x.extxyz", crystal())
+    write("other.extxyz", crystal() * (1, 1, 2))
+    model, words = str(export(PairToy)), ["--steps", "30", "--every", "10"]
+    temperatures = ["--temperature", "200", "500"]
+    assert main(["md", "x.extxyz", "other.extxyz", model, *temperatures, *words, "-o", "all"]) == 0
+    printed = capsys.readouterr().out
+    rows = json.loads(Path("all/runs.json").read_text())
+    names = ["x_200K", "x_500K", "other_200K", "other_500K"]
+    assert [row["name"] for row in rows] == names
+    alone, _ = run("other.extxyz", model, *words, "--temperature", 500)
+    assert rows[3]["temperature_K"] == alone["temperature_K"]
+    energy = alone["total_energy_eV"]["mean"] / 36
+    assert rows[3]["energy_eV_per_atom"]["mean"] == pytest.approx(energy, rel=1e-12)
+    assert re.search(rf"^other_500K .* {energy:.4f}", printed, re.MULTILINE)
+    assert Path("all/runs.png").read_bytes()[:4] == b"\x89PNG"
+    picture = Path("all/x_200K/structure.png").read_bytes()
+    assert picture[:4] == b"\x89PNG"
+
+
+def test_a_run_that_fails_leaves_the_others_of_a_series(export, capsys):
+    write("good.extxyz", crystal())
+    write("bad.extxyz", bulk("Cu", cubic=True))
+    words = ["--steps", "2", "-o", "all"]
+    assert main(["md", "bad.extxyz", "good.extxyz", str(export(PairToy)), *words]) == 1
+    error = capsys.readouterr().err
+    assert "bad: model " in error
+    assert error.splitlines()[-1] == "error: 1 of 2 runs failed: bad"
+    assert [row["name"] for row in json.loads(Path("all/runs.json").read_text())] == ["good"]
+
+
 def test_processes_change_nothing_and_the_deck_runs_again(export):
     write("x.cif", crystal())
     model = export(PairToy)

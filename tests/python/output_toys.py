@@ -194,6 +194,30 @@ def write_orca(path: Path) -> None:
     path.write_text("\n".join(text) + "\n")
 
 
+def write_mtp(path: Path, num_frames: int = 1) -> None:
+    """MLIP-2: eV, A; PlusStress is the virial in eV, compression positive; types from 0."""
+    virial = -STRESS * np.linalg.det(CELL)
+    voigt = [virial[0, 0], virial[1, 1], virial[2, 2], virial[1, 2], virial[0, 2], virial[0, 1]]
+    head = "cartes_x      cartes_y      cartes_z           fx          fy          fz"
+    lines = []
+    for frame in range(num_frames):
+        lines += ["BEGIN_CFG", " Size", f"{len(SYMBOLS):6d}", " Supercell", *rows(CELL)]
+        lines.append(f" AtomData:  id type       {head}")
+        for index, (symbol, place, force) in enumerate(
+            zip(SYMBOLS, rows(POSITIONS), rows(FORCES), strict=True), start=1
+        ):
+            lines.append(f"{index:14d}{'OH'.index(symbol):5d} {place} {force}")
+        lines += [" Energy", f"{ENERGY + frame:24.12f}"]
+        lines += [
+            " PlusStress:  xx          yy          zz          yz          xz          xy",
+            rows(np.array(voigt), "{:20.12f}")[0],
+            " Feature   EFS_by       VASP",
+            "END_CFG",
+            "",
+        ]
+    path.write_text("\n".join(lines) + "\n")
+
+
 def write_deepmd(folder: Path, num_frames: int = 2) -> None:
     """deepmd-kit: eV, A, virials in eV, compression positive."""
     (folder / "set.000").mkdir(parents=True)

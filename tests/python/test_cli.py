@@ -18,10 +18,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from explore_toys import write_loop
 from mace_files import unpack
-from output_toys import write_deepmd, write_outcar, write_vasprun
+from output_toys import write_deepmd, write_mtp, write_outcar, write_vasprun
 from pretrain_toys import write_pretraining
 from pyictp import __version__
 from pyictp.cli import main as cli
@@ -247,13 +249,26 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_outcar(folder / "OUTCAR")
     write_vasprun(folder / "vasprun.xml")
     write_deepmd(folder / "set1")
+    write_mtp(folder / "train.cfg")
     shutil.copy(folder / "OUTCAR", folder / "output.log")
+    write(folder / "volumes.xyz", volumes(frames[0]))
     write_pretraining(folder)
     shutil.copytree(folder / "run", folder / "pretrained" / "model")
     (folder / "lammps" / "build").mkdir(parents=True)
     (folder / "lammps" / "build" / "lmp").symlink_to(BIN / "lmp")
     (folder / "build").symlink_to(library_folder())
     return folder
+
+
+def volumes(atoms: Atoms) -> list[Atoms]:
+    """Return a crystal at some volumes, with energies."""
+    cells = []
+    for scale in (0.98, 0.99, 1.0, 1.01, 1.02):
+        cell = atoms.copy()
+        cell.set_cell(atoms.cell * scale, scale_atoms=True)
+        cell.calc = SinglePointCalculator(cell, energy=100 * (scale - 1) ** 2)
+        cells.append(cell)
+    return cells
 
 
 @pytest.fixture

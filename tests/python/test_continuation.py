@@ -41,19 +41,6 @@ def test_finetune_starts_from_the_best_weights(config, tmp_path):
         torch.testing.assert_close(trainer.model.state_dict()[key], value, rtol=1e-6, atol=1e-12)
 
 
-def test_finetune_says_that_isolated_atoms_are_not_used(config, tmp_path, caplog):
-    train.train(changed(config, max_epochs=1))
-    data = dataclasses.replace(config.data, isolated_atoms={"Cu": -1.0, "Ni": -2.0})
-    other = dataclasses.replace(
-        changed(config, output=str(tmp_path / "fine"), max_epochs=1), data=data
-    )
-    trainer, _ = train.train(other, finetune=tmp_path / "run")
-    assert trainer.model.e0.tolist() == [0.0, 0.0]
-    assert caplog.messages == [
-        "--finetune: data.isolated_atoms is not used: the model keeps its e0"
-    ]
-
-
 def test_the_run_folder_is_made_before_the_data_are_read(config, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(train, "prepare_data", None)

@@ -19,7 +19,7 @@ from pyictp.errors import UserError
 from pyictp.graph.derivatives import evaluate_graph
 from pyictp.potential.checkpoint import load_checkpoint, save_checkpoint
 from pyictp.training.batches import Batch, single
-from pyictp.training.finetune import extend_model, most_similar, refit_shifts
+from pyictp.training.finetune import adopt_isolated, extend_model, most_similar, refit_shifts
 from pyictp.training.freezing import select_trainable
 from train_toys import assert_same_run, changed, emt_frames, make_config, rows
 
@@ -325,6 +325,85 @@ def test_shifts_of_new_elements_are_fitted(old):
     expected = before + torch.tensor([*old, 2.5])
     torch.testing.assert_close(model.shift, expected, rtol=0, atol=1e-4)
     assert torch.equal(model.shift[:2], before[:2]) == (old == [0.0, 0.0])
+
+
+# -- isolated atoms -------------------------------------------------------------------------------
+
+
+def relative_energy(model, graph):
+    """Return the energy of a structure above its isolated atoms [eV]."""
+    energy = evaluate_graph(model, graph).energies.item()
+    return energy - model.e0[graph.species].sum().item()
+
+
+def with_isolated(energies):
+    """Return two models of the same weights that know isolated atoms."""
+    models = [make_model(), make_model()]
+    for model in models:
+        model.e0[:] = torch.tensor(energies, dtype=torch.float64)
+    return models
+
+
+def test_isolated_atoms_of_another_method_move_the_shifts():
+    models = with_isolated([-13.6, -430.0])
+    graph = cluster_graph(*make_cluster())
+    before = [relative_energy(model, graph) for model in models]
+    text = adopt_isolated(models, {"H": -12.5, "O": -2041.0}, {"H", "O"})
+    assert [model.e0.tolist() for model in models] == [[-12.5, -2041.0]] * 2
+    assert [relative_energy(model, graph) for model in models] == pytest.approx(before, abs=1e-9)
+    assert text.endswith("H -12.5 eV (the model's -13.6), O -2041 eV (the model's -430)")
+
+
+def test_isolated_atoms_of_the_same_method_move_nothing():
+    models = with_isolated([-13.6, 0.0])  # of oxygen the model knows none
+    shift = models[0].shift.clone()
+    assert adopt_isolated(models, {"H": -13.605, "O": -432.0}, {"H", "O"}) == ""
+    assert torch.equal(models[0].shift, shift)
+    assert models[1].e0.tolist() == [-13.605, -432.0]
+    assert adopt_isolated(with_isolated([-13.6, -430.0]), {"H": -13.6}, {"H", "O"}) == ""
+
+
+def test_some_isolated_atoms_of_another_method_are_refused():
+    message = (
+        "--finetune: isolated atoms of another method than the start model's: H -12.5 eV (the "
+        "model's -13.6); expected those of all elements, O is missing: add it, or leave all out, "
+        "and training.refit_shift finds the zero of the energies"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        adopt_isolated(with_isolated([-13.6, -430.0]), {"H": -12.5}, {"H", "O"})
+    assert adopt_isolated(with_isolated([-13.6, -430.0]), {"H": -12.5}, {"H"})  # no new oxygen
+
+
+@pytest.mark.parametrize(("isolated", "kept"), [((), [0.0, 0.0]), (("O",), [0.0, -430.0])])
+def test_isolated_atoms_are_forgotten_where_energies_have_another_zero(isolated, kept):
+    model, other = with_isolated([-13.6, -430.0])
+    batches = labelled_by(model, [7.0, -7.0], noise=0.0)
+    refit_shifts([model], batches, 2, "auto", isolated)
+    assert model.e0.tolist() == kept
+    refit_shifts([other], labelled_by(other, [0.03, 0.01], noise=0.01), 2, "auto")
+    assert other.e0.tolist() == [-13.6, -430.0]
+
+
+def test_another_method_with_its_isolated_atoms(config, tmp_path, capsys):
+    """Energies of a method with other zeros: they are known, nothing is fitted."""
+    atoms = {"Ni": -3.0, "Cu": -2.0}
+    data = dataclasses.replace(config.data, isolated_atoms=atoms)
+    train.train(dataclasses.replace(config, data=data))
+    capsys.readouterr()
+    frames = emt_frames(10)
+    for each in frames:
+        each.calc.results["energy"] += 3 * 70.0 - 40.0  # per Cu and Ni
+    other = fine(config, tmp_path, frames=frames, max_epochs=1)
+    moved = dataclasses.replace(other.data, isolated_atoms={"Ni": -43.0, "Cu": 68.0})
+    other = dataclasses.replace(other, data=moved)
+    trainer, _ = train.train(other, finetune=tmp_path / "run")
+    start = load_checkpoint(tmp_path / "run" / "best.pt")["model_state"]
+    assert trainer.model.e0.tolist() == [-43.0, 68.0]
+    expected = start["shift"] + torch.tensor([-40.0, 70.0])
+    torch.testing.assert_close(trainer.model.shift, expected, rtol=0, atol=1e-9)
+    printed = capsys.readouterr().out
+    assert "isolated atoms of another method, energy shifts move with them: Ni -43 eV" in printed
+    assert "kept (training.refit_shift: auto)" in printed
 
 
 def test_refit_shift_knows_three_values():

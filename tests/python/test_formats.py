@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import output_toys as toys
 import pytest
 from ase.io import read
@@ -99,13 +101,75 @@ def test_a_format_that_is_named(tmp_path: Path) -> None:
         read_frames([DataFile(str(tmp_path / "a.unknown"), format="nosuch")])
 
 
+def test_configurations_of_moment_tensor_potentials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    toys.write_mtp(Path("train.cfg"), num_frames=2)
+    assert main(["convert", "train.cfg", "--elements", "O", "H", "-o", "frames.xyz"]) == 0
+    assert "'train.cfg': 2 frames, energy, forces, stress" in capsys.readouterr().out
+    named = DataFile("train.cfg", elements=("O", "H"))
+    for frame in (read_frames([named])[0], read_frames(["frames.xyz"])[0]):
+        assert tuple(frame.symbols) == toys.SYMBOLS
+        assert_allclose(frame.positions, toys.POSITIONS, atol=1e-8)
+        assert_allclose(frame.cell, toys.CELL, atol=1e-8)
+        assert_allclose(frame.energy, toys.ENERGY, atol=1e-12)
+        assert_allclose(frame.forces, toys.FORCES, atol=1e-8)
+        assert_allclose(frame.stress, toys.STRESS, atol=1e-12)
+    text = Path("train.cfg").read_text()
+    fractional = toys.POSITIONS @ np.linalg.inv(toys.CELL)
+    for old, new in zip(toys.rows(toys.POSITIONS), toys.rows(fractional), strict=True):
+        text = text.replace(old, new)
+    Path("direct.cfg").write_text(text.replace("cartes_", "direct_"))
+    (frame, _) = read_frames([DataFile("direct.cfg", elements=("O", "H"))])
+    assert_allclose(frame.positions, toys.POSITIONS, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (" Size\n     3", " Size\n     4", "expected 4 atoms, as Size says, got 3"),
+        ("PlusStress", "Stress", "its field 'Stress:' is not known"),
+        ("    1      0.75", "    7      0.75", "it has type 7, elements are given to 1"),
+        ("END_CFG", "", "the file ends before END_CFG"),
+        ("-14.5", "-14.5 3", "field 'Energy': expected rows of 1 numbers"),
+        ("fx          fy", "fx", "field 'AtomData:': expected rows of 7 numbers"),
+        ("cartes_z", "place_z", "nothing is called 'cartes_z'"),
+    ],
+)
+def test_what_is_no_configuration_is_refused(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    toys.write_mtp(tmp_path / "a.cfg")
+    text = (tmp_path / "a.cfg").read_text()
+    assert text.count(old) == 1
+    (tmp_path / "a.cfg").write_text(text.replace(old, new))
+    with pytest.raises(UserError, match=rf"^cannot read '.*a.cfg' frame 0: {re.escape(message)}$"):
+        read_frames([DataFile(str(tmp_path / "a.cfg"), elements=("O", "H"))])
+
+
+def test_elements_of_numbered_types(tmp_path: Path) -> None:
+    toys.write_mtp(tmp_path / "a.cfg")
+    with pytest.raises(UserError, match=r"'ictp convert FILE --elements Ni Al -o frames.xyz'"):
+        read_frames([tmp_path / "a.cfg"])
+    with pytest.raises(UserError, match=r"nothing is called 'Qq'"):
+        read_frames([DataFile(str(tmp_path / "a.cfg"), elements=("O", "Qq"))])
+    (tmp_path / "b.xyz").write_text("1\n\nH 0 0 0\n")
+    with pytest.raises(UserError, match=r"names its elements: leave 'elements' out"):
+        read_frames([DataFile(str(tmp_path / "b.xyz"), elements=("H",))])
+    toys.write_deepmd(tmp_path / "set")
+    (tmp_path / "set" / "type_map.raw").unlink()
+    frame = read_frames([DataFile(str(tmp_path / "set"), elements=("O", "H"))])[0]
+    assert tuple(frame.symbols) == toys.SYMBOLS
+
+
 def test_folders_that_are_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toys.write_vasprun(tmp_path / "vasprun.xml")
     with pytest.raises(UserError, match=r"is a folder: .*: give '.*vasprun.xml'$"):
         read_frames([tmp_path])
     toys.write_deepmd(tmp_path / "set")
     (tmp_path / "set" / "type_map.raw").unlink()
-    with pytest.raises(UserError, match=r"'Type_0', which is no element: write type_map.raw"):
+    with pytest.raises(UserError, match=r"'Type_0', which is no element: name them"):
         read_frames([tmp_path / "set"])
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"is deepmd/npy: dpdata, which reads it, is not installed"):
@@ -127,3 +191,8 @@ def test_patterns_in_a_configuration(tmp_path: Path) -> None:
     assert train[5] == str(tmp_path / "a[1].xyz")  # a file that is there means itself
     with pytest.raises(UserError, match=r"^no data file matches '.*no\*'$"):
         read_frames(train[6:])
+    (tmp_path / "run_1" / "again").mkdir()
+    toys.write_outcar(tmp_path / "run_1" / "again" / "OUTCAR")
+    deep = load_config(tmp_path / "config.yaml", ["data.train='**/OUTCAR'"]).data.train
+    found = [str(Path(name).relative_to(tmp_path)) for name in deep]
+    assert found == ["run_1/OUTCAR", "run_1/again/OUTCAR", *names[1:]]

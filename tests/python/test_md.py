@@ -19,6 +19,7 @@ from pyictp.errors import UserError
 from pyictp.md import analysis, lammps
 from pyictp.md.averages import Average, energy_drift, time_average
 from pyictp.md.deck import render
+from pyictp.md.series import plan, run_series, table
 from pyictp.md.settings import Request, resolve, with_samples
 from pyictp.md.structure import fixed_atoms, place, read_structure
 from pyictp.potential.export import export_model
@@ -546,4 +547,52 @@ def test_lines_without_a_terminal_have_the_time_left(monkeypatch, capsys):
         "epoch 6, 5:33:42 left",
         "epoch 7: 1 of 9 steps, 11:06:40 left",
         "epoch 7: 3 of 9 steps, 11:23:20 left",
+    ]
+
+
+# -- series ---------------------------------------------------------------------------------------
+
+
+def test_names_of_a_series_say_what_differs():
+    assert [run.name for run in plan(["a.cif"], [300.0, 350.5])] == ["300K", "350.5K"]
+    assert [run.name for run in plan(["a.cif", "x/b/"], [300.0])] == ["a", "b"]
+    both = plan(["x/POSCAR", "y/POSCAR"], [1.0, 2.0])
+    assert [run.name for run in both] == [
+        *("0_POSCAR_1K", "0_POSCAR_2K", "1_POSCAR_1K", "1_POSCAR_2K")
+    ]
+    assert [run.structure for run in both] == ["x/POSCAR", "x/POSCAR", "y/POSCAR", "y/POSCAR"]
+    with pytest.raises(UserError, match=r"^--temperature 300.0 is given twice: leave one out$"):
+        plan(["a.cif"], [300.0, 300.0])
+    with pytest.raises(UserError, match=r"^structure a.cif is given twice"):
+        plan(["a.cif", "a.cif"], [300.0])
+
+
+def test_minimizations_have_no_temperatures(tmp_path):
+    runs = plan(["a.cif"], [300.0, 400.0])
+    with pytest.raises(UserError, match=r"several with --ensemble minimize, which has none"):
+        run_series(runs, Request(ensemble="minimize"), tmp_path, lambda *_: 0, print)
+
+
+def test_an_interrupt_ends_a_series(tmp_path):
+    begun = []
+
+    def run_one(structure, request, output):
+        begun.append((structure, request.temperature, output.name))
+        return 130
+
+    runs = plan(["a.cif"], [300.0, 400.0])
+    assert run_series(runs, Request(), tmp_path, run_one, lambda _: None) == 130
+    assert begun == [("a.cif", 300.0, "300K")]
+
+
+def test_the_table_of_a_series():
+    known = {"mean": 1.23456, "error": 0.01}
+    rows = [
+        {"name": "a", "temperature_K": known, "energy_eV_per_atom": known},
+        {"name": "longer", "energy_eV_per_atom": {"mean": -2.0, "error": None}},
+    ]
+    assert table(rows) == [
+        "run     T [K]       energy [eV/atom]",
+        "a       1.2 +- 0.0  1.2346 +- 0.0100",
+        "longer  -           -2.0000",
     ]

@@ -18,10 +18,11 @@ from ase.calculators.calculator import CalculationFailed
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from ase.optimize import BFGS
 from ase.phonons import Phonons as AsePhonons
-from ase.units import GPa, _amu, _c, _e, _hplanck
+from ase.units import GPa, _amu, _c, _e, _hplanck, kB
 from blocks import blocks_run_by
 from model_toys import make_model
 from pyictp.cli.main import main
@@ -29,7 +30,16 @@ from pyictp.potential.export import export_model
 
 pytest.importorskip("phonopy", reason="phonopy is not installed: pip install '.[properties]'")
 from pyictp.errors import UserError
-from pyictp.properties import crystals, defects, lattice_dynamics, measure, molecules, results
+from pyictp.properties import (
+    crystals,
+    defects,
+    expansion,
+    labels,
+    lattice_dynamics,
+    measure,
+    molecules,
+    results,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
 
@@ -72,6 +82,40 @@ def test_bulk_moduli_of_energies_and_of_stresses_agree(copper: Atoms) -> None:
         pressures.append(-atoms.get_stress()[:3].mean() / GPa)
     slope = (pressures[0] - pressures[1]) / np.log(1.01**3 / 0.99**3)
     assert averages.bulk == pytest.approx(slope, rel=0.01)
+
+
+def test_labels_have_an_equation_of_state(copper: Atoms, tmp_path: Path) -> None:
+    """Of supercells, in any order, with another zero of energies."""
+    frames = []
+    for factor in (1.03, 0.95, 0.97, 1.0, 1.05, 0.98):
+        cell = crystals.scaled(copper, factor).repeat((1, 1, 2))
+        cell.calc = EMT()
+        energy = cell.get_potential_energy() - 50.0 * len(cell)
+        cell.calc = SinglePointCalculator(cell, energy=energy)
+        frames.append(cell)
+    write(tmp_path / "labels.xyz", frames)
+    found = labels.labelled(str(tmp_path / "labels.xyz"), copper)
+    ours = crystals.equation_of_state(copper)
+    values = {row.title: row.value for row in found.rows}
+    assert values["volume at zero pressure"] == pytest.approx(ours.volume, rel=1e-4)
+    assert values["bulk modulus, of energies"] == pytest.approx(ours.bulk_modulus, rel=0.01)
+    assert found.curves["eos"].energy == pytest.approx(ours.energy - 50.0, abs=1e-4)
+    both = measure.Measured("EMT")
+    measure.CRYSTALS["eos"](both, copper)
+    lines = "\n".join(results.table([both, found]))
+    assert re.search(r"^volume at zero pressure +A\^3/atom +11.56\d* +11.56\d*$", lines, re.M)
+    assert "eos.png" in results.write([both, found], "cu.cif", tmp_path / "out")
+
+
+def test_labels_that_are_no_equation_of_state_are_refused(copper: Atoms, tmp_path: Path) -> None:
+    cells = [crystals.scaled(copper, factor) for factor in (0.98, 1.0, 1.0, 1.02)]
+    for cell in cells:
+        cell.calc = SinglePointCalculator(cell, energy=1.0)
+    write(tmp_path / "few.xyz", cells)
+    with pytest.raises(UserError, match=r"expected 5 volumes or more of Cu, with energies, got 3$"):
+        labels.labelled(str(tmp_path / "few.xyz"), copper)
+    with pytest.raises(UserError, match=r"--labels: expected a crystal"):
+        labels.labelled(str(tmp_path / "few.xyz"), molecule("H2O"))
 
 
 def test_elastic_constants_are_second_derivatives_of_the_energy(layers: Atoms) -> None:
@@ -122,6 +166,40 @@ def test_phonons_are_those_of_another_code(copper: Atoms, tmp_path: Path) -> Non
     zero_point = np.trapezoid(found.density * found.density_frequencies, found.density_frequencies)
     assert found.zero_point == pytest.approx(half * zero_point, rel=0.02)
     assert found.heat_capacity == pytest.approx(2.81, abs=0.02)
+
+
+@pytest.mark.long
+def test_thermal_expansion_is_that_of_another_code(copper: Atoms, tmp_path: Path) -> None:
+    """Free energies of ASE's phonons at other volumes, and their minimum by a polynomial."""
+    found = expansion.thermal_expansion(copper, length=8.0)
+    lengths = copper.cell[0, 0] * np.array([0.995, 1.0, 1.005, 1.01, 1.015])
+    energies, quanta = [], []
+    for number, length in enumerate(lengths):
+        primitive = bulk("Cu", a=length)
+        primitive.calc = EMT()
+        theirs = AsePhonons(primitive, EMT(), (5, 5, 5), name=str(tmp_path / str(number)))
+        theirs.run()
+        theirs.read(acoustic=True)
+        points = (np.indices((12, 12, 12)).reshape(3, -1).T + 0.5) / 12
+        quanta.append(theirs.band_structure(points, verbose=False).real)  # eV
+        energies.append(primitive.get_potential_energy())
+
+    def length_at(temperature: float) -> float:
+        kt = kB * temperature
+        per_mode = [kt * np.log(2 * np.sinh(q / (2 * kt))) for q in quanta]
+        free = np.array(energies) + [modes.sum() / len(modes) for modes in per_mode]
+        fit = np.polynomial.Polynomial.fit(lengths, free, 3)
+        return min((r.real for r in fit.deriv().roots()), key=lambda r: abs(r - lengths[2]))
+
+    linear = (length_at(320) - length_at(280)) / 40 / length_at(300)
+    volume, ours, _ = found.at(300)
+    assert volume == pytest.approx(length_at(300) ** 3 / 4, rel=1e-3)
+    assert ours == pytest.approx(linear, rel=0.05)
+    assert ours == pytest.approx(2e-5, rel=0.15)
+    assert found.left_out == 0
+    assert np.isnan(found.at(5000)[0])
+    slope = np.gradient(np.log(found.volumes), found.temperatures) / 3
+    np.testing.assert_allclose(found.linear[5:-5], slope[5:-5], rtol=0.02)
 
 
 def test_a_crystal_that_is_no_minimum_is_said_to_be_none() -> None:

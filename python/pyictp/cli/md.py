@@ -32,18 +32,27 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "ictp md crystal.cif run --ensemble npt --repeat 3 3 3 -o crystal",
         "ictp md crystal run -o longer   # goes on where the run in crystal ended",
         "ictp md molecule.xyz model.pt --ensemble minimize -o relaxed",
+        "ictp md water.xyz model.pt --temperature 280 300 320 --time 10 -o waters",
     )
     add = parser.add_argument
     add(
         "structure",
         metavar="STRUCTURE",
+        nargs="+",
         help="any file ASE reads, FILE@0 for its first frame; the folder of a run, to go on from "
-        "its end",
+        "its end; several: a folder each",
     )
     add("model", metavar="MODEL", help="exported file, or a training folder to export")
     add("--ensemble", choices=ENSEMBLES, default="nvt", help="default: nvt")
     positive, count, finite = number(float, 0, above=True), number(int, 1), number(float)
-    add("--temperature", metavar="K", type=positive, default=300.0, help="default: 300")
+    add(
+        "--temperature",
+        metavar="K",
+        type=positive,
+        nargs="+",
+        default=[300.0],
+        help="default: 300; several: a folder each",
+    )
     add("--to-temperature", metavar="K", type=positive, help="where anneal ends")
     add("--pressure", metavar="BAR", type=finite, help="of npt (default: 0), possible for anneal")
     add("--coupling", choices=COUPLINGS, help="how a pressure acts on the cell (default: iso)")
@@ -98,22 +107,32 @@ def run(args: argparse.Namespace) -> int:
     """Run; return 0, 130 after Ctrl-C or 143 after SIGTERM."""
     signal.signal(signal.SIGTERM, _terminate)
     from pyictp.md.run import run_md
+    from pyictp.md.series import plan, run_series
     from pyictp.md.settings import Request
 
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    def run_one(structure: str, request: Request, output: Path) -> int:
+        return run_md(
+            structure,
+            args.model,
+            request,
+            output,
+            overwrite=args.overwrite,
+            processes=args.processes,
+            lmp=args.lmp,
+            only_write=args.no_run,
+            say=say,
+            quiet=args.quiet,
+        )
+
     values = {field.name: getattr(args, field.name) for field in fields(Request)}
-    request = Request(**values | {"repeat": tuple(args.repeat)})
-    return run_md(
-        args.structure,
-        args.model,
-        request,
-        args.output,
-        overwrite=args.overwrite,
-        processes=args.processes,
-        lmp=args.lmp,
-        only_write=args.no_run,
-        say=lambda line: print(line, flush=True),
-        quiet=args.quiet,
-    )
+    values |= {"repeat": tuple(args.repeat), "temperature": args.temperature[0]}
+    request, runs = Request(**values), plan(args.structure, args.temperature)
+    if len(runs) == 1:
+        return run_one(args.structure[0], request, args.output)
+    return run_series(runs, request, args.output, run_one, say)
 
 
 def _terminate(number: int, _: object) -> None:

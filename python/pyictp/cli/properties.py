@@ -11,7 +11,9 @@ from pyictp.cli.parser import examples
 
 OF_CRYSTALS = ("cell", "eos", "elastic", "phonons", "vacancy", "surfaces")
 OF_MOLECULES = ("geometry", "vibrations")
-PROPERTIES = (*OF_CRYSTALS, *OF_MOLECULES, "diatomics")
+PROPERTIES = (*OF_CRYSTALS, *OF_MOLECULES, "diatomics", "expansion")
+
+OF = f"{', '.join(PROPERTIES)}; default: all but expansion, which takes minutes"
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -27,18 +29,25 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         parser,
         "ictp properties run crystal.cif",
         "ictp properties run crystal.cif --of elastic phonons -o elastic",
+        "ictp properties run crystal.cif --of cell eos --labels volumes.xyz",
         "ictp properties run1 molecule.xyz --beside run2",
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="training folder, checkpoint, or exported file in float64")
     add("structure", metavar="STRUCTURE", help="any file ASE reads; FILE@0 for its first frame")
-    add("--of", metavar="NAME", nargs="+", choices=PROPERTIES, default=(), help="default: all")
+    add("--of", metavar="NAME", nargs="+", choices=PROPERTIES, default=(), help=OF)
     add(
         "--beside",
         metavar="POTENTIAL",
         nargs="+",
         default=(),
         help="other models, GFN1-xTB or GFN2-xTB (tblite), or the dotted name of an ASE calculator",
+    )
+    add(
+        "--labels",
+        metavar="FILE",
+        help="frames of the crystal at several volumes with energies: their equation of state "
+        "beside the model's",
     )
     add("-o", "--output", metavar="FOLDER", type=Path, default=Path("properties"))
     parser.set_defaults(run=run)
@@ -54,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
     if importlib.util.find_spec("phonopy") is None:
         raise UserError("phonopy is not installed: pip install 'pair_ictp[properties]'")
+    from pyictp.properties.labels import labelled
     from pyictp.properties.measure import choose, measure
     from pyictp.properties.results import table, write
 
@@ -63,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
         measure(atoms, name, asked, say=_silent if args.quiet else _say)
         for name in (args.model, *args.beside)
     ]
+    if args.labels:
+        measured.append(labelled(args.labels, atoms))
     print("\n".join(table(measured)))
     names = write(measured, args.structure, args.output)
     print(f"wrote '{args.output}': {', '.join(names)}")

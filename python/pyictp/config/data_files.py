@@ -43,6 +43,7 @@ class DataFile:
     forces_unit: str | None = None
     stress_unit: str | None = None
     format: str | None = None  # its name in ase.io or dpdata; null: found out
+    elements: tuple[str, ...] = ()  # of types 0, 1, ... in files that name none: MTP, deepmd-kit
 
     @property
     def weights(self) -> dict[str, float]:

@@ -251,7 +251,7 @@ def matching_paths(name: str, folder: Path) -> list[str]:
     """
     if any(sign in name for sign in "*?[") and find_file(name, folder) is None:
         for place in (folder, Path()):
-            found = sorted(glob.glob(str(place / name)))
+            found = sorted(glob.glob(str(place / name), recursive=True))
             if found:
                 return [os.path.normpath(Path(path).absolute()) for path in found]
     return [data_path(name, folder)]

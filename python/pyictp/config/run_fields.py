@@ -79,7 +79,8 @@ def _own(path: str, run: DataConfig, given: Mapping[str, str]) -> dict[str, Any]
     for entry in map(as_data_file, (*run.train, *run.valid)):
         if Path(entry.file).resolve() == place:
             fields = {name: getattr(entry, name) for name in FIELDS if name not in given}
-            return {name: value for name, value in fields.items() if value is not None}
+            fields |= {"format": entry.format, "elements": entry.elements}
+            return {name: value for name, value in fields.items() if value}
     return {}
 
 

@@ -96,6 +96,8 @@ class TrainConfig:
     refit_shift: bool | str = "auto"  # with --finetune: fit the energy shifts to the new energies;
     # auto: where that explains most of the mismatch, as with another method's energy zero
     report: bool = True  # write report.html and report.json into the run folder at the end
+    log_to: tuple[Literal["tensorboard", "wandb"], ...] = ()  # what else gets the numbers of
+    # log.csv: files in the run folder, or a server (training.md)
     trainable: tuple[str, ...] | None = None  # parts of the model, see freezing.py; null: all
 
     @property

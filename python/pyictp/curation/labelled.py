@@ -63,7 +63,9 @@ def read_labelled(paths: Sequence[str | DataFile], config: DataConfig) -> list[L
     except UserError:  # a virial without pbc is said to belong to nothing, or the reason is told
         frames, _ = read_with_loose_virials(paths, config)
         files = map(as_data_file, paths)
-        raw_frames = [raw for file in files for raw in read_raw(file.file, file.format)]
+        raw_frames = [
+            raw for file in files for raw in read_raw(file.file, file.format, file.elements)
+        ]
         items = list(zip(frames, raw_frames, strict=True))
     frames = [frame for frame, _ in items]
     check_labels(frames, (), refuse=False)

@@ -58,7 +58,7 @@ def _loose_virials(
 ) -> list[LooseVirial]:
     found = []
     file = as_data_file(path)
-    for raw, frame in zip(read_raw(file.file, file.format), frames, strict=True):
+    for raw, frame in zip(read_raw(file.file, file.format, file.elements), frames, strict=True):
         if raw.pbc.any():
             continue
         for key in (config.stress_key, config.virial_key):

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Folders and outputs of other codes that dpdata reads: deepmd-kit, ABACUS, CP2K."""
+"""Data of other codes that ase.io does not read: deepmd-kit, ABACUS, CP2K, MTP."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers
 
+from pyictp.data.mtp import BEGIN, read_mtp
 from pyictp.data.raw import RawFrame
 from pyictp.errors import UserError
 
@@ -21,8 +22,11 @@ INSTALL = "dpdata, which reads it, is not installed: pip install 'pair_ictp[form
 OUTPUTS = ("vasprun.xml", "OUTCAR")  # what a folder of VASP has: ase.io reads the file
 
 
-def dpdata_format(path: Path) -> str | None:
-    """Return the name that dpdata has for what is at a path, by its content; None: nothing known.
+MTP = "mtp"  # which dpdata does not know
+
+
+def foreign_format(path: Path) -> str | None:
+    """Return dpdata's name for what is at a path, by its content, or MTP; None: nothing known.
 
     Raises:
         UserError: a folder of no known kind.
@@ -31,6 +35,8 @@ def dpdata_format(path: Path) -> str | None:
         return _of_folder(path)
     with path.open("rb") as file:
         head = file.read(HEAD)
+    if head.split(maxsplit=1)[:1] == [BEGIN.encode()]:
+        return MTP
     return "cp2k/output" if b" CP2K| " in head else None
 
 
@@ -54,16 +60,20 @@ def _of_folder(path: Path) -> str:
     )
 
 
-def read_with_dpdata(path: Path, name: str) -> Iterator[RawFrame]:
-    """Yield the frames that dpdata finds, in eV and A.
+def read_foreign(path: Path, name: str, elements: Sequence[str]) -> Iterator[RawFrame]:
+    """Yield the frames of a file or folder, in eV and A.
 
     Args:
         path: file or folder.
-        name: dpdata's name of its format.
+        name: dpdata's name of its format, or MTP.
+        elements: of types that are numbered, from 0.
 
     Raises:
         UserError: dpdata is not installed; it does not know the format; types without elements.
     """
+    if name == MTP:
+        yield from read_mtp(path, elements)
+        return
     if importlib.util.find_spec("dpdata") is None:
         raise UserError(f"data file '{path}' is {name}: {INSTALL}")
     import dpdata
@@ -81,13 +91,16 @@ def read_with_dpdata(path: Path, name: str) -> Iterator[RawFrame]:
     index = 0
     for system in systems:
         for frame in range(len(system)):
-            yield _raw(path, index, system.data, frame)
+            yield _raw(path, index, system.data, frame, elements)
             index += 1
 
 
-def _raw(path: Path, index: int, data: dict[str, Any], frame: int) -> RawFrame:
+def _raw(
+    path: Path, index: int, data: dict[str, Any], frame: int, elements: Sequence[str]
+) -> RawFrame:
     """Return one frame of a labelled system of dpdata."""
-    numbers = np.array([_atomic_number(path, str(name)) for name in data["atom_names"]])
+    names = [_named(str(name), elements) for name in data["atom_names"]]
+    numbers = np.array([_atomic_number(path, name) for name in names])
     is_free = bool(data.get("nopbc", False))
     fields: dict[str, Any] = {"energy": float(data["energies"][frame])}
     for ours, theirs in (("forces", "forces"), ("virial", "virials")):
@@ -105,12 +118,19 @@ def _raw(path: Path, index: int, data: dict[str, Any], frame: int) -> RawFrame:
     )
 
 
+def _named(name: str, elements: Sequence[str]) -> str:
+    """Return the element of a type that dpdata calls Type_0, Type_1, ... for want of a name."""
+    found = re.fullmatch(r"Type_(\d+)", name)
+    return elements[int(found[1])] if found and int(found[1]) < len(elements) else name
+
+
 def _atomic_number(path: Path, name: str) -> int:
     """Return the atomic number of a name such as Fe or Fe1, as CP2K numbers its kinds."""
     symbol = re.sub(r"[\d_]+$", "", name)
     if name.lower().startswith("type_") or symbol not in atomic_numbers:
         raise UserError(
-            f"data file '{path}': its atoms are of type '{name}', which is no element: write "
-            "type_map.raw beside type.raw, the chemical symbols in the order of the types"
+            f"data file '{path}': its atoms are of type '{name}', which is no element: name them "
+            "in the order of the types in a type_map.raw beside type.raw, by ictp convert "
+            "--elements, or by 'elements' in a configuration"
         )
     return atomic_numbers[symbol]

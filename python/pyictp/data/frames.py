@@ -103,7 +103,7 @@ def read_with_raw(
     """Return the structures of several files, each with what its file says; as `read_frames`."""
     files = [file for file in map(as_data_file, paths) if file.weight > 0]
     settings = [file.own_settings(config or DataConfig()) for file in files]
-    raw_frames = [read_raw(file.file, file.format) for file in files]
+    raw_frames = [read_raw(file.file, file.format, file.elements) for file in files]
     _check_keys(raw_frames, settings)
     _warn_of_lost_pbc([raw for raws in raw_frames for raw in raws])
     _say_which_energy(raw_frames, settings)

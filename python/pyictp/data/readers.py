@@ -9,7 +9,7 @@ import io
 import logging
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ase import Atoms
 from ase.io.extxyz import read_xyz
 from ase.io.formats import UnknownFileTypeError, ioformats
 
-from pyictp.data.foreign_formats import dpdata_format, read_with_dpdata
+from pyictp.data.foreign_formats import foreign_format, read_foreign
 from pyictp.data.raw import RawFrame
 from pyictp.data.xyz import check_columns, parse_comment, xyz_texts
 from pyictp.errors import UserError
@@ -40,7 +40,9 @@ SAME_ENERGY = 1e-6  # eV
 ISOTOPES = ("D", "T")
 
 
-def read_raw(path: str | Path, kind: str | None = None) -> list[RawFrame]:
+def read_raw(
+    path: str | Path, kind: str | None = None, elements: Sequence[str] = ()
+) -> list[RawFrame]:
     """Return all structures of a file, or of a folder that dpdata reads.
 
     Extended XYZ, ASE databases and rMD17 npz archives are told by their names, folders and outputs
@@ -49,6 +51,7 @@ def read_raw(path: str | Path, kind: str | None = None) -> list[RawFrame]:
     Args:
         path: file or folder.
         kind: a format's name in ase.io or dpdata; None: found out.
+        elements: of types that are numbered, from 0.
 
     Raises:
         UserError: the file is missing, empty or not readable.
@@ -56,7 +59,7 @@ def read_raw(path: str | Path, kind: str | None = None) -> list[RawFrame]:
     path = Path(path)
     _check_file(path)
     frames: list[RawFrame] = []
-    read = _reader(path, kind)
+    read = _reader(path, kind, elements)
     try:
         with _warnings_as_lines(path):
             for frame in read(path):
@@ -95,15 +98,19 @@ def _check_file(path: Path) -> None:
         raise UserError(f"data file '{path}' is empty")
 
 
-def _reader(path: Path, kind: str | None) -> Callable[[Path], Iterator[RawFrame]]:
+def _reader(
+    path: Path, kind: str | None, elements: Sequence[str]
+) -> Callable[[Path], Iterator[RawFrame]]:
     """Return what yields the frames of a file or folder."""
     known = None if path.is_dir() else _READERS.get(path.suffix.lower())
+    if elements and known is not None:
+        raise UserError(f"data file '{path}' names its elements: leave 'elements' out")
     if kind is None and known is not None:
         return known
-    name = dpdata_format(path) if kind is None else kind
+    name = foreign_format(path) if kind is None else kind
     if name is None or (kind is not None and kind in ioformats):
         return functools.partial(_read_ase, kind=kind)
-    return functools.partial(read_with_dpdata, name=name)
+    return functools.partial(read_foreign, name=name, elements=elements)
 
 
 @contextlib.contextmanager

@@ -130,6 +130,24 @@ def isolated_energies(
     Raises:
         UserError: an element has no energy, a name is no element, the file has no lone atom.
     """
+    energies, origin = given_energies(source, config, lone_frames)
+    if source is None and not energies:
+        return np.zeros(len(elements))
+    missing = [element for element in elements if element not in energies]
+    if missing:
+        raise UserError(
+            f"isolated atoms: {origin} give {' '.join(energies) or 'none'}, but "
+            f"{' '.join(missing)} is missing: add it there or set data.isolated_atoms"
+        )
+    return np.array([energies[element] for element in elements], dtype=np.float64)
+
+
+def given_energies(
+    source: str | Mapping[str, float] | None,
+    config: DataConfig | None,
+    lone_frames: Sequence[Frame],
+) -> tuple[dict[str, float], str]:
+    """Return the isolated-atom energies [eV] that are given, and by what; as above."""
     if isinstance(source, Mapping):
         energies = _checked(source)
         origin = "data.isolated_atoms"
@@ -139,16 +157,8 @@ def isolated_energies(
         energies, origin = _energies_of(frames), f"'{source}'"
     else:
         energies, origin = _energies_of(lone_frames), "frames with config_type isolated_atom"
-        if not energies:
-            return np.zeros(len(elements))
     _compare(energies, origin, lone_frames if source is not None else ())
-    missing = [element for element in elements if element not in energies]
-    if missing:
-        raise UserError(
-            f"isolated atoms: {origin} give {' '.join(energies) or 'none'}, but "
-            f"{' '.join(missing)} is missing: add it there or set data.isolated_atoms"
-        )
-    return np.array([energies[element] for element in elements], dtype=np.float64)
+    return energies, origin
 
 
 def _compare(energies: Mapping[str, float], origin: str, lone_frames: Sequence[Frame]) -> None:

@@ -8,12 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from ase import units
+from ase import Atoms, units
+from ase.data import chemical_symbols
+from ase.data.colors import jmol_colors
+from ase.visualize.plot import plot_atoms
 from matplotlib.axes import Axes
 
 from pyictp.common.drawing import COLORS, PALE, PLAIN, drawing, plain_log_ticks, save
 
 WIDTH = 6.4  # inches
+VIEW = "-80x,15y,0z"  # of structures: from the side, c upwards
 CUT = 4.0  # times the other peaks: how much of a higher one is shown
 Thermo = Mapping[str, np.ndarray]
 
@@ -64,6 +68,30 @@ def draw_dynamics(
             panels[3].plot(time, volume / num_atoms, color=PLAIN, linewidth=1.2)
             panels[3].set_ylabel("volume\n[Å³/atom]")
         panels[-1].set(xlabel="time [ps]", xlim=(time[0], max(time[-1], time[0] + 1e-6)))
+
+
+def draw_structures(path: Path, frames: Mapping[str, Atoms]) -> None:
+    """Draw structures beside one another, atoms in the colours of their elements.
+
+    Args:
+        path: of the PNG.
+        frames: by their titles, all of the same elements.
+    """
+    elements = np.unique(next(iter(frames.values())).numbers)
+    with drawing(WIDTH, 3.4, columns=len(frames)) as (figure, panels):
+        for axes, (title, atoms) in zip(panels, frames.items(), strict=True):
+            shown = atoms.copy()
+            shown.wrap()  # atoms that have gone into other cells
+            plot_atoms(shown, axes, rotation=VIEW, show_unit_cell=2 * bool(atoms.pbc.any()))
+            axes.set_axis_off()
+            axes.set_title(title)
+        dots = [
+            panels[0].scatter([], [], color=jmol_colors[z], edgecolors=PLAIN, linewidths=0.5)
+            for z in elements
+        ]
+        names = [chemical_symbols[z] for z in elements]
+        figure.legend(dots, names, loc="outside lower center", ncols=min(len(names), 10))
+        save(figure, path)
 
 
 def draw_minimization(path: Path, thermo: Thermo, num_atoms: int) -> None:

@@ -23,10 +23,12 @@ SKIPPED = 0.2  # of a run, before averages
 SKIPPED_OF_RAMP = 0.9  # where the temperature changes, its end is what counts
 SECONDS_PER_DAY = 86400
 CM3_PER_MOL = 0.602214076  # of 1 A^3 per particle
+MOST_DRAWN = 5000  # atoms in a picture: more are a blot and take a minute
 LEAST_INDEPENDENT = 3  # samples, below which a spread is not known
 OUTPUTS = (  # of LAMMPS and of this module: what --overwrite removes
     *("log.lammps", "trajectory.lammpstrj", "final.lammpstrj", "final.data", "final.extxyz"),
     *("summary.json", "thermo.png", "minimize.png", "rdf.png", "rdf.csv", "msd.png", "msd.csv"),
+    "structure.png",
 )
 
 
@@ -54,7 +56,11 @@ def analyse(folder: Path, settings: Settings, placed: Placed) -> dict[str, Any]:
     final = folder / "final.lammpstrj"
     last = read_frames(final)[1] if final.exists() else frames
     if last:
-        write(folder / "final.extxyz", placed.back(last[-1], settings.repeat))
+        end = placed.back(last[-1], settings.repeat)
+        write(folder / "final.extxyz", end)
+        if num_atoms <= MOST_DRAWN:
+            start = placed.original.repeat(settings.repeat)
+            pictures.draw_structures(folder / "structure.png", {"start": start, "end": end})
     return result | _speed(settings, thermo, num_atoms)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,19 +90,26 @@ class StateEquation:
 
 def equation_of_state(atoms: Atoms) -> StateEquation:
     """Return the fit; atoms and the shape of the cell are relaxed at each volume."""
-    number = len(atoms)
     volumes, energies = [], []
     for factor in VOLUMES:
-        strained = _copy(atoms)
-        strained.set_cell(atoms.cell.array * factor ** (1 / 3), scale_atoms=True)
+        strained = scaled(atoms, factor)
         relax(strained, "equation of state", "shape")
-        volumes.append(strained.get_volume() / number)
-        energies.append(strained.get_potential_energy() / number)
+        volumes.append(strained.get_volume() / len(atoms))
+        energies.append(strained.get_potential_energy() / len(atoms))
+    return fit_state(volumes, energies)
+
+
+def fit_state(volumes: Sequence[float], energies: Sequence[float]) -> StateEquation:
+    """Return the fit of volumes [A^3/atom] in ascending order and energies [eV/atom].
+
+    Raises:
+        UserError: no energy is the lowest.
+    """
     fit = EquationOfState(volumes, energies, eos="birchmurnaghan")
     try:
         volume, energy, modulus = fit.fit(warn=False)
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"equation of state: no minimum between 94 and 106 %: {error}") from error
+        raise UserError(f"equation of state: no minimum of the energy: {error}") from error
     derivative = float(fit.eos_parameters[2])
     return StateEquation(
         np.array(volumes), np.array(energies), volume, energy, modulus / GPa, derivative
@@ -123,6 +131,13 @@ def _strained(atoms: Atoms, strain: FloatArray) -> Atoms:
     copy.set_cell(atoms.cell.array @ voigt_6_to_full_3x3_strain(strain), scale_atoms=True)
     relax(copy, "elastic constants")
     return copy
+
+
+def scaled(atoms: Atoms, factor: float) -> Atoms:
+    """Return a crystal with a volume that is `factor` times its own."""
+    strained = _copy(atoms)
+    strained.set_cell(atoms.cell.array * factor ** (1 / 3), scale_atoms=True)
+    return strained
 
 
 def _copy(atoms: Atoms) -> Atoms:

@@ -44,9 +44,14 @@ def repeats(atoms: Atoms, length: float = LENGTH) -> tuple[int, int, int]:
     return a, b, c
 
 
-def phonons(atoms: Atoms) -> Phonons:
-    """Return the phonons of a relaxed conventional cell."""
-    supercell = repeats(atoms)
+def force_constants(atoms: Atoms, length: float = LENGTH) -> Phonopy:
+    """Return phonopy with the force constants of a relaxed conventional cell.
+
+    Args:
+        atoms: the cell.
+        length: of the supercell at least [A].
+    """
+    supercell = repeats(atoms, length)
     cell = PhonopyAtoms(atoms.symbols, cell=atoms.cell.array, positions=atoms.positions)
     primitive = guess_primitive_matrix(cell)
     phonon = Phonopy(cell, supercell_matrix=np.diag(supercell), primitive_matrix=primitive)
@@ -55,7 +60,12 @@ def phonons(atoms: Atoms) -> Phonons:
     phonon.forces = [_forces(one, atoms) for one in displaced]
     phonon.produce_force_constants()
     phonon.symmetrize_force_constants()
+    return phonon
 
+
+def phonons(atoms: Atoms) -> Phonons:
+    """Return the phonons of a relaxed conventional cell."""
+    phonon = force_constants(atoms)
     path = Cell(phonon.primitive.cell).bandpath(npoints=BAND_POINTS)
     bands = np.array(phonon.run_qpoints(path.kpts).frequencies)
     along, ticks, labels = path.get_linear_kpoint_axis()
@@ -80,7 +90,7 @@ def phonons(atoms: Atoms) -> Phonons:
         lowest=float(lowest),
         zero_point=float(thermal.free_energy[0]) / kj_per_mol / number,
         heat_capacity=float(thermal.heat_capacity[1]) / gas_constant / number,
-        supercell=supercell,
+        supercell=repeats(atoms),
     )
 
 

@@ -19,9 +19,13 @@ from pyictp.errors import UserError
 from pyictp.labelling.labellers import make_calculator
 from pyictp.labelling.settings import LabellerConfig, Xtb
 from pyictp.potential.calculator import ICTPCalculator
-from pyictp.properties import crystals, defects, lattice_dynamics, molecules
+from pyictp.properties import crystals, defects, expansion, lattice_dynamics, molecules
 
-OF_CRYSTALS = ("cell", "eos", "elastic", "phonons", "vacancy", "surfaces", "diatomics")
+OF_CRYSTALS = (
+    *("cell", "eos", "elastic", "phonons", "vacancy", "surfaces", "diatomics"),
+    "expansion",
+)
+ON_REQUEST = ("expansion",)  # minutes: measured where it is asked for
 OF_MOLECULES = ("geometry", "vibrations", "diatomics")
 XTB = ("GFN2-xTB", "GFN1-xTB")
 R_MAX = 6.0  # A, of the curves of two atoms
@@ -81,7 +85,7 @@ def calculator(text: str, closest: str = "warn") -> Calculator:
 
 
 def choose(atoms: Atoms, asked: Sequence[str]) -> tuple[str, ...]:
-    """Return the properties to measure, in their order: those asked for, or all that there are.
+    """Return the properties to measure, in their order: those asked for, or all that are quick.
 
     Raises:
         UserError: a property is none of this kind of structure.
@@ -96,7 +100,7 @@ def choose(atoms: Atoms, asked: Sequence[str]) -> tuple[str, ...]:
         if name not in possible:
             kind = "crystal" if atoms.pbc.all() else "molecule"
             raise UserError(f"--of {name}: a {kind} has {', '.join(possible)}")
-    return tuple(name for name in possible if name in asked or not asked)
+    return tuple(n for n in possible if n in asked or not (asked or n in ON_REQUEST))
 
 
 def measure(
@@ -164,7 +168,12 @@ def _cell(found: Measured, atoms: Atoms) -> None:
 def _eos(found: Measured, atoms: Atoms) -> None:
     state = crystals.equation_of_state(atoms)
     found.curves["eos"] = state
-    found.rows += [
+    found.rows += state_rows(state)
+
+
+def state_rows(state: crystals.StateEquation) -> list[Row]:
+    """Return the numbers of an equation of state."""
+    return [
         Row("volume at zero pressure", "A^3/atom", float(state.volume)),
         Row("bulk modulus, of energies", "GPa", float(state.bulk_modulus)),
         Row("its derivative by pressure", "", state.derivative),
@@ -206,6 +215,18 @@ def _phonons(found: Measured, atoms: Atoms) -> None:
         Row("lowest frequency", "THz", round(result.lowest, 4) + 0.0, warning),
         Row("zero-point energy", "meV/atom", 1e3 * result.zero_point),
         Row("heat capacity at 300 K", "k_B/atom", result.heat_capacity),
+    ]
+
+
+def _expansion(found: Measured, atoms: Atoms) -> None:
+    result = expansion.thermal_expansion(atoms)
+    found.curves["expansion"] = result
+    volume, linear, modulus = result.at(lattice_dynamics.TEMPERATURE)
+    few = f"{result.left_out} volumes with imaginary modes left out" if result.left_out else ""
+    found.rows += [
+        Row("volume at 300 K", "A^3/atom", volume, few),
+        Row("linear expansion at 300 K", "1e-6/K", 1e6 * linear),
+        Row("bulk modulus at 300 K", "GPa", modulus),
     ]
 
 
@@ -275,5 +296,6 @@ CRYSTALS: dict[str, Step] = {
     "phonons": _phonons,
     "vacancy": _vacancy,
     "surfaces": _surfaces,
+    "expansion": _expansion,
 }
 MOLECULES: dict[str, Step] = {"geometry": _geometry, "vibrations": _vibrations}

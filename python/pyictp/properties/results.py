@@ -61,9 +61,9 @@ def write(measured: Sequence[Measured], structure: str, folder: Path) -> list[st
     }
     write_json(folder / "properties.json", payload)
     names = ["properties.json"]
-    for name, draw in (("eos", draw_eos), ("phonons", draw_phonons), ("diatomics", draw_diatomics)):
+    for name, draw in PICTURES.items():
         if any(name in one.curves for one in measured):
-            draw(measured, folder / f"{name}.png")
+            draw([one for one in measured if name in one.curves], folder / f"{name}.png")
             names.append(f"{name}.png")
     return names
 
@@ -111,9 +111,26 @@ def draw_phonons(measured: Sequence[Measured], path: Path) -> None:
         save(figure, path)
 
 
+def draw_expansion(measured: Sequence[Measured], path: Path) -> None:
+    """Draw volume and linear expansion over temperature."""
+    names = short_names([one.name for one in measured])
+    with drawing(6.8, 3.2, columns=2) as (figure, (volume, linear)):
+        for number, one in enumerate(measured):
+            found = one.curves["expansion"]
+            volume.plot(found.temperatures, found.volumes, label=names[number])
+            linear.plot(found.temperatures, 1e6 * found.linear)
+        volume.set(ylabel="volume [Å³/atom]")
+        linear.set(ylabel="linear expansion [10⁻⁶/K]", ylim=(0, None))
+        for axes in (volume, linear):
+            axes.set(xlabel="temperature [K]", xlim=(0, None))
+            axes.ticklabel_format(useOffset=False)
+        if len(measured) > 1:
+            volume.legend()
+        save(figure, path)
+
+
 def draw_diatomics(measured: Sequence[Measured], path: Path) -> None:
     """Draw the energy of two atoms over their distance, a panel per pair of elements."""
-    measured = [one for one in measured if "diatomics" in one.curves]
     curves = [one.curves["diatomics"] for one in measured]
     names = short_names([one.name for one in measured])
     columns = min(3, len(curves[0]))
@@ -133,3 +150,11 @@ def draw_diatomics(measured: Sequence[Measured], path: Path) -> None:
         if len(measured) > 1:
             panels[0].legend()
         save(figure, path)
+
+
+PICTURES = {
+    "eos": draw_eos,
+    "phonons": draw_phonons,
+    "diatomics": draw_diatomics,
+    "expansion": draw_expansion,
+}

@@ -11,9 +11,8 @@ and lower `training.learning_rate`; few new frames need few free parameters (`tr
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from pyictp.common.arrays import FloatArray
 from pyictp.config.load import Config
+from pyictp.errors import UserError
 from pyictp.model.ictp import ICTPModel
 from pyictp.model.kinds import new_model
 from pyictp.model.layers import SpeciesLinear
@@ -32,8 +32,7 @@ from pyictp.training.batches import Batch, join
 if TYPE_CHECKING:
     from pyictp.training.trainer import Trainer
 
-logger = logging.getLogger("pyictp")
-
+SAME_METHOD = 0.01  # eV, of energies of one isolated atom by one method
 NOBLE_GASES = (0, 2, 10, 18, 36, 54, 86, 118)
 FAR = 10.0  # energies this many times nearer after new shifts have another zero
 BATCH_SIZE = 16
@@ -119,23 +118,68 @@ def _place(element: str) -> tuple[int, int]:
     return max(18 - from_right, 3), period
 
 
-def prepare_finetuning(trainer: Trainer, config: Config, known: Sequence[str]) -> list[str]:
+def prepare_finetuning(
+    trainer: Trainer, config: Config, known: Sequence[str], isolated: Mapping[str, float]
+) -> list[str]:
     """Set the energy shifts of a model to fine-tune; return what there is to say of the start.
 
     Args:
         trainer: with a model of `starting_model`.
         config: of the new training.
         known: elements of the model before it was extended.
+        isolated: energies of isolated atoms that the new data give [eV].
+
+    Raises:
+        UserError: as `adopt_isolated`.
     """
     models = [trainer.model, trainer.average_model]
     new = trainer.model.config.elements[len(known) :]
-    if config.data.isolated_atoms is not None:
-        used = "used for the new elements only" if new else "not used"
-        logger.warning("--finetune: data.isolated_atoms is %s: the model keeps its e0", used)
+    batches = trainer.train_batches
+    trained = {known[s] for b in batches for s in b.graph.species.unique() if s < len(known)}
+    atoms = adopt_isolated(models, {e: isolated[e] for e in known if e in isolated}, trained)
     copies = ", ".join(f"{element} of {most_similar(element, known)}" for element in new)
-    shifts = refit_shifts(models, trainer.train_batches, len(known), config.training.refit_shift)
+    refit = config.training.refit_shift
+    shifts = refit_shifts(models, batches, len(known), refit, isolated)
     elements = f"new elements begin as copies: {copies}" if new else ""
-    return [text for text in (elements, shifts) if text]
+    return [text for text in (elements, atoms, shifts) if text]
+
+
+def adopt_isolated(
+    models: Sequence[ICTPModel], given: Mapping[str, float], trained: Collection[str]
+) -> str:
+    """Take over isolated-atom energies of new labels; shifts move by what theirs differ.
+
+    So energies relative to isolated atoms begin as they were, whatever the method's zero is. Where
+    the model knows no isolated atom its shift is left to `refit_shifts`.
+
+    Args:
+        models: with the same weights.
+        given: energies [eV] of elements of the model.
+        trained: elements of the model that the new training frames have.
+
+    Returns:
+        What was done, for people; empty if the method is the same.
+
+    Raises:
+        UserError: they are of another method, and not there for all elements that need them.
+    """
+    elements = models[0].config.elements
+    own = dict(zip(elements, models[0].e0.tolist(), strict=True))
+    other = {e: v for e, v in given.items() if own[e] != 0 and abs(v - own[e]) > SAME_METHOD}
+    told = ", ".join(f"{e} {v:.6g} eV (the model's {own[e]:.6g})" for e, v in other.items())
+    missing = sorted(e for e in trained if own[e] != 0 and e not in given)
+    if other and missing:
+        raise UserError(
+            f"--finetune: isolated atoms of another method than the start model's: {told}; "
+            f"expected those of all elements, {' '.join(missing)} is missing: add it, or leave all "
+            "out, and training.refit_shift finds the zero of the energies"
+        )
+    for model in models:
+        for element, energy in given.items():
+            index = elements.index(element)
+            model.shift[index] += energy - own[element] if element in other else 0.0
+            model.e0[index] = energy
+    return f"isolated atoms of another method, energy shifts move with them: {told}" * bool(other)
 
 
 class ShiftFit(NamedTuple):
@@ -146,19 +190,25 @@ class ShiftFit(NamedTuple):
 
 
 def refit_shifts(
-    models: Sequence[ICTPModel], batches: Sequence[Batch], num_known: int, refit: bool | str
+    models: Sequence[ICTPModel],
+    batches: Sequence[Batch],
+    num_known: int,
+    refit: bool | str,
+    isolated: Collection[str] = (),
 ) -> str:
     """Move the energy shifts of models with the same weights to fit labelled energies.
 
     The least squares of the loss, sum_s w_s (dE_s)^2 / N_s, the change of least norm. Shifts of new
     elements are always fitted; the others for labels of another method, whose energies have
     another zero: `refit` says whether, "auto" looks whether that brings the energies FAR nearer.
+    Isolated-atom energies of the former method are forgotten then.
 
     Args:
         models: the first one is evaluated, all get its new shift.
         batches: of one structure each.
         num_known: the first elements, whose shifts have been trained.
         refit: True, False or "auto".
+        isolated: elements whose isolated-atom energies are of the method of the labels.
 
     Returns:
         What was done, for people; empty if nothing was.
@@ -175,6 +225,9 @@ def refit_shifts(
     shift = model.shift + (fit_all if whole else fit_new).change.to(model.shift.device)
     for each in models:
         each.shift.copy_(shift)
+        for index, element in enumerate(each.config.elements[:num_known]):
+            if is_far and whole and element not in isolated:
+                each.e0[index] = 0.0
     kept = "kept" if num_known == len(model.shift) else "kept for the elements it knew"
     return (
         f"energies before training: RMSE {_as_text(fit_new)} with the model's energy shifts, "

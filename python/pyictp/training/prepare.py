@@ -16,7 +16,13 @@ from pyictp.data.fingerprint import structure_digest
 from pyictp.data.frames import Frame, draw_frames, read_frames, split_frames
 from pyictp.data.magnitudes import check_labels
 from pyictp.data.samples import GraphDataset, elements_of
-from pyictp.data.statistics import Statistics, compute_statistics, isolated_energies, subtract
+from pyictp.data.statistics import (
+    Statistics,
+    compute_statistics,
+    given_energies,
+    isolated_energies,
+    subtract,
+)
 from pyictp.errors import UserError
 from pyictp.model.zbl import ZBLRepulsion
 
@@ -31,6 +37,7 @@ class TrainingData:
     valid: GraphDataset
     elements: tuple[str, ...]
     statistics: Statistics
+    isolated: Mapping[str, float]  # energies of isolated atoms that are given [eV]
 
 
 def prepare_data(
@@ -70,7 +77,8 @@ def prepare_data(
     train_set = GraphDataset(train, elements, r_cut, progress, "training graphs")
     valid_set = GraphDataset(valid, elements, r_cut, progress, "validation graphs")
     learned = [subtract(s, repulsion) for s in train_set] if repulsion else train_set
-    return TrainingData(train_set, valid_set, elements, compute_statistics(learned, e0))
+    isolated, _ = given_energies(data.isolated_atoms, data, lone)
+    return TrainingData(train_set, valid_set, elements, compute_statistics(learned, e0), isolated)
 
 
 def read_split(config: Config) -> tuple[list[Frame], list[Frame], list[Frame]]:

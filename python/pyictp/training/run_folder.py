@@ -8,7 +8,7 @@ import csv
 import math
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class RunFolder:
         self.path, self.is_writer = Path(path), is_writer
         self.best, self.last = self.path / "best.pt", self.path / "last.pt"
         self.log, self.picture = self.path / "log.csv", self.path / "learning_curve.png"
+        self.followers: list[Callable[[Mapping[str, Any]], None]] = []  # get each row as well
 
     def check(self, resume: bool, overwrite: bool, keep: str | Path | None = None) -> None:
         """Refuse a folder that the training may not use; nothing is changed yet.
@@ -149,6 +150,8 @@ class RunFolder:
             if is_new:
                 writer.writerow(COLUMNS)
             writer.writerow([_cell(values.get(name)) for name in COLUMNS])
+        for follow in self.followers:
+            follow(values)
 
     def read_rows(self) -> list[dict[str, str]]:
         """Return the whole rows of log.csv with all COLUMNS, none if there is no file.
