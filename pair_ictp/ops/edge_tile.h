@@ -114,8 +114,7 @@ struct Radial<TabulatedEdges<T>> {
   static Vector<T> weighted(const T *weights, const Vector<T> (&rows)[ALL])
   {
     Vector<T> sum = weights[0] * rows[0] + weights[1] * rows[1];
-    for (int n = 2; n < ALL; n += 2)
-      sum += weights[n] * rows[n] + weights[n + 1] * rows[n + 1];
+    for (int n = 2; n < ALL; n += 2) sum += weights[n] * rows[n] + weights[n + 1] * rows[n + 1];
     return sum;
   }
 };

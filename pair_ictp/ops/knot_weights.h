@@ -16,9 +16,10 @@
 namespace ictp {
 namespace {
 
-/// Rows of channels of a knot and a path: f and h f', h the spacing; in float64 a and b, too, of the
-/// interval that begins there: in t = 0...1 and s = 1 - t what is between two knots is the cubic of
-/// their f and h f' plus t^2 s^2 (a + (t - 1/2) b), a polynomial of order 5 with the same ends.
+/// Rows of channels of a knot and a path: f and h f', h the spacing; in float64 a and b, too, of
+/// the interval that begins there: in t = 0...1 and s = 1 - t what is between two knots is the
+/// cubic of their f and h f' plus t^2 s^2 (a + (t - 1/2) b), a polynomial of order 5 with the same
+/// ends.
 template <typename T>
 constexpr int ROWS_OF_KNOT = sizeof(T) == sizeof(double) ? 4 : 2;
 
@@ -26,7 +27,8 @@ constexpr int ROWS_OF_KNOT = sizeof(T) == sizeof(double) ? 4 : 2;
 template <typename T>
 constexpr int ROWS_OF_EDGE = ROWS_OF_KNOT<T> + 2;
 
-/// What the rows are multiplied by, for the value and for the derivative with respect to the length.
+/// What the rows are multiplied by, for the value and for the derivative with respect to the
+/// length.
 template <typename T>
 struct KnotWeights {
   T value[ROWS_OF_EDGE<T>], slope[ROWS_OF_EDGE<T>];

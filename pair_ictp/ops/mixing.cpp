@@ -62,7 +62,8 @@ const Operator<decltype(forward_cpu)> FORWARD("ictp::mix_channels_forward");
 
 Tensor mix_channels(const Tensor &x, const Tensor &w)
 {
-  const bool is_ours = x.scalar_type() == at::kDouble && is_served("ictp::mix_channels_forward", x.device());
+  const bool is_ours =
+      x.scalar_type() == at::kDouble && is_served("ictp::mix_channels_forward", x.device());
   return is_ours ? FORWARD(x, w) : at::matmul(x, w);
 }
 

@@ -8,7 +8,7 @@
 namespace ictp {
 namespace {
 
-constexpr int MOST_ROWS = 6;                              // sums of 6 rows of 4 vectors, of 2 where
+constexpr int MOST_ROWS = 6;    // sums of 6 rows of 4 vectors, of 2 where
 constexpr int MOST_VECTORS = VECTOR_BYTES == 64 ? 4 : 2;    // there are 16 registers
 
 /// ROWS rows and N vectors of the result.

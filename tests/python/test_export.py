@@ -91,9 +91,7 @@ def test_tables_in_float64(tmp_path: Path) -> None:
     """Quintic ones, without being asked for: forces are the slopes of tables."""
     model = make_model()
     deviations = {
-        dtype: export.export_model(
-            model, tmp_path / f"{dtype}.pt", dtype, {"shortest_edge": 0.5}
-        )
+        dtype: export.export_model(model, tmp_path / f"{dtype}.pt", dtype, {"shortest_edge": 0.5})
         for dtype in ("float32", "float64")
     }
     assert 0 < deviations["float64"] < deviations["float32"] / 1e4

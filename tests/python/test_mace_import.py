@@ -132,7 +132,9 @@ EXPORTED = (
 )
 @pytest.mark.parametrize("name", EXPORTED)
 def test_exported(name: str, dtype: str, radial: str, tolerance: float, tmp_path: Path) -> None:
-    found = imported(name, tmp_path, elements=ALLOY if (dtype, radial) == ("float64", "table") else None)
+    found = imported(
+        name, tmp_path, elements=ALLOY if (dtype, radial) == ("float64", "table") else None
+    )
     path = tmp_path / "model.pt"
     export_model(found.model, path, dtype, provenance=found.provenance, radial=radial)
     exported = load_exported(tmp_path / "model.pt")

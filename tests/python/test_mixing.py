@@ -45,5 +45,7 @@ def test_derivatives() -> None:
     ids=["sizes", "dimensions", "dtypes"],
 )
 def test_what_does_not_fit_is_refused(x: Tensor, w: Tensor) -> None:
-    with pytest.raises(RuntimeError, match=r"mix_channels: expected x \(..., in\) and w \(in, out\)"):
+    with pytest.raises(
+        RuntimeError, match=r"mix_channels: expected x \(..., in\) and w \(in, out\)"
+    ):
         torch.ops.ictp.mix_channels(x, w)

@@ -35,8 +35,8 @@ struct EdgeTile {
 
   static std::size_t bytes_per_edge(const DeviceEdgeShape<T> &shape, bool gradients)
   {
-    const int rows = shape.num_rows + 2 * ROWS_OF_EDGE<T> +
-        (gradients ? shape.num_rows + shape.num_paths : 0);
+    const int rows =
+        shape.num_rows + 2 * ROWS_OF_EDGE<T> + (gradients ? shape.num_rows + shape.num_paths : 0);
     return sizeof(double) + sizeof(int64_t) + rows * sizeof(T) + sizeof(int32_t);
   }
 

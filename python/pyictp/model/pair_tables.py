@@ -118,9 +118,7 @@ def _tabulated(
     """
     found: list[Tabulated] = []
     for function in of_pairs:
-        one = tabulated(
-            function, pairs.r_cut, num_channels, pairs.r_min, intervals, pairs.accuracy
-        )
+        one = tabulated(function, pairs.r_cut, num_channels, pairs.r_min, intervals, pairs.accuracy)
         found.append(one)
         if not is_close(one, pairs.accuracy):
             break
