@@ -35,11 +35,6 @@ class Buffer {
   T *memory;
 };
 
-template <typename T>
-struct ValueAndSlope {
-  Vector<T> value, slope;
-};
-
 /// The radial weights of the edges at hand.
 template <typename Edges>
 struct Radial;
@@ -56,11 +51,8 @@ struct Radial<GivenEdges<T>> {
     return load(rows + (edge * num_paths + path) * num_channels + c);
   }
 
-  /// The derivative with respect to the edge length is not known here.
-  ValueAndSlope<T> value_and_slope(int64_t edge, int64_t path, int64_t c) const
-  {
-    return {value(edge, path, c), Vector<T>{}};
-  }
+  /// All of an edge, (P, C); `room` is of no use.
+  const T *all(int64_t edge, T * /*room*/) const { return rows + edge * num_paths * num_channels; }
 };
 
 /// Between two knots of a table.
@@ -95,11 +87,32 @@ struct Radial<TabulatedEdges<T>> {
     return weighted(value_weights[edge], rows);
   }
 
-  ValueAndSlope<T> value_and_slope(int64_t edge, int64_t path, int64_t c) const
+  /// All of an edge and then their derivatives with respect to its length, (2, P, C), in `room`.
+  const T *all(int64_t edge, T *room) const
   {
-    Vector<T> rows[ALL];
-    read(edge, path, c, rows);
-    return {weighted(value_weights[edge], rows), weighted(slope_weights[edge], rows)};
+    // copies, or every store would make the compiler read them again
+    const int64_t width = num_channels;
+    const T *low = knot[edge], *high = low + num_paths * LOW * width;
+    Vector<T> of_value[ALL], of_slope[ALL];
+    for (int n = 0; n < ALL; ++n) {
+      of_value[n] = value_weights[edge][n] - Vector<T>{};
+      of_slope[n] = slope_weights[edge][n] - Vector<T>{};
+    }
+    T *values = room, *slopes = room + num_paths * width;
+    for (int64_t p = 0; p < num_paths; ++p) {
+      for (int64_t c = 0; c < width; c += BLOCK<T>) {
+        Vector<T> numbers[ALL];
+        for (int n = 0; n < LOW; ++n) numbers[n] = load(low + n * width + c);
+        for (int n = 0; n < 2; ++n) numbers[LOW + n] = load(high + n * width + c);
+        store(values + c, weighted(of_value, numbers));
+        store(slopes + c, weighted(of_slope, numbers));
+      }
+      low += LOW * width;
+      high += LOW * width;
+      values += width;
+      slopes += width;
+    }
+    return room;
   }
 
  private:
@@ -111,7 +124,8 @@ struct Radial<TabulatedEdges<T>> {
     for (int n = 0; n < 2; ++n) rows[LOW + n] = load(high + n * num_channels);
   }
 
-  static Vector<T> weighted(const T *weights, const Vector<T> (&rows)[ALL])
+  template <typename Weights>
+  static Vector<T> weighted(const Weights &weights, const Vector<T> (&rows)[ALL])
   {
     Vector<T> sum = weights[0] * rows[0] + weights[1] * rows[1];
     for (int n = 2; n < ALL; n += 2) sum += weights[n] * rows[n] + weights[n + 1] * rows[n + 1];
