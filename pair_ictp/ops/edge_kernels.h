@@ -32,10 +32,10 @@ struct EdgeShape {
   int64_t in_size;         ///< components of a node's features
 };
 
-/// Radial weights between knots at equal distances, by cubic Hermite interpolation.
+/// Radial weights between knots at equal distances, see `KnotWeights`.
 template <typename T>
 struct RadialTable {
-  const T *knots = nullptr;    ///< (tables, intervals+1, P, 2, C): values, slopes times the spacing
+  const T *knots = nullptr;            ///< (tables, intervals+1, P, ROWS_OF_KNOT, C)
   int64_t num_intervals = 0;           ///< of a table
   double spacing = 0.0;                ///< [A]; beyond the last knot all is zero
   const int64_t *of_edge = nullptr;    ///< (E) the table of each edge; null: the first

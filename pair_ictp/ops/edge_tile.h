@@ -3,6 +3,7 @@
 #define ICTP_EDGE_TILE_H
 
 #include "ops/edge_kernels.h"
+#include "ops/knot_weights.h"
 #include "ops/polynomial_kernels.h"
 
 #include <cmath>
@@ -34,11 +35,6 @@ class Buffer {
   T *memory;
 };
 
-template <typename T>
-struct ValueAndSlope {
-  Vector<T> value, slope;
-};
-
 /// The radial weights of the edges at hand.
 template <typename Edges>
 struct Radial;
@@ -55,19 +51,17 @@ struct Radial<GivenEdges<T>> {
     return load(rows + (edge * num_paths + path) * num_channels + c);
   }
 
-  /// The derivative with respect to the edge length is not known here.
-  ValueAndSlope<T> value_and_slope(int64_t edge, int64_t path, int64_t c) const
-  {
-    return {value(edge, path, c), Vector<T>{}};
-  }
+  /// All of an edge, (P, C); `room` is of no use.
+  const T *all(int64_t edge, T * /*room*/) const { return rows + edge * num_paths * num_channels; }
 };
 
 /// Between two knots of a table.
 template <typename T>
 struct Radial<TabulatedEdges<T>> {
   static constexpr bool HAS_SLOPE = true;
+  static constexpr int LOW = ROWS_OF_KNOT<T>, ALL = ROWS_OF_EDGE<T>;
   const T *knot[TILE];
-  T value_weights[TILE][4], slope_weights[TILE][4];
+  T value_weights[TILE][ALL], slope_weights[TILE][ALL];
   int64_t num_paths, num_channels;
 
   /// Places an edge of length r between its knots; `index`: its number among all edges.
@@ -76,36 +70,66 @@ struct Radial<TabulatedEdges<T>> {
     const double scaled = r / table.spacing;
     const bool inside = scaled < static_cast<double>(table.num_intervals);
     const int64_t k = inside ? static_cast<int64_t>(scaled) : 0;
-    const double t = inside ? scaled - static_cast<double>(k) : 0.0, s = 1.0 - t;
     const int64_t start = table.of_edge ? table.of_edge[index] * (table.num_intervals + 1) : 0;
-    knot[edge] = table.knots + (start + k) * num_paths * 2 * num_channels;
-    const double value[4] = {(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t),
-                             -t * t * s};
-    const double slope[4] = {-6.0 * t * s, s * (1.0 - 3.0 * t), 6.0 * t * s, t * (3.0 * t - 2.0)};
-    for (int n = 0; n < 4; ++n) {
-      value_weights[edge][n] = inside ? static_cast<T>(value[n]) : T(0);
-      slope_weights[edge][n] = inside ? static_cast<T>(slope[n] / table.spacing) : T(0);
+    knot[edge] = table.knots + (start + k) * num_paths * LOW * num_channels;
+    const KnotWeights<T> weights(inside ? scaled - static_cast<double>(k) : 0.0, table.spacing,
+                                 inside);
+    for (int n = 0; n < ALL; ++n) {
+      value_weights[edge][n] = weights.value[n];
+      slope_weights[edge][n] = weights.slope[n];
     }
   }
 
   Vector<T> value(int64_t edge, int64_t path, int64_t c) const
   {
-    const T *low = knot[edge] + path * 2 * num_channels + c;
-    const T *high = low + num_paths * 2 * num_channels;
-    const T *w = value_weights[edge];
-    return (w[0] * load(low) + w[1] * load(low + num_channels)) +
-           (w[2] * load(high) + w[3] * load(high + num_channels));
+    Vector<T> rows[ALL];
+    read(edge, path, c, rows);
+    return weighted(value_weights[edge], rows);
   }
 
-  ValueAndSlope<T> value_and_slope(int64_t edge, int64_t path, int64_t c) const
+  /// All of an edge and then their derivatives with respect to its length, (2, P, C), in `room`.
+  const T *all(int64_t edge, T *room) const
   {
-    const T *low = knot[edge] + path * 2 * num_channels + c;
-    const T *high = low + num_paths * 2 * num_channels;
-    const T *w = value_weights[edge], *s = slope_weights[edge];
-    const Vector<T> k0 = load(low), k1 = load(low + num_channels), k2 = load(high),
-                    k3 = load(high + num_channels);
-    return {(w[0] * k0 + w[1] * k1) + (w[2] * k2 + w[3] * k3),
-            (s[0] * k0 + s[1] * k1) + (s[2] * k2 + s[3] * k3)};
+    // copies, or every store would make the compiler read them again
+    const int64_t width = num_channels;
+    const T *low = knot[edge], *high = low + num_paths * LOW * width;
+    Vector<T> of_value[ALL], of_slope[ALL];
+    for (int n = 0; n < ALL; ++n) {
+      of_value[n] = value_weights[edge][n] - Vector<T>{};
+      of_slope[n] = slope_weights[edge][n] - Vector<T>{};
+    }
+    T *values = room, *slopes = room + num_paths * width;
+    for (int64_t p = 0; p < num_paths; ++p) {
+      for (int64_t c = 0; c < width; c += BLOCK<T>) {
+        Vector<T> numbers[ALL];
+        for (int n = 0; n < LOW; ++n) numbers[n] = load(low + n * width + c);
+        for (int n = 0; n < 2; ++n) numbers[LOW + n] = load(high + n * width + c);
+        store(values + c, weighted(of_value, numbers));
+        store(slopes + c, weighted(of_slope, numbers));
+      }
+      low += LOW * width;
+      high += LOW * width;
+      values += width;
+      slopes += width;
+    }
+    return room;
+  }
+
+ private:
+  void read(int64_t edge, int64_t path, int64_t c, Vector<T> (&rows)[ALL]) const
+  {
+    const T *low = knot[edge] + path * LOW * num_channels + c;
+    const T *high = low + num_paths * LOW * num_channels;
+    for (int n = 0; n < LOW; ++n) rows[n] = load(low + n * num_channels);
+    for (int n = 0; n < 2; ++n) rows[LOW + n] = load(high + n * num_channels);
+  }
+
+  template <typename Weights>
+  static Vector<T> weighted(const Weights &weights, const Vector<T> (&rows)[ALL])
+  {
+    Vector<T> sum = weights[0] * rows[0] + weights[1] * rows[1];
+    for (int n = 2; n < ALL; n += 2) sum += weights[n] * rows[n] + weights[n + 1] * rows[n + 1];
+    return sum;
   }
 };
 

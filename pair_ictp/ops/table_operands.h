@@ -2,6 +2,7 @@
 #ifndef ICTP_TABLE_OPERANDS_H
 #define ICTP_TABLE_OPERANDS_H
 
+#include "ops/knot_weights.h"
 #include "ops/tables.h"
 
 #include <cmath>
@@ -11,7 +12,7 @@ namespace ictp {
 /// Operands of table_convolution on any device, contiguous and of shapes that fit.
 struct TableOperands {
   at::Tensor features, vectors,
-      table;    ///< (nodes, D, C), (E, 3), (tables, knots, P, 2, C or more)
+      table;    ///< (nodes, D, C), (E, 3), (tables, knots, P, ROWS_OF_KNOT, C or more)
   double r_cut;
   EdgeIndices edges;
 
@@ -24,7 +25,7 @@ struct TableOperands {
     TORCH_CHECK(x.size() == 3 && x[0].dim() == 3 && x[1].dim() == 2 &&
                     (x[2].dim() == 4 || x[2].dim() == 5),
                 NAME,
-                ": expected features (nodes, D, C), vectors (E, 3) and table (knots, P, 2, C)"
+                ": expected features (nodes, D, C), vectors (E, 3) and table (knots, P, rows, C)"
                 " or several");
     features = x[0].contiguous();
     vectors = x[1].contiguous();
@@ -33,10 +34,12 @@ struct TableOperands {
     TORCH_CHECK(vectors.scalar_type() == at::kDouble && vectors.size(0) == num_edges &&
                     vectors.size(1) == 3,
                 NAME, ": expected float64 vectors (", num_edges, ", 3), got ", vectors.sizes());
+    const bool is_double = table.scalar_type() == at::kDouble;
     TORCH_CHECK(features.scalar_type() == table.scalar_type() && table.size(1) > 1 &&
-                    table.size(2) == edges.paths.size(0) && table.size(3) == 2 &&
+                    table.size(2) == edges.paths.size(0) &&
+                    table.size(3) == (is_double ? ROWS_OF_KNOT<double> : ROWS_OF_KNOT<float>) &&
                     table.size(4) >= features.size(2) &&
-                    (table.scalar_type() == at::kFloat || table.scalar_type() == at::kDouble),
+                    (is_double || table.scalar_type() == at::kFloat),
                 NAME, ": features ", features.sizes(), " do not fit the table ", table.sizes());
     check_device(NAME, {features, vectors, table, edges.neighbors, edges.offsets});
     if (!edges.radial_tables.defined()) {

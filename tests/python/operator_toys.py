@@ -80,7 +80,8 @@ class ConvolutionCase:
         self.vectors = torch.nn.functional.normalize(directions, dim=1) * lengths
         num_paths = len(plain.path_x)
         self.tables = torch.randint(0, num_tables or 1, (num_edges,), generator=generator)
-        shape = (num_tables or 1, 9, num_paths, 2, channels + -channels % 16)
+        rows = 4 if dtype == torch.float64 else 2
+        shape = (num_tables or 1, 9, num_paths, rows, channels + -channels % 16)
         self.table = random(generator, dtype, *shape)
         self.table[:, -1] = 0.0
         if num_tables is None:

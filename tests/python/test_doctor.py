@@ -25,7 +25,7 @@ from pyictp.native import plugin_path
 
 BIN = Path(sys.executable).parent
 NAMES = ["Python", "packages", "PyTorch", "operators", "numbers", "GPU", "threads", "plugin"]
-NAMES += ["LAMMPS", "plugin path", "MPI", "float64"]
+NAMES += ["LAMMPS", "plugin path", "MPI"]
 
 
 def subject(**changes: str | None) -> Subject:
@@ -348,12 +348,3 @@ def test_a_launcher_that_hangs_is_ended_with_its_children(tmp_path: Path) -> Non
             return
         time.sleep(0.1)
     pytest.fail("the child of the launcher goes on")
-
-
-@pytest.mark.lammps
-def test_whose_matrix_products() -> None:
-    found = lammps_checks.check_linear_algebra(subject(LD_PRELOAD=None))
-    assert found.text.startswith("liblammps.so")
-    preload = found.advice.removeprefix("for float64 only: LD_PRELOAD=").removesuffix(" lmp ...")
-    found = lammps_checks.check_linear_algebra(subject(LD_PRELOAD=preload))
-    assert found.text == "matrix products in LAMMPS are those of libtorch_cpu.so"

@@ -21,7 +21,7 @@ from pyictp.cli.main import main
 from pyictp.errors import UserError
 from pyictp.graph.derivatives import evaluate_graph
 from pyictp.model.ictp import ICTPModel
-from pyictp.model.tabulate import SLOPE_TOLERANCE
+from pyictp.model.tabulate import ACCURACY
 from pyictp.potential import export
 from pyictp.potential.checkpoint import save_checkpoint
 from pyictp.potential.exported import (
@@ -38,14 +38,14 @@ from pyictp.potential.load import load_model
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a float64 file of the standard toy model."""
     path = tmp_path_factory.mktemp("export") / "model.pt"
-    export.export_model(make_model(), path, "float64", {"note": "toy"})
+    export.export_model(make_model(), path, "float64", {"note": "toy"}, radial="network")
     return path
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_exported_model_is_the_model(variant: str, tmp_path: Path) -> None:
     model = make_model(variant)
-    export.export_model(model, tmp_path / "model.pt", "float64")
+    export.export_model(model, tmp_path / "model.pt", "float64", radial="network")
     loaded = load_exported(tmp_path / "model.pt")
     for seed, num_atoms in enumerate((7, 4, 1)):  # other sizes: nothing is specialised
         graph = cluster_graph(*make_cluster(num_atoms, seed=seed))
@@ -57,7 +57,9 @@ def test_exported_model_is_the_model(variant: str, tmp_path: Path) -> None:
 def test_portable_file_needs_no_operator_but_the_exchange(tmp_path: Path) -> None:
     model, graph = make_model(), cluster_graph(*make_cluster())
     for portable in (False, True):
-        export.export_model(model, tmp_path / "model.pt", "float64", portable=portable)
+        export.export_model(
+            model, tmp_path / "model.pt", "float64", portable=portable, radial="network"
+        )
         with zipfile.ZipFile(tmp_path / "model.pt") as archive:
             names = [n for n in archive.namelist() if "/code/" in n and n.endswith(".py")]
             code = "".join(archive.read(name).decode() for name in names)
@@ -78,26 +80,25 @@ def test_float32_file_is_close_and_says_so(tmp_path: Path) -> None:
     expected, found = evaluate_graph(model, graph), evaluate_graph(loaded, graph)
     assert found.node_energies.dtype == torch.float64
     # the tables' slopes are forces
-    limit = SLOPE_TOLERANCE * expected.forces.abs().max().item()
+    tolerance = ACCURACY[torch.float32].slope
+    limit = tolerance * expected.forces.abs().max().item()
     torch.testing.assert_close(found.forces, expected.forces, atol=limit, rtol=0)
     reference = load_exported(tmp_path / "model.pt").module.reference_forces
-    assert 0 < deviation < SLOPE_TOLERANCE * reference.abs().max().item()
+    assert 0 < deviation < tolerance * reference.abs().max().item()
 
 
 def test_tables_in_float64(tmp_path: Path) -> None:
-    """Knots ten times closer: slopes, and so forces, within a thousandth of float32's tolerance."""
+    """Quintic ones, without being asked for: forces are the slopes of tables."""
     model = make_model()
     deviations = {
-        dtype: export.export_model(
-            model, tmp_path / f"{dtype}.pt", dtype, {"shortest_edge": 0.5}, radial="table"
-        )
+        dtype: export.export_model(model, tmp_path / f"{dtype}.pt", dtype, {"shortest_edge": 0.5})
         for dtype in ("float32", "float64")
     }
-    assert 0 < deviations["float64"] < deviations["float32"] / 100
+    assert 0 < deviations["float64"] < deviations["float32"] / 1e4
     graph = cluster_graph(*make_cluster())
     expected = evaluate_graph(model, graph)
     found = evaluate_graph(load_model(tmp_path / "float64.pt"), graph)
-    limit = 1e-3 * SLOPE_TOLERANCE * expected.forces.abs().max().item()
+    limit = ACCURACY[torch.float64].slope * expected.forces.abs().max().item()
     torch.testing.assert_close(found.forces, expected.forces, atol=limit, rtol=0)
     (table, _) = read_metadata(tmp_path / "float64.pt")["radial_tables"]
     assert table["error"] <= 1e-10
@@ -291,7 +292,7 @@ def ensemble(
     """Return a float64 file of the members."""
     path = tmp_path_factory.mktemp("ensemble") / "ensemble.pt"
     notes = [{"note": str(number)} for number in range(3)]
-    export.export_model(members, path, "float64", notes, grade=grade)
+    export.export_model(members, path, "float64", notes, radial="network", grade=grade)
     return path
 
 

@@ -19,8 +19,9 @@ from model_toys import (
 )
 from pyictp.graph.derivatives import evaluate_graph, stress_from_virial
 from pyictp.graph.graph import build_graph, collate
-from pyictp.model import plain
+from pyictp.model import kernels
 from pyictp.model.ictp import ICTPModel
+from pyictp.model.mixing import SpeciesMixing
 from pyictp.model.products import Irrep
 
 
@@ -237,10 +238,15 @@ def test_maps_by_species(num_species: int, num_nodes: int) -> None:
     x = torch.randn(num_nodes, 3, 4).double()
     weight = torch.randn(num_species, 4, 5).double().requires_grad_()
     species = torch.randint(0, num_species, (num_nodes,))
-    scripted = torch.jit.script(plain.species_linear)
+    mixing = SpeciesMixing()
+    functions = [mixing, torch.jit.script(mixing)]
+    if kernels.operators_available():
+        compiled = SpeciesMixing()
+        kernels.use_operators(compiled, True)
+        functions += [compiled, torch.jit.script(compiled)]
     expected = torch.einsum("ndv,nvu->ndu", x, weight[species])
     (slope,) = torch.autograd.grad(expected.square().sum(), weight)
-    for function in (plain.species_linear, scripted):
+    for function in functions:
         found = function(x, weight, species)
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(torch.autograd.grad(found.square().sum(), weight)[0], slope)

@@ -20,9 +20,10 @@ from torch.utils._pytree import tree_map
 pytestmark = pytest.mark.usefixtures("compiled_parts")
 
 WHOLE = {"edge_convolution", "table_convolution", "product_basis", "scaled_silu", "interpolate"}
-WHOLE |= {"exchange"}
+WHOLE |= {"exchange", "mix_channels"}
 PARTS = ["edge_convolution_forward", "edge_convolution_backward", "table_convolution_forward"]
 PARTS += ["product_basis_forward", "product_basis_backward", "interpolate_contract"]
+PARTS += ["mix_channels_forward"]
 PARTS += ["scaled_silu_forward", "scaled_silu_first", "exchange_ghosts", "exchange_ghosts_backward"]
 # where derivatives end
 LAST = ["table_convolution_backward", "product_basis_tangent", "scaled_silu_second"]
@@ -80,7 +81,7 @@ def test_torch_export_follows_a_model(tabulated: bool) -> None:
     program = torch.export.export(model, operands_of(12), dynamic_shapes=shapes)
     called = {str(node.target).split(".")[1] for node in program.graph.nodes if is_ours(node)}
     kind = "table_convolution" if tabulated else "edge_convolution"
-    assert called == {kind, "product_basis", "scaled_silu", "serves"}
+    assert called == {kind, "product_basis", "mix_channels", "scaled_silu", "serves"}
     for size in (12, 7):
         found = program.module()(*operands_of(size))
         torch.testing.assert_close(found, model(*operands_of(size)), rtol=0, atol=0)
@@ -106,7 +107,8 @@ def test_gradients_are_traced_by_shapes_alone(tabulated: bool) -> None:
     traced = trace(*tensors)
     called = {str(node.target).split(".")[1] for node in traced.graph.nodes if is_ours(node)}
     kind = "table_convolution" if tabulated else "edge_convolution"
-    assert {f"{kind}_backward", "product_basis_backward", "scaled_silu_first"} <= called
+    parts = {"product_basis_backward", "mix_channels_forward", "scaled_silu_first"}
+    assert {f"{kind}_backward", *parts} <= called
     torch.testing.assert_close(traced(*tensors), edge_gradients(*tensors, num_local))
 
 

@@ -244,7 +244,7 @@ def test_plain_torch_means_no_operator_at_all(radial: str) -> None:
                 )
         called.append(set(calls.operands))
         forces.append(found.forces)
-    expected = {"product_basis_forward", "scaled_silu_forward"}
+    expected = {"product_basis_forward", "mix_channels_forward", "scaled_silu_forward"}
     expected |= {f"{'table' if radial == 'table' else 'edge'}_convolution_forward"}
     expected |= {"interpolate_contract"} if radial == "knots" else set()
     assert expected <= called[0]

@@ -28,7 +28,7 @@ __device__ void gather(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> 
   for (int e = 0; e < count; ++e) {
     T weight[N];
     for (int n = 0; n < N; ++n) {
-      T knots[4];
+      T knots[ROWS_OF_EDGE<T>];
       read_knots(shape, data, tile.interval[e], p, channels.at[n], knots);
       weight[n] = interpolate(tile.value_weights + e, tile.size, knots);
     }

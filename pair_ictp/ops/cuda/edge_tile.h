@@ -5,6 +5,7 @@
 #include "ops/cuda/edge_launch.h"
 #include "ops/cuda/launch.h"
 #include "ops/cuda/polynomial_device.h"
+#include "ops/knot_weights.h"
 
 // Only for .cu files: the edges of one center that a block has at hand, in its shared memory.
 // What is one number per edge (harmonics, coupling matrices) is computed with edges across lanes,
@@ -26,15 +27,16 @@ struct EdgeTile {
   double *inverse_length;
   int64_t *node;        ///< the neighbor
   T *rows;              ///< of the polynomial
-  T *value_weights;     ///< 4 of the knots' numbers for the radial weight
-  T *slope_weights;     ///< 4 for its derivative
+  T *value_weights;     ///< ROWS_OF_EDGE of the knots' numbers for the radial weight
+  T *slope_weights;     ///< as many for its derivative
   T *grads;             ///< gradients of the rows
   T *grad_lengths;      ///< one row per path
   int32_t *interval;    ///< the lower knot
 
   static std::size_t bytes_per_edge(const DeviceEdgeShape<T> &shape, bool gradients)
   {
-    const int rows = shape.num_rows + 8 + (gradients ? shape.num_rows + shape.num_paths : 0);
+    const int rows =
+        shape.num_rows + 2 * ROWS_OF_EDGE<T> + (gradients ? shape.num_rows + shape.num_paths : 0);
     return sizeof(double) + sizeof(int64_t) + rows * sizeof(T) + sizeof(int32_t);
   }
 
@@ -45,8 +47,8 @@ struct EdgeTile {
       , node(reinterpret_cast<int64_t *>(inverse_length + size))
       , rows(reinterpret_cast<T *>(node + size))
       , value_weights(rows + shape.num_rows * size)
-      , slope_weights(value_weights + 4 * size)
-      , grads(slope_weights + 4 * size)
+      , slope_weights(value_weights + ROWS_OF_EDGE<T> * size)
+      , grads(slope_weights + ROWS_OF_EDGE<T> * size)
       , grad_lengths(grads + (gradients ? shape.num_rows * size : 0))
       , interval(
             reinterpret_cast<int32_t *>(grad_lengths + (gradients ? shape.num_paths * size : 0)))
@@ -83,16 +85,13 @@ __device__ void read_edge(const EdgeTile<T> &tile, const DeviceEdgeData<T> &data
   const double scaled = r / data.table.spacing;
   const bool inside = scaled < static_cast<double>(data.table.num_intervals);
   const int32_t k = inside ? static_cast<int32_t>(scaled) : 0;
-  const double t = inside ? scaled - k : 0.0, s = 1.0 - t;
   const int64_t *table = data.table.of_edge;
   tile.interval[e] =
       k + (table ? static_cast<int32_t>(table[edge] * (data.table.num_intervals + 1)) : 0);
-  const double value[4] = {(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t), -t * t * s};
-  const double slope[4] = {-6.0 * t * s, s * (1.0 - 3.0 * t), 6.0 * t * s, t * (3.0 * t - 2.0)};
-  for (int n = 0; n < 4; ++n) {
-    tile.value_weights[n * tile.size + e] = inside ? static_cast<T>(value[n]) : T(0);
-    tile.slope_weights[n * tile.size + e] = inside ? static_cast<T>(slope[n] / data.table.spacing)
-                                                   : T(0);
+  const KnotWeights<T> weights(inside ? scaled - k : 0.0, data.table.spacing, inside);
+  for (int n = 0; n < ROWS_OF_EDGE<T>; ++n) {
+    tile.value_weights[n * tile.size + e] = weights.value[n];
+    tile.slope_weights[n * tile.size + e] = weights.slope[n];
   }
 }
 
@@ -147,25 +146,27 @@ struct LaneChannels {
   }
 };
 
-/// The four numbers of the two knots around an edge, times four weights.
+/// The numbers of the two knots around an edge, times weights.
 template <typename T>
-__device__ inline T interpolate(const T *weights, int stride, const T (&knots)[4])
+__device__ inline T interpolate(const T *weights, int stride, const T (&knots)[ROWS_OF_EDGE<T>])
 {
-  return (weights[0] * knots[0] + weights[stride] * knots[1]) +
-         (weights[2 * stride] * knots[2] + weights[3 * stride] * knots[3]);
+  T sum = weights[0] * knots[0] + weights[stride] * knots[1];
+  for (int n = 2; n < ROWS_OF_EDGE<T>; n += 2)
+    sum += weights[n * stride] * knots[n] + weights[(n + 1) * stride] * knots[n + 1];
+  return sum;
 }
 
 template <typename T>
 __device__ inline void read_knots(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
-                                  int64_t interval, int path, int channel, T (&knots)[4])
+                                  int64_t interval, int path, int channel,
+                                  T (&knots)[ROWS_OF_EDGE<T>])
 {
+  constexpr int LOW = ROWS_OF_KNOT<T>;
   const int64_t row = data.table_channels;
-  const T *low = data.table.knots + (interval * shape.num_paths + path) * 2 * row + channel;
-  const T *high = low + shape.num_paths * 2 * row;
-  knots[0] = low[0];
-  knots[1] = low[row];
-  knots[2] = high[0];
-  knots[3] = high[row];
+  const T *low = data.table.knots + (interval * shape.num_paths + path) * LOW * row + channel;
+  const T *high = low + shape.num_paths * LOW * row;
+  for (int n = 0; n < LOW; ++n) knots[n] = low[n * row];
+  for (int n = 0; n < 2; ++n) knots[LOW + n] = high[n * row];
 }
 
 /// Calls body(first component, number of components) for pieces that registers hold, of MOST

@@ -40,10 +40,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--radial",
-        choices=("auto", "table", "network"),
-        default="auto",
+        choices=("table", "network"),
+        default="table",
         help="radial functions as a table (fast, within 1e-6, in float64 1e-10) or as the network "
-        "(default: table in float32, network in float64)",
+        "(default: table)",
     )
     parser.add_argument(
         "--training-data",

@@ -25,7 +25,6 @@ LAMMPS_CHECKS: dict[str, Check] = {
     "LAMMPS": lammps_checks.check_lammps,
     "plugin path": lammps_checks.check_plugin_path,
     "MPI": lammps_checks.check_mpi,
-    "float64": lammps_checks.check_linear_algebra,
 }
 
 

@@ -199,23 +199,3 @@ def check_mpi(subject: Subject) -> Result:
         text += ": two processes are two runs, they do not belong together"
         return Result("MPI", Status.PROBLEM, text, advice)
     return Result("MPI", Status.PROBLEM, f"{text}: {done.last_line()}", advice)
-
-
-def check_linear_algebra(subject: Subject) -> Result:
-    """Ask the dynamic linker whose dgemm_ PyTorch calls inside LAMMPS, with models in float64."""
-    name = "float64"
-    with tempfile.TemporaryDirectory(prefix="ictp-doctor-") as folder:
-        log = str(Path(folder) / "bindings")
-        lines = [f'plugin load "{find_plugin(subject)}"']
-        linker = {"LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": log, "LD_BIND_NOW": "1"}
-        run_lammps(subject, lines, LAMMPS_PLUGIN_PATH=None, **linker)
-        text = "".join(file.read_text(errors="replace") for file in Path(folder).glob("bindings.*"))
-    bound = re.search(r"file (\S*libtorch_cpu\S*) \[0\] to (\S+) .*`dgemm_'", text)
-    if bound is None:
-        return Result(name, Status.OK, "whose dgemm_ is used in LAMMPS could not be seen")
-    library = Path(bound[2]).name
-    if library.startswith(("lmp", "liblammps")):
-        text = f"{library} has a plain dgemm_: models in float64 run 3 times slower, float32 not"
-        preload = Path(bound[1]).resolve()
-        return Result(name, Status.OK, text, f"for float64 only: LD_PRELOAD={preload} lmp ...")
-    return Result(name, Status.OK, f"matrix products in LAMMPS are those of {library}")

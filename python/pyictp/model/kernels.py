@@ -18,6 +18,7 @@ from pyictp.errors import UserError
 from pyictp.model.convolution import Convolution, TableConvolution
 from pyictp.model.edges import EmbeddedEdges, VectorEdges
 from pyictp.model.exact import ExactModule
+from pyictp.model.mixing import Mixing
 from pyictp.model.polynomial import edge_table
 from pyictp.model.powers import Products
 from pyictp.model.radial import Interpolation, ScaledSiLU
@@ -76,6 +77,19 @@ class OperatorSiLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor as x."""
         return torch.ops.ictp.scaled_silu(x, self.gain)
+
+
+class OperatorMixing(nn.Module):
+    """`Mixing` by `ictp::mix_channels`."""
+
+    def __init__(self, plain: Mixing) -> None:
+        """Stand for a plain part."""
+        super().__init__()
+        self.plain = plain
+
+    def forward(self, x: Tensor, matrix: Tensor) -> Tensor:
+        """Return (..., num_out) of x (..., num_in) and a matrix (num_in, num_out)."""
+        return torch.ops.ictp.mix_channels(x, matrix)
 
 
 class OperatorInterpolation(nn.Module):
@@ -215,6 +229,7 @@ def add_tables(part: nn.Module, convolution: Convolution, directions: bool) -> N
 
 TWINS = {
     ScaledSiLU: OperatorSiLU,
+    Mixing: OperatorMixing,
     Interpolation: OperatorInterpolation,
     Convolution: OperatorConvolution,
     TableConvolution: OperatorTableConvolution,

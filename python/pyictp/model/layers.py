@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from pyictp.config.load import ModelConfig
-from pyictp.model import kernels, plain
+from pyictp.model import kernels
 from pyictp.model.convolution import Convolution
+from pyictp.model.mixing import SpeciesMixing
 from pyictp.model.products import Irrep
 from pyictp.model.radial import RadialNetwork, ScaledLinear
 
@@ -39,10 +40,11 @@ class SpeciesLinear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(num_in, num_species, num_out))
         self.scale = (num_in * num_species) ** -0.5
+        self.mixing = SpeciesMixing()
 
     def forward(self, x: Tensor, species: Tensor) -> Tensor:
         """Return (N, d, U) of x (N, d, V) and species (N,)."""
-        return plain.species_linear(x, self.weight.transpose(0, 1) * self.scale, species)
+        return self.mixing(x, self.weight.transpose(0, 1) * self.scale, species)
 
 
 class Interaction(nn.Module):

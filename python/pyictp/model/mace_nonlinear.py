@@ -85,7 +85,7 @@ class SharedSkip(ScaledLinear):
 
     def forward(self, x: Tensor, species: Tensor) -> Tensor:  # noqa: ARG002 - as of others
         """Return (N, d, C) of x (N, d, C)."""
-        return torch.matmul(x, self.weight.t() * self.scale)
+        return self.mixing(x, self.weight.t() * self.scale)
 
 
 class NonlinearInteraction(Interaction):

@@ -45,7 +45,7 @@ class ShiftedLinear(ScaledLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., num_out) of x (..., num_in)."""
-        return torch.matmul(x, self.weight.t() * self.scale) + self.bias
+        return self.mixing(x, self.weight.t() * self.scale) + self.bias
 
 
 class Gate(nn.Module):

@@ -9,24 +9,24 @@ import torch
 from torch import Tensor
 
 from pyictp.config.nequip import NequipConfig
+from pyictp.model import tabulate
 from pyictp.model.nequip import NequipLayer, NequipModel
-from pyictp.model.tabulate import Tabulated, fit_table
+from pyictp.model.tabulate import Accuracy, Tabulated, fit_table
 
-# Knots are so much closer at least than tolerances ask for: those are relative to slopes at 0.5 A,
-# which are large; with 1, forces of water by SevenNet-0 are off by 2e-4 eV/A, with 2 by 2e-5.
-EXACTER = 2
+# Exacter than others in float32: tolerances are relative to slopes at 0.5 A, which are large; with
+# those of others forces of water by SevenNet-0 are off by 2e-4 eV/A, with these by 2e-5.
+ACCURACY = {**tabulate.ACCURACY, torch.float32: Accuracy(6e-8, 1.25e-5, quintic=False)}
 
 
 def tabulate_ranks(
-    model: NequipModel, exact: NequipModel, shortest_edge: float = 0.0, exacter: int = 1
+    model: NequipModel, exact: NequipModel, shortest_edge: float = 0.0
 ) -> list[Tabulated]:
     """Put tables in the place of the radial networks of a model.
 
     Args:
-        model: changed; tables get its dtype.
+        model: changed; tables get its dtype, and what `ACCURACY` asks of that.
         exact: the same model in float64, which the tables are made from.
         shortest_edge: where tolerances begin [A].
-        exacter: see `fit_table`; `EXACTER` at least.
 
     Returns:
         Per layer and rank, the table and its errors.
@@ -37,6 +37,7 @@ def tabulate_ranks(
     nequip = exact.config.nequip
     assert nequip is not None
     r_cut, kink = exact.config.r_cut, nequip.cutoff_on or 0.0
+    accuracy = ACCURACY[model.node_embedding.dtype]
     found = []
     for layer in exact.layers:
         found.append(
@@ -46,7 +47,7 @@ def tabulate_ranks(
                     r_cut,
                     channels,
                     shortest_edge,
-                    max(exacter, EXACTER),
+                    accuracy,
                     kink,
                 )
                 for rank, channels in enumerate(layer.channels_in)

@@ -12,15 +12,14 @@ from torch import Tensor, nn
 from pyictp.errors import UserError
 from pyictp.model.mace import MaceModel
 from pyictp.model.pair_radial import PairTable, kinds_of_pairs
-from pyictp.model.radial import RadialTable
 from pyictp.model.tabulate import (
+    ACCURACY,
     INTERVALS,
-    SLOPE_TOLERANCE,
-    VALUE_TOLERANCE,
-    WORST,
+    Accuracy,
     Tabulated,
     is_close,
-    sample,
+    missed,
+    tabulated,
 )
 
 LARGEST = 2e9  # bytes of a table
@@ -36,19 +35,18 @@ class Pairs(NamedTuple):
     kinds: list[int]  # a pair of each table
     r_cut: float  # [A]
     r_min: float  # where tolerances begin [A]
-    exacter: int  # see `fit_table`
+    accuracy: Accuracy
 
 
 def tabulate_pairs(
-    model: MaceModel, exact: MaceModel, shortest_edge: float = 0.0, exacter: int = 1
+    model: MaceModel, exact: MaceModel, shortest_edge: float = 0.0
 ) -> list[Tabulated]:
     """Put tables in the place of the radial functions of a model.
 
     Args:
-        model: changed; tables get its dtype.
+        model: changed; tables get its dtype, and what `ACCURACY` asks of that.
         exact: the same model in float64, which the tables are made from.
         shortest_edge: where tolerances begin [A].
-        exacter: see `fit_table`.
 
     Returns:
         Per layer, the table and its errors.
@@ -60,7 +58,7 @@ def tabulate_pairs(
     assert config.mace is not None
     kinds, numbers = kinds_of_pairs(config.mace, len(config.elements))
     dtype = model.node_embedding.dtype
-    pairs = Pairs(kinds, config.r_cut, shortest_edge, exacter)
+    pairs = Pairs(kinds, config.r_cut, shortest_edge, ACCURACY[dtype])
     _check_size(model, pairs)
 
     def fitted(radial: OfBoth, num_channels: int) -> Tabulated:
@@ -79,10 +77,11 @@ def tabulate_pairs(
 
 def _check_size(model: MaceModel, pairs: Pairs) -> None:
     """Refuse tables that no memory holds, before they are made."""
-    num_tables, intervals = len(pairs.kinds), pairs.exacter * INTERVALS[1]
+    num_tables, numbers = len(pairs.kinds), 4 if pairs.accuracy.quintic else 2
     parts = [layer.interaction for layer in model.layers]
     widest = max(sum(part.convolution.num_paths) * part.num_channels for part in parts)
-    if 2.0 * model.node_embedding.itemsize * intervals * widest * num_tables > LARGEST:
+    size = model.node_embedding.itemsize * numbers * widest * num_tables
+    if size * INTERVALS[1] > LARGEST:
         raise UserError(
             f"tables of {num_tables} pairs of elements would take more than {LARGEST / 1e9:.0f} GB "
             "each: import the model with --elements, those in use, or export with --radial network"
@@ -105,14 +104,9 @@ def _fitted(of_pairs: list[OfPair], num_channels: int, pairs: Pairs) -> Tabulate
     """
     for intervals in ATTEMPTS:
         found = _tabulated(of_pairs, num_channels, pairs, intervals)
-        if is_close(found, pairs.exacter):
+        if is_close(found, pairs.accuracy):
             return found
-    raise UserError(
-        f"tables of {intervals} intervals miss the radial functions by {found.value_error:.1e} "
-        f"(slopes {found.slope_error:.1e}) of their largest value, allowed are "
-        f"{VALUE_TOLERANCE / pairs.exacter**4:.0e} ({SLOPE_TOLERANCE / pairs.exacter**3:.0e}): "
-        "export with --radial network"
-    )
+    raise missed(intervals, found, pairs.accuracy)
 
 
 def _tabulated(
@@ -122,21 +116,13 @@ def _tabulated(
 
     The first pair that misses the tolerances ends the work: what comes back is of no use.
     """
-    knots = torch.linspace(0.0, pairs.r_cut, intervals + 1, dtype=torch.float64)
-    starts = torch.arange(intervals, dtype=torch.float64).unsqueeze(1)
-    between = (starts + torch.tensor(WORST, dtype=torch.float64)).flatten() * knots[1]
-    between = between[between >= pairs.r_min]
-    tables: list[RadialTable] = []
-    value_error = slope_error = 0.0
+    found: list[Tabulated] = []
     for function in of_pairs:
-        tables.append(RadialTable(*sample(function, knots), pairs.r_cut, num_channels))
-        ours = sample(tables[-1].at, between)
-        errors = [
-            ((a - b).abs().max() / b.abs().max().clamp_min(1e-300)).item()
-            for a, b in zip(ours, sample(function, between), strict=True)
-        ]
-        value_error, slope_error = max(value_error, errors[0]), max(slope_error, errors[1])
-        if not is_close(Tabulated(tables[-1], value_error, slope_error), pairs.exacter):
+        one = tabulated(function, pairs.r_cut, num_channels, pairs.r_min, intervals, pairs.accuracy)
+        found.append(one)
+        if not is_close(one, pairs.accuracy):
             break
-    joined = PairTable(tables) if len(of_pairs) > 1 else tables[0]
-    return Tabulated(joined, value_error, slope_error)
+    table = PairTable([one.table for one in found]) if len(of_pairs) > 1 else found[0].table
+    return Tabulated(
+        table, max(one.value_error for one in found), max(one.slope_error for one in found)
+    )

@@ -118,24 +118,3 @@ def interpolate(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     points = rows.unsqueeze(1) + torch.arange(weights.size(1), device=rows.device)
     gathered = table.index_select(0, points.flatten()).view(-1, weights.size(1), table.size(1))
     return torch.bmm(weights.unsqueeze(1), gathered).squeeze(1)
-
-
-def species_linear(x: Tensor, weight: Tensor, species: Tensor) -> Tensor:
-    """Return x mapped by the matrix of each node's species.
-
-    Args:
-        x: (N, d, V).
-        weight: (S, V, U).
-        species: (N,).
-
-    Returns:
-        (N, d, U).
-    """
-    if weight.size(0) > 8:  # of many elements few are there: only their matrices are of use
-        present, species = torch.unique(species, return_inverse=True)
-        weight = weight.index_select(0, present)
-    num_species, num_in, num_out = weight.shape
-    mapped = torch.matmul(x, weight.transpose(0, 1).reshape(num_in, num_species * num_out))
-    mapped = mapped.view(x.size(0), x.size(1), num_species, num_out)
-    index = species.view(-1, 1, 1, 1).expand(-1, x.size(1), 1, num_out)
-    return mapped.gather(2, index).squeeze(2)

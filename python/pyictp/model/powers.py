@@ -11,8 +11,8 @@ Source: arXiv:2405.14253, section 4; spec section 5.
 import torch
 from torch import Tensor, nn
 
-from pyictp.model import plain
 from pyictp.model.exact import ExactModule
+from pyictp.model.mixing import SpeciesMixing
 from pyictp.model.polynomial import PolynomialTable, PowerPaths, product_table, without
 from pyictp.model.products import Irrep, coupling, product_paths
 
@@ -213,10 +213,22 @@ class Products(ExactModule):
 class CoupledProducts(Products):
     """The same with a weight for every pair of channels."""
 
+    def __init__(
+        self,
+        irreps_a: list[Irrep],
+        powers: list[Power],
+        num_paths: list[list[int]],
+        targets: list[Irrep],
+        path_sums_first: bool,
+    ) -> None:
+        """Take what `Products` takes."""
+        super().__init__(irreps_a, powers, num_paths, targets, path_sums_first)
+        self.mixing = SpeciesMixing()
+
     def weighted(self, tensor: Tensor, weight: Tensor, species: Tensor) -> Tensor:
         """Return (d, N, C') of all paths of one irrep, weight (S, C'*P, C')."""
         stacked = tensor.permute(2, 0, 3, 1).flatten(2)  # (N, d, C'*P)
-        return plain.species_linear(stacked, weight, species).transpose(0, 1)
+        return self.mixing(stacked, weight, species).transpose(0, 1)
 
 
 def of_nodes(weight: Tensor, species: Tensor) -> Tensor:

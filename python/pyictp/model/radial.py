@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pyictp.model import plain
 from pyictp.model.edges import EmbeddedEdges, InterpolatedEdges, VectorEdges
 from pyictp.model.exact import ExactModule
+from pyictp.model.mixing import Mixing
 
 # 1 / sqrt(E[SiLU(x)^2]) for normally distributed x: keeps the variance through a layer.
 SILU_GAIN = 1.6765324703310907
@@ -61,11 +62,22 @@ class RadialEmbedding(ExactModule):
 
 
 class RadialTable(nn.Module):
-    """Radial functions between knots at equal distances, by cubic Hermite interpolation."""
+    """Radial functions between knots at equal distances: cubic, or quintic for float64.
+
+    With t = 0...1 between two knots and s = 1 - t, the cubic of values and slopes at both (Hermite)
+    and, where there are more rows, t^2 s^2 (a + (t - 1/2) b): ends and their slopes stay.
+    """
 
     knots: Tensor
 
-    def __init__(self, values: Tensor, slopes: Tensor, r_cut: float, num_channels: int) -> None:
+    def __init__(
+        self,
+        values: Tensor,
+        slopes: Tensor,
+        r_cut: float,
+        num_channels: int,
+        inner: Sequence[Tensor] = (),
+    ) -> None:
         """Tabulate P functions of C channels each.
 
         Args:
@@ -73,15 +85,17 @@ class RadialTable(nn.Module):
             slopes: (knots, P*C) derivatives [1/A].
             r_cut: cutoff radius [A].
             num_channels: C; stored with zeros to a multiple of 16, which the operators want.
+            inner: a and b, (knots, P*C), of the intervals that begin at each knot; operators want
+                them in float64 and not in float32.
         """
         super().__init__()
         self.r_cut = r_cut
         self.num_channels = num_channels
         self.num_intervals = values.shape[0] - 1
         self.spacing = r_cut / self.num_intervals
-        pair = torch.stack([values, slopes * self.spacing], dim=1)  # (knots, 2, P*C)
-        pair = pair.unflatten(2, (-1, num_channels)).transpose(1, 2)  # (knots, P, 2, C)
-        padded = nn.functional.pad(pair, (0, -num_channels % 16)).contiguous()
+        rows = torch.stack([values, slopes * self.spacing, *inner], dim=1)  # (knots, rows, P*C)
+        rows = rows.unflatten(2, (-1, num_channels)).transpose(1, 2)  # (knots, P, rows, C)
+        padded = nn.functional.pad(rows, (0, -num_channels % 16)).contiguous()
         self.register_buffer("knots", padded)
 
     def forward(self, edges: VectorEdges) -> Tensor:  # noqa: ARG002 - as of networks
@@ -103,7 +117,8 @@ def read_table(
     """Return radial functions (E, P*C) of edge lengths (E,) [A]; zero from r_cut on.
 
     Args:
-        knots: (intervals+1, P, 2, at least C) of a `RadialTable`, or (tables, intervals+1, ...).
+        knots: (intervals+1, P, 2 or 4, at least C) of a `RadialTable`, or (tables, intervals+1,
+            ...).
         edge_lengths: (E,) [A].
         r_cut: cutoff radius [A], the last knot.
         num_channels: C.
@@ -115,14 +130,16 @@ def read_table(
     # t is never below 0: a bound there would have slope 0 at every knot (PyTorch 2.14)
     t = (scaled - index).clamp(max=1.0).to(knots.dtype).unsqueeze(1)
     s = 1.0 - t
-    weights = torch.cat(
-        [(1.0 + 2.0 * t) * s * s, t * s * s, t * t * (3.0 - 2.0 * t), -t * t * s], dim=1
-    )  # (E, 4)
+    weights = [(1.0 + 2.0 * t) * s * s, t * s * s]
+    if knots.size(-2) == 4:
+        weights += [t * t * s * s, (t - 0.5) * t * t * s * s]
+    weights += [t * t * (3.0 - 2.0 * t), -t * t * s]
     if tables is not None and knots.dim() == 5:
         index = index + tables * (num_intervals + 1)
         knots = knots.flatten(0, 1)
-    rows = torch.cat([knots[index], knots[index + 1]], dim=2)  # (E, P, 4, C)
-    mixed = torch.matmul(weights.view(-1, 1, 1, 4), rows[..., :num_channels])
+    rows = torch.cat([knots[index], knots[index + 1, :, :2]], dim=2)  # (E, P, 4 or 6, C)
+    factors = torch.cat(weights, dim=1).unsqueeze(1).unsqueeze(1)  # (E, 1, 1, 4 or 6)
+    mixed = torch.matmul(factors, rows[..., :num_channels])
     return mixed.flatten(1)
 
 
@@ -169,10 +186,11 @@ class ScaledLinear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(num_out, num_in))
         self.scale = factor * num_in**-0.5
+        self.mixing = Mixing()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., num_out) of x (..., num_in)."""
-        return torch.matmul(x, self.weight.t() * self.scale)
+        return self.mixing(x, self.weight.t() * self.scale)
 
 
 class RadialNetwork(MLP):

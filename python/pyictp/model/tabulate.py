@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
@@ -16,15 +16,29 @@ from pyictp.errors import UserError
 from pyictp.model.ictp import ICTPModel
 from pyictp.model.radial import RadialNetwork, RadialTable
 
-VALUE_TOLERANCE = 1e-6  # largest error of a value in float32, relative to the largest value
-# the same of slopes: 0.01 meV/A of the forces of a trained molecule; 1e-5 would need a table three
-# times as large, which caches do not hold
-SLOPE_TOLERANCE = 1e-4
+
+class Accuracy(NamedTuple):
+    """What tables of a precision must reach, and how."""
+
+    value: float  # largest error of a value, relative to the largest value
+    slope: float  # the same of slopes
+    quintic: bool  # between two knots; or cubic
+
+
+# In float32 slopes are good to 0.01 meV/A of the forces of a trained molecule: 1e-5 would need a
+# table three times as large, which caches do not hold.
+ACCURACY = {
+    torch.float32: Accuracy(1e-6, 1e-4, quintic=False),
+    torch.float64: Accuracy(1e-10, 1e-9, quintic=True),
+}
 INTERVALS = tuple(64 << k for k in range(8))
 MOST_PARTS = 50  # of the cutoff radius, one of which ends where a kink is
 # Where between two knots cubic Hermite interpolation is worst: values at 1/2, slopes at the others.
 WORST = (0.5 - 12**-0.5, 0.5, 0.5 + 12**-0.5)
-NEAR_ZERO = 1e-5  # [A] where the values at zero are taken: there sin(k r)/r is 0/0
+INNER = 0.1627  # quintics meet the function at 1/2 -+ this: about the least of their largest errors
+WORST_OF_QUINTIC = (0.07, 0.335, 0.5, 0.665, 0.93)  # values at 1/2, slopes at the others
+NEAR_ZERO = (1e-5, 2e-5, 3e-5)  # [A] at zero sin(k r)/r is 0/0: a parabola through these instead
+PARABOLA = (3.0, -3.0, 1.0)
 
 
 class Tabulated(NamedTuple):
@@ -36,17 +50,16 @@ class Tabulated(NamedTuple):
 
 
 def tabulate_radial(
-    model: ICTPModel, exact: ICTPModel, shortest_edge: float = 0.0, exacter: int = 1
+    model: ICTPModel, exact: ICTPModel, shortest_edge: float = 0.0
 ) -> list[Tabulated]:
     """Put tables in the place of the radial networks of a model.
 
     Args:
-        model: changed; tables get its dtype.
+        model: changed; tables get its dtype, and what `ACCURACY` asks of that.
         exact: the same model in float64, which the tables are made from.
         shortest_edge: of the training data [A], where tolerances begin; 0 if it is not known.
             Below it a trained network is what nobody asked for, and often so wild that it alone
             would decide the size of the table.
-        exacter: see `fit_table`.
 
     Returns:
         Per layer, the table and its errors.
@@ -55,11 +68,11 @@ def tabulate_radial(
         UserError: no table reaches the tolerances.
     """
     found = []
-    config = model.config
+    config, accuracy = model.config, ACCURACY[model.node_embedding.dtype]
     for layer in exact.layers:
         network = partial(_radial, exact.edges.embedding, layer.interaction.radial)
         channels = config.num_channels
-        found.append(fit_table(network, config.r_cut, channels, shortest_edge, exacter))
+        found.append(fit_table(network, config.r_cut, channels, shortest_edge, accuracy))
     model.tabulate([one.table for one in found])
     return found
 
@@ -73,29 +86,32 @@ def fit_table(
     r_cut: float,
     num_channels: int,
     r_min: float = 0.0,
-    exacter: int = 1,
+    accuracy: Accuracy = ACCURACY[torch.float32],
     kink: float = 0.0,
 ) -> Tabulated:
     """Return a small table of a float64 function (n,) -> (n, P*C) within the tolerances.
 
     Tolerances hold from r_min [A] on and are relative to the largest values there. Intervals are
-    64, 128, 256, ... until they are met, then 5, 6 or 7 eighths of that if they still are. Knots
-    that are `exacter` times closer make values better by its fourth power, slopes by its third.
+    64, 128, 256, ... until they are met, then 5, 6 or 7 eighths of that if they still are.
     One of the knots is at `kink` [A], where the second derivative jumps, if they can be so placed.
     """
     for intervals in _intervals(kink / r_cut):
-        found = _tabulated(radial, r_cut, num_channels, r_min, intervals)
-        if is_close(found, exacter):
+        found = tabulated(radial, r_cut, num_channels, r_min, intervals, accuracy)
+        if is_close(found, accuracy):
             smaller = (
-                _tabulated(radial, r_cut, num_channels, r_min, intervals // 8 * eighths)
+                tabulated(radial, r_cut, num_channels, r_min, intervals // 8 * eighths, accuracy)
                 for eighths in (5, 6, 7)
             )
-            return next((table for table in smaller if is_close(table, exacter)), found)
-    raise UserError(
-        f"a table of {INTERVALS[-1]} intervals misses the radial functions by "
+            return next((table for table in smaller if is_close(table, accuracy)), found)
+    raise missed(INTERVALS[-1], found, accuracy)
+
+
+def missed(intervals: int, found: Tabulated, accuracy: Accuracy) -> UserError:
+    """Return what to raise when no table is within the tolerances."""
+    return UserError(
+        f"a table of {intervals} intervals misses the radial functions by "
         f"{found.value_error:.1e} (slopes {found.slope_error:.1e}) of their largest value, allowed "
-        f"are {VALUE_TOLERANCE / exacter**4:.0e} ({SLOPE_TOLERANCE / exacter**3:.0e}): export with "
-        "--radial network"
+        f"are {accuracy.value:.0e} ({accuracy.slope:.0e}): export with --radial network"
     )
 
 
@@ -111,25 +127,31 @@ def _intervals(part: float) -> list[int]:
     return [math.ceil(INTERVALS[0] / step) * step * n // INTERVALS[0] for n in INTERVALS]
 
 
-def is_close(found: Tabulated, exacter: int = 1) -> bool:
-    """Return whether a table is within the tolerances, see `fit_table`."""
-    value_tolerance, slope_tolerance = VALUE_TOLERANCE / exacter**4, SLOPE_TOLERANCE / exacter**3
-    return found.value_error <= value_tolerance and found.slope_error <= slope_tolerance
+def is_close(found: Tabulated, accuracy: Accuracy) -> bool:
+    """Return whether a table is within the tolerances."""
+    return found.value_error <= accuracy.value and found.slope_error <= accuracy.slope
 
 
-def _tabulated(
+def tabulated(
     radial: Callable[[Tensor], Tensor],
     r_cut: float,
     num_channels: int,
     r_min: float,
     intervals: int,
+    accuracy: Accuracy,
 ) -> Tabulated:
     """Return a table with its errors between the knots from r_min on."""
-    values, slopes = sample(radial, torch.linspace(0.0, r_cut, intervals + 1, dtype=torch.float64))
-    slopes[0] = 0.0  # Bessel functions are even, and the cutoff begins with r^p
+    knots = torch.linspace(0.0, r_cut, intervals + 1, dtype=torch.float64)
+    near, weights = knots.new_tensor(NEAR_ZERO), knots.new_tensor(PARABOLA)
+    values, slopes = (
+        torch.cat([(weights @ part[:3]).unsqueeze(0), part[3:]])
+        for part in sample(radial, torch.cat([near, knots[1:]]))
+    )
     table = RadialTable(values, slopes, r_cut, num_channels)
-    knots = torch.arange(intervals, dtype=torch.float64).unsqueeze(1)
-    between = (knots + torch.tensor(WORST, dtype=torch.float64)).flatten() * table.spacing
+    if accuracy.quintic:
+        inner = _inner(radial, table)
+        table = RadialTable(values, slopes, r_cut, num_channels, inner)
+    between = _between(table, WORST_OF_QUINTIC if accuracy.quintic else WORST)
     between = between[between >= r_min]
     ours, theirs = sample(table.at, between), sample(radial, between)
     value_error, slope_error = (
@@ -139,11 +161,29 @@ def _tabulated(
     return Tabulated(table, value_error, slope_error)
 
 
+def _between(table: RadialTable, places: Sequence[float]) -> Tensor:
+    """Return distances [A] at these places, parts of 1, of every interval."""
+    knots = torch.arange(table.num_intervals, dtype=torch.float64).unsqueeze(1)
+    return (knots + torch.tensor(places, dtype=torch.float64)).flatten() * table.spacing
+
+
+def _inner(radial: Callable[[Tensor], Tensor], cubic: RadialTable) -> list[Tensor]:
+    """Return a and b of every interval, see `RadialTable`: from what the cubics leave inside.
+
+    Nothing is asked of second derivatives: at a knot they may jump.
+    """
+    r = _between(cubic, (0.5 - INNER, 0.5 + INNER))
+    with torch.no_grad():
+        left = (radial(r) - cubic.at(r)) / (0.25 - INNER**2) ** 2  # by t^2 s^2
+    low, high = left.unflatten(0, (-1, 2)).unbind(1)
+    inner = ((low + high) / 2, (high - low) / (2 * INNER))
+    return [nn.functional.pad(part, (0, 0, 0, 1)) for part in inner]  # none begins at the last
+
+
 def sample(function: Callable[[Tensor], Tensor], r: Tensor) -> tuple[Tensor, Tensor]:
     """Return values and derivatives, (n, P*C), at distances r (n,) [A]."""
-    r = r.clamp_min(NEAR_ZERO)
+    r = r.clone().requires_grad_(True)
     with torch.enable_grad():
-        r.requires_grad_(True)
         # forward-mode differentiation by two reverse ones: d/dr of every output at once
         values = function(r)
         dummy = torch.ones_like(values, requires_grad=True)

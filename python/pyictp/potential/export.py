@@ -21,6 +21,7 @@ from pyictp.errors import UserError
 from pyictp.graph.derivatives import Prediction, evaluate_graph
 from pyictp.graph.graph import Graph, build_graph
 from pyictp.model.ictp import ICTPModel
+from pyictp.model.kernels import use_operators
 from pyictp.model.mace import MaceModel
 from pyictp.model.nequip import NequipModel
 from pyictp.model.nequip_tables import tabulate_ranks
@@ -44,8 +45,6 @@ from pyictp.potential.extrapolation import ExtrapolationGrade
 # Largest deviation allowed on the reference structure, relative to the largest force [eV/A] or
 # interaction energy [eV].
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
-EXACTER = {"float32": 1, "float64": 10}  # knots of tables are so much closer, see `fit_table`
-TABLES_TOLERANCE = {"float32": 1e-4, "float64": 1e-7}  # those of the tables' slopes
 
 
 class ExportedModule(nn.Module):
@@ -149,7 +148,7 @@ def export_model(
     dtype: str = "float32",
     provenance: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
     portable: bool = False,
-    radial: str = "auto",
+    radial: str = "table",
     grade: ExtrapolationGrade | None = None,
 ) -> float:
     """Write a model, or several as an ensemble, as the file LAMMPS reads, reload and compare.
@@ -161,8 +160,8 @@ def export_model(
         provenance: what is known of each training, plain values; `shortest_edge` [A] says from
             where on tables must be exact, `shortest_distances` [A] below what a run is warned of.
         portable: use no compiled operator but the exchange between processes.
-        radial: the radial functions as `network`, as `table` (within 1e-6 of their largest value,
-            in float64 1e-10; much faster), or `auto`: tables in float32.
+        radial: the radial functions as `table` (within 1e-6 of their largest value, in float64
+            1e-10), or as `network`, much slower.
         grade: how far atoms are from the training data of the first model, if that is known.
 
     Returns:
@@ -188,7 +187,7 @@ def export_model(
         )
         for one, known in zip(models, provenances, strict=True)
     ]
-    tables = radial == "table" or (radial == "auto" and dtype == "float32")
+    tables = radial != "network"
     rounded, errors = [], []
     for one, known in zip(exact, provenances, strict=True):
         lean = copy.deepcopy(one).eval().requires_grad_(False)
@@ -197,15 +196,16 @@ def export_model(
         rounded.append(lean.to(getattr(torch, dtype)))
         rounded[-1].use_operators(not portable)
         edge = known.get("shortest_edge", 0.0)
-        exacter = EXACTER[dtype]
-        errors.append(_tabulate(rounded[-1], one, edge, exacter) if tables else [])
+        errors.append(_tabulate(rounded[-1], one, edge) if tables else [])
     distances = _largest(exact, provenances)
-    module = ExportedModule(rounded, copy.deepcopy(grade), dtype, distances)
+    grade = copy.deepcopy(grade)
+    if grade is not None:
+        use_operators(grade, not portable)
+    module = ExportedModule(rounded, grade, dtype, distances)
     edges = [known.get("shortest_edge", 0.0) for known in provenances]
     graph = reference_graph(exact[0], max(edges))
     trained = ExportedModule(exact, None, dtype, distances)
-    tolerance = (TABLES_TOLERANCE if tables else TOLERANCE)[dtype]
-    module.add_reference(graph, evaluate_graph(trained, graph), tolerance)
+    module.add_reference(graph, evaluate_graph(trained, graph), TOLERANCE[dtype])
     with atomic_path(path) as temporary:
         _save(module, temporary, _metadata(module, exact, provenances, errors))
         deviation = check_reference(open_exported(temporary))
@@ -218,15 +218,13 @@ def export_model(
     return deviation
 
 
-def _tabulate(
-    model: ICTPModel, exact: ICTPModel, shortest_edge: float, exacter: int
-) -> list[Tabulated]:
+def _tabulate(model: ICTPModel, exact: ICTPModel, shortest_edge: float) -> list[Tabulated]:
     """Put tables in the place of radial functions; they hold from the shortest edge [A] on."""
     if isinstance(model, MaceModel) and isinstance(exact, MaceModel):
-        return tabulate_pairs(model, exact, shortest_edge, exacter)
+        return tabulate_pairs(model, exact, shortest_edge)
     if isinstance(model, NequipModel) and isinstance(exact, NequipModel):
-        return tabulate_ranks(model, exact, shortest_edge, exacter)
-    return tabulate_radial(model, exact, shortest_edge, exacter)
+        return tabulate_ranks(model, exact, shortest_edge)
+    return tabulate_radial(model, exact, shortest_edge)
 
 
 def _largest(models: Sequence[ICTPModel], provenances: Sequence[Mapping[str, Any]]) -> FloatArray:

@@ -11,9 +11,9 @@ from torch import Tensor
 from pyictp.errors import UserError
 from pyictp.graph.graph import Graph, collate
 from pyictp.graph.packing import BATCH_EDGES, pack
-from pyictp.model import plain
 from pyictp.model.exact import ExactModule
 from pyictp.model.ictp import ICTPModel
+from pyictp.model.mixing import SpeciesMixing
 from pyictp.potential.checkpoint import (
     CHECKPOINT_KEYS,
     build_model,
@@ -48,11 +48,12 @@ class ExtrapolationGrade(ExactModule):
         # checkpoints hold it beside the model, not among the model's weights
         self.register_buffer("center", center, persistent=False)
         self.register_buffer("whitening", whitening, persistent=False)
+        self.mixing = SpeciesMixing()
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Return (N,) float64 of features (N, C) and species (N,)."""
         shifted = features.to(torch.float64) - self.center.index_select(0, species)
-        white = plain.species_linear(shifted.unsqueeze(1), self.whitening, species)
+        white = self.mixing(shifted.unsqueeze(1), self.whitening, species)
         return torch.linalg.vector_norm(white, dim=2).squeeze(1)
 
 

@@ -29,7 +29,7 @@ def export_runs(
     path: str | Path,
     dtype: str = "float32",
     portable: bool = False,
-    radial: str = "auto",
+    radial: str = "table",
     training: Sequence[Graph] = (),
 ) -> ExportedRuns:
     """Write the models of some checkpoints as one file; its grade is that of the first.
