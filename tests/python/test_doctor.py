@@ -197,6 +197,19 @@ def test_instruction_sets() -> None:
     assert instruction_set(avx2, {"ICTP_INSTRUCTION_SET": "baseline"}) == "baseline"
 
 
+@pytest.mark.parametrize(
+    ("machine", "advice"), [("x86_64", "take a machine with AVX2"), ("aarch64", "")]
+)
+@pytest.mark.usefixtures("compiled_parts")
+def test_baseline_loops_are_slow_where_there_are_better_ones(
+    machine: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICTP_INSTRUCTION_SET", "baseline")
+    monkeypatch.setattr(torch_checks.platform, "machine", lambda: machine)
+    found = torch_checks.check_operators(Subject())
+    assert (found.status is Status.WARNING, found.advice) == (bool(advice), advice)
+
+
 @pytest.mark.skipif("ATEN_CPU_CAPABILITY" in os.environ, reason="torch is told what to use")
 def test_the_processor_is_read_as_pytorch_does() -> None:
     as_torch = {"AVX512": "AVX-512", "AVX2": "AVX2"}

@@ -23,6 +23,7 @@ import torch
 from ase.build import bulk
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from pyictp import __version__
 from train_toys import changed, make_config, write_yaml
 
 # What the backend adds, and what it takes of the checkout: all of these, and nothing else.
@@ -71,6 +72,27 @@ def clean_copy(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(root / name, folder / name)
     return folder
+
+
+def test_a_release_has_one_version_in_all_files(clean_copy: Path, tmp_path: Path) -> None:
+    """And nothing else of them is changed by the script that sets it."""
+    folder = tmp_path / "pair_ictp"
+    shutil.copytree(clean_copy, folder)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    run([*git, "init", "-q"], folder)
+    run([*git, "add", "-A"], folder)
+    run([*git, "commit", "-qm", "Begin"], folder)
+    names = {"GIT_AUTHOR_NAME": "a", "GIT_COMMITTER_NAME": "a"}
+    run([".ci/release", "9.8.7"], folder, **names, EMAIL="a@b.c")
+    change = run(["git", "show", "--format=%s", "-U0"], folder).splitlines()
+    assert change[0] == "Release 9.8.7"
+    lines = [line for line in change if re.match(r"[+-][^+-]", line)]
+    old = [
+        line.replace("+", "-", 1).replace("9.8.7", __version__) for line in lines if line[0] == "+"
+    ]
+    assert sum("9.8.7" in line for line in lines) == 6  # five files, and the changelog's heading
+    assert [line for line in old if "## [" not in line] == [x for x in lines if x[0] == "-"]
+    assert run(["git", "status", "--porcelain"], folder) == ""
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
+X86_64 = ("x86_64", "AMD64")
 CPU_INFO = Path("/proc/cpuinfo")
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
@@ -35,7 +36,7 @@ def instruction_set(
 
 def processor_flags() -> frozenset[str]:
     """Return the features of an x86-64 processor; none for another one."""
-    if platform.machine() not in ("x86_64", "AMD64") or not CPU_INFO.is_file():
+    if platform.machine() not in X86_64 or not CPU_INFO.is_file():
         return frozenset()
     lines = CPU_INFO.read_text().splitlines()
     flags = next((line for line in lines if line.startswith("flags")), ":")

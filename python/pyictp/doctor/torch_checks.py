@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
+import platform
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from pyictp.config.load import ModelConfig
-from pyictp.doctor.machine import instruction_set
+from pyictp.doctor.machine import X86_64, instruction_set
 from pyictp.doctor.python_checks import REINSTALL, TORCH_CHECKS
 from pyictp.doctor.results import Result, Status, Subject, run_check
 from pyictp.graph.derivatives import evaluate_graph
@@ -39,7 +40,7 @@ def check_operators(_: Subject) -> Result:
     """Load the operators."""
     load_operators()
     text = f"libictp_ops.so loads, {instruction_set()} loops"
-    if instruction_set() == "baseline":
+    if instruction_set() == "baseline" and platform.machine() in X86_64:  # others have no better
         return Result("operators", Status.WARNING, f"{text}: slow", "take a machine with AVX2")
     return Result("operators", Status.OK, text)
 
