@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "pair_ictp.h"
-
 #include "lammpsplugin.h"
 
 #include "error.h"
 #include "lammps.h"
 
 #include <dlfcn.h>
+
+#include <string>
+
+// What LAMMPS loads at every start. The pair style is in a library beside it, which brings PyTorch,
+// a third of a second, and is loaded when a deck uses it.
 
 using namespace LAMMPS_NS;
 
@@ -26,10 +29,30 @@ static void check_integer_sizes(LAMMPS *lmp)
                     sizeof(tagint), size, size == 8 ? "bigbig" : "smallbig");
 }
 
+/// The function of the library beside this file that makes the pair style.
+static lammpsplugin_create find_create(LAMMPS *lmp)
+{
+  Dl_info here = {};
+  dladdr(reinterpret_cast<void *>(&check_integer_sizes), &here);
+  const std::string file(here.dli_fname ? here.dli_fname : "");
+  const std::string path = file.substr(0, file.rfind('/') + 1) + "libictp_pair.so";
+  void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void *create = library ? dlsym(library, "ictp_create_pair") : nullptr;
+  if (!create) {
+    const char *reason = dlerror();
+    lmp->error->all(FLERR,
+                    "Pair style ictp does not load ({}): leave the plugin where it was installed, "
+                    "and see 'ictp doctor'",
+                    reason ? reason : path);
+  }
+  return reinterpret_cast<lammpsplugin_create>(create);
+}
+
 static void *create_pair_ictp(void *lmp)
 {
   check_integer_sizes(static_cast<LAMMPS *>(lmp));
-  return new PairICTP(static_cast<LAMMPS *>(lmp));
+  static const lammpsplugin_create create = find_create(static_cast<LAMMPS *>(lmp));
+  return create(lmp);
 }
 
 void lammpsplugin_init(void *lmp, void *handle, void *register_function)

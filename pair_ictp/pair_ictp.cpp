@@ -310,3 +310,9 @@ double PairICTP::memory_usage()
   bytes += static_cast<double>(impl->uncertainty.memory_bytes());
   return bytes;
 }
+
+/// What the plugin asks for by this name.
+extern "C" void *ictp_create_pair(void *lmp)
+{
+  return static_cast<Pair *>(new PairICTP(static_cast<LAMMPS *>(lmp)));
+}

@@ -57,7 +57,7 @@ REPORTED = {
                 "std::vector<int>(impl->types).swap(impl->model_types);",
                 "impl->model_types.data(), impl->tags.data()": "kept, impl->tags.data()",
             },
-            "ictpplugin.so",
+            "libictp_pair.so",
         ),
         f"{DECK}[2]",
         ["heap-use-after-free", "GraphBuilder::add_node", "PairICTP::build_graph"],
@@ -69,7 +69,7 @@ REPORTED = {
                 "++impl->num_evaluations;": "impl->num_evaluations = 9223372036854775807;\n"
                 "++impl->num_evaluations;"
             },
-            "ictpplugin.so",
+            "libictp_pair.so",
         ),
         f"{DECK}[0]",
         ["signed integer overflow: 9223372036854775807 + 1", "pair_ictp_compute.cpp"],
@@ -81,7 +81,7 @@ REPORTED = {
                 "unit * result.forces[3 * node + k];": "*reinterpret_cast<const double *>("
                 "reinterpret_cast<const char *>(result.forces + 3 * node + k) + 4);"
             },
-            "ictpplugin.so",
+            "libictp_pair.so",
         ),
         f"{DECK}[0]",
         ["load of misaligned address", "ictp_tally.cpp"],

