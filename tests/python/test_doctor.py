@@ -270,7 +270,7 @@ class TestPlugin:
         assert "Pair style ictp does not load" in found.text
         assert "libictp_pair.so: cannot open shared object file" in found.text
 
-    def test_another_version_of_lammps(, older: Path, bare_lmp: str) -> None:
+    def test_another_version_of_lammps(self, older: Path, bare_lmp: str) -> None:
         libraries = str(BIN.parent / "lib")  # MPICH's
         environment = subject(LD_LIBRARY_PATH=libraries).environment
         found = lammps_checks.check_lammps(Subject(plugin=older, environment=environment))
