@@ -34,7 +34,7 @@ def test_deviation_of_forces(num_models: int, tmp_path: Path) -> None:
     made_of = [make_model(seed=seed, elements=("H", "O")) for seed in range(num_models)]
     others = [make_model(seed=seed + 9, elements=("H", "O")) for seed in range(num_models)]
     path = tmp_path / "model.pt"
-    export_model(made_of, path, "float64")
+    export_model(made_of, path, "float64", radial="network")
     frames, differences = waters(4), []
     for atoms in frames:
         forces = [ICTPCalculator(model).get_forces(atoms) for model in others]

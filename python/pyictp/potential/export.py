@@ -45,6 +45,7 @@ from pyictp.potential.extrapolation import ExtrapolationGrade
 # Largest deviation allowed on the reference structure, relative to the largest force [eV/A] or
 # interaction energy [eV].
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
+TABLES_TOLERANCE = {"float32": 1e-4, "float64": 1e-8}  # several slopes of tables make a force
 
 
 class ExportedModule(nn.Module):
@@ -205,7 +206,8 @@ def export_model(
     edges = [known.get("shortest_edge", 0.0) for known in provenances]
     graph = reference_graph(exact[0], max(edges))
     trained = ExportedModule(exact, None, dtype, distances)
-    module.add_reference(graph, evaluate_graph(trained, graph), TOLERANCE[dtype])
+    tolerance = (TABLES_TOLERANCE if tables else TOLERANCE)[dtype]
+    module.add_reference(graph, evaluate_graph(trained, graph), tolerance)
     with atomic_path(path) as temporary:
         _save(module, temporary, _metadata(module, exact, provenances, errors))
         deviation = check_reference(open_exported(temporary))
@@ -213,7 +215,7 @@ def export_model(
             raise UserError(
                 f"export to '{path}': the reloaded model deviates by {deviation:.1e} eV or eV/A "
                 f"from the trained one, allowed are {module.reference_tolerance:.1e}: "
-                "try --dtype float64"
+                f"try --{'dtype float64' if dtype == 'float32' else 'radial network'}"
             )
     return deviation
 
