@@ -39,15 +39,14 @@ Tensor forward_cpu(const Tensor &x, const Tensor &w)
   constexpr int64_t WHOLE = 64 / sizeof(double), WORK = 1 << 16;    // multiply-adds of a task
   const auto sizes = sizes_of(x, w);
   const int64_t num_in = w.size(0), num_out = w.size(1), missing = -num_out & (WHOLE - 1);
+  const int64_t num_rows = c10::multiply_integers(x.sizes().slice(0, x.dim() - 1));
   const Tensor rows = x.contiguous();
   const Tensor columns = missing ? at::constant_pad_nd(w, {0, missing}) : w.contiguous();
-  Tensor y = at::empty({num_in ? rows.numel() / num_in : 0, num_out + missing}, x.options());
-  if (num_in == 0)
-    return at::zeros_symint(sizes, x.options());
+  const Tensor y = at::empty({num_rows, num_out + missing}, x.options());
   const MixingData data = {rows.const_data_ptr<double>(), columns.const_data_ptr<double>(),
                            y.data_ptr<double>(), num_in, num_out + missing};
   const int64_t grain = WORK / std::max<int64_t>(num_in * num_out, 1) + 1;
-  at::parallel_for(0, y.size(0), grain, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, num_rows, grain, [&](int64_t begin, int64_t end) {
     kernels.product(data, begin, end);
   });
   return (missing ? y.narrow(1, 0, num_out).contiguous() : y).view_symint(sizes);

@@ -114,6 +114,16 @@ def test_labels_that_are_no_equation_of_state_are_refused(copper: Atoms, tmp_pat
     write(tmp_path / "few.xyz", cells)
     with pytest.raises(UserError, match=r"expected 5 volumes or more of Cu, with energies, got 3$"):
         labels.labelled(str(tmp_path / "few.xyz"), copper)
+    frames = []
+    for number, factor in enumerate(np.linspace(0.9, 1.1, 8)):  # as of two phases
+        cell = crystals.scaled(copper, factor)
+        cell.calc = EMT()
+        energy = cell.get_potential_energy() + 0.1 * (number % 2) * len(cell)
+        cell.calc = SinglePointCalculator(cell, energy=energy)
+        frames.append(cell)
+    write(tmp_path / "phases.xyz", frames)
+    with pytest.raises(UserError, match=r"expected one crystal of Cu with its atoms at rest"):
+        labels.labelled(str(tmp_path / "phases.xyz"), copper)
     with pytest.raises(UserError, match=r"--labels: expected a crystal"):
         labels.labelled(str(tmp_path / "few.xyz"), molecule("H2O"))
 

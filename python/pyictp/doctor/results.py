@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +68,7 @@ class Finished:
 
     def last_line(self) -> str:
         """Return the last line that says something."""
-        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+        lines = [line.strip() for line in self.output.splitlines() if re.search(r"\w", line)]
         return lines[-1] if lines else "it printed nothing"
 
 

@@ -8,6 +8,8 @@ multiplying by A.
 Source: arXiv:2405.14253, section 4; spec section 5.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -213,16 +215,9 @@ class Products(ExactModule):
 class CoupledProducts(Products):
     """The same with a weight for every pair of channels."""
 
-    def __init__(
-        self,
-        irreps_a: list[Irrep],
-        powers: list[Power],
-        num_paths: list[list[int]],
-        targets: list[Irrep],
-        path_sums_first: bool,
-    ) -> None:
+    def __init__(self, *recipe: Any) -> None:
         """Take what `Products` takes."""
-        super().__init__(irreps_a, powers, num_paths, targets, path_sums_first)
+        super().__init__(*recipe)
         self.mixing = SpeciesMixing()
 
     def weighted(self, tensor: Tensor, weight: Tensor, species: Tensor) -> Tensor:

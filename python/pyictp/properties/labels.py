@@ -6,8 +6,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+import numpy as np
 from ase import Atoms
+from ase.eos import birchmurnaghan
 from ase.formula import Formula
+from ase.units import GPa
 
 from pyictp.data.frames import Frame, read_frames
 from pyictp.errors import UserError
@@ -16,6 +19,7 @@ from pyictp.properties.measure import Measured, state_rows
 
 FEWEST = 5  # volumes, for four parameters
 SAME = 1e-6  # relative: volumes closer than that are one
+MOST_OFF = 0.1  # of the range of energies, from the curve through them
 
 
 def labelled(file: str, atoms: Atoms) -> Measured:
@@ -26,7 +30,8 @@ def labelled(file: str, atoms: Atoms) -> Measured:
         atoms: the crystal, which tells frames of other composition apart.
 
     Raises:
-        UserError: as `read_frames`; too few volumes; no crystal.
+        UserError: as `read_frames`; too few volumes; no crystal; energies on no
+            curve.
     """
     if not atoms.pbc.all():
         raise UserError("--labels: expected a crystal, of which labels give the equation of state")
@@ -34,8 +39,10 @@ def labelled(file: str, atoms: Atoms) -> Measured:
     points = dict[float, float]()
     for frame in read_frames([file]):
         point = _point(frame, formula)
-        if point is not None and all(abs(v - point[0]) > SAME * v for v in points):
-            points[point[0]] = point[1]
+        if point is None:
+            continue
+        volume = next((v for v in points if abs(v - point[0]) <= SAME * v), point[0])
+        points[volume] = min(points.get(volume, point[1]), point[1])  # others are displaced
     if len(points) < FEWEST:
         raise UserError(
             f"--labels '{file}': expected {FEWEST} volumes or more of {formula}, with energies, "
@@ -43,6 +50,16 @@ def labelled(file: str, atoms: Atoms) -> Measured:
         )
     volumes = sorted(points)
     state = fit_state(volumes, [points[volume] for volume in volumes])
+    curve = birchmurnaghan(
+        state.volumes, state.energy, state.bulk_modulus * GPa, state.derivative, state.volume
+    )
+    off = np.sqrt(np.mean((state.energies - curve) ** 2))
+    if off > MOST_OFF * np.ptp(state.energies):
+        raise UserError(
+            f"--labels '{file}': expected one crystal of {formula} with its atoms at rest, its "
+            f"energies are {1000 * off:.3g} meV/atom (root mean square) from an equation of state: "
+            "leave out other phases and frames of molecular dynamics"
+        )
     return Measured("labels", state_rows(state), {"eos": state})
 
 
