@@ -41,10 +41,14 @@ def count_operations(config: ModelConfig, neighbors: float) -> dict[str, Count]:
         )
         irreps_b, basis = _product_basis(config, irreps_a, 0 if last else config.l_max_hidden)
         name = f"layer {index + 1} "
-        counts[name + "convolution"] = _convolution(
+        convolution = _convolution(
             config.num_channels, irreps, irreps_a, paths, neighbors, first=index == 0
         )
-        counts[name + "mixing of A"] = _mixing(config, irreps_a, paths)
+        mixing = _mixing(config, irreps_a, paths)
+        counts[name + "convolution and mixing"] = (
+            convolution[0] + mixing[0],
+            convolution[1] + mixing[1],
+        )
         counts[name + "product basis"] = basis
         counts[name + "node maps"] = _node_maps(config, irreps, irreps_b, index)
         irreps = irreps_b

@@ -99,30 +99,26 @@ def parts(model: ICTPModel, graph: Graph, index: int) -> dict[str, tuple[Compute
     """Return what a layer computes, and random operands that want gradients."""
     num_atoms, channels = graph.num_local, model.config.num_channels
     interaction = model.layers[index].interaction
-    convolution, product = interaction.convolution, model.layers[index].product
+    mixed, product = interaction.convolution, model.layers[index].product
     edges = model.edges(
         graph.species, graph.edge_index, graph.edge_vectors, num_atoms, torch.float32
     )
-    table, paths = interaction.radial(edges), convolution.plain.convolution
+    table = interaction.radial(edges)
     rows = len(model.config.elements) if index == 0 else num_atoms
     source = graph.species[edges.neighbor] if index == 0 else edges.neighbor
     device = graph.edge_vectors.device
     features = torch.randn(rows, interaction.num_components, channels, device=device)
     vectors = graph.edge_vectors.clone()
-    dims = paths.dims_z
-    sizes = [count * channels for count in paths.num_paths]
-    pairs = zip(dims, sizes, strict=True)
-    messages = [torch.randn(num_atoms, d, c, device=device) for d, c in pairs]
+    dims = mixed.plain.convolution.convolution.dims_z
     a = [torch.randn(num_atoms, d, channels, device=device) for d in dims]
 
     def convolve(vectors: Tensor, features: Tensor = features) -> list[Tensor]:
-        return convolution(features, table, source, edges._replace(vectors=vectors))
+        return mixed(features, table, source, edges._replace(vectors=vectors))
 
     # features before the first layer depend on the species alone: no gradient
     operands = [vectors] if index == 0 else [vectors, features]
     return {
-        "convolution": (convolve, operands),
-        "mixing of A": (lambda *x: interaction.linear_out(list(x)), messages),
+        "convolution and mixing": (convolve, operands),
         "product basis": (lambda *x: product(list(x), graph.species), a),
     }
 

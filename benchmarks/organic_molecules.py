@@ -116,13 +116,26 @@ SUBSTITUENTS = [
     "(C=O)", "(C(C)=O)", "(C(=O)O)", "(C(=O)OC)", "(OC(C)=O)", "(C(N)=O)", "(NC(C)=O)", "(C#N)",
     "(C=C)", "(C#C)", "([N+](=O)[O-])", "(CC#N)", "(CCO)", "(CCN)", "(OCC)", "(C9CC9)", "(COC)",
 ]  # fmt: skip
-ALONE = """[H][H] O N C OO NN NO CO CC C=C C#C C=O C#N CN [C-]#[O+] O=C=O N#N N=C=O CC#N CC#C C=C=C C=C=O
-CCO CC=O OC=O CC(=O)O CC(C)=O COC CNC CN(C)C NC=O NC(N)=O C=CC=O OCCO NCCN O=CC=O NCC(=O)O O=C(O)C(=O)O
-CC(O)C(=O)O CC(C)(C)C CCCCCC OCC(O)CO [O-][N+]#N C[N+](=O)[O-] ON=O O[N+](=O)[O-] CN=C=O C[N+]#[C-]
-C=NN N=N C=[N+]=[N-] O=[O+][O-] CC(=O)C(C)=O""".split()
+ALONE = [
+    "[H][H]", "O", "N", "C", "OO", "NN", "NO", "CO", "CC", "C=C", "C#C", "C=O", "C#N", "CN",
+    "[C-]#[O+]", "O=C=O", "N#N", "N=C=O", "CC#N", "CC#C", "C=C=C", "C=C=O", "CCO", "CC=O",
+    "OC=O", "CC(=O)O", "CC(C)=O", "COC", "CNC", "CN(C)C", "NC=O", "NC(N)=O", "C=CC=O", "OCCO",
+    "NCCN", "O=CC=O", "NCC(=O)O", "O=C(O)C(=O)O", "CC(O)C(=O)O", "CC(C)(C)C", "CCCCCC",
+    "OCC(O)CO", "[O-][N+]#N", "C[N+](=O)[O-]", "ON=O", "O[N+](=O)[O-]", "CN=C=O", "C[N+]#[C-]",
+    "C=NN", "N=N", "C=[N+]=[N-]", "O=[O+][O-]", "CC(=O)C(C)=O",
+]  # fmt: skip
 EXAMS = ("CC(=O)C=C(C)O", "CC(=O)CC(C)=O", "CC(=O)Oc1ccccc1C(=O)O", "Nc1ncccc1OCc1ccccc1")
 PARTNERS = ["O", "O", "O", "N", "CO", "C=O", "OC=O", "CC(=O)O", "NC=O", "CN", "CC(C)=O", "C", "C=C"]
-PARTNERS += ["c1ccccc1", "c1ccncc1", "c1c[nH]cc1", "NC(N)=O", "COC", "Oc1ccccc1", "c1c[nH]cn1", "CC#N"]
+PARTNERS += [
+    "c1ccccc1",
+    "c1ccncc1",
+    "c1c[nH]cc1",
+    "NC(N)=O",
+    "COC",
+    "Oc1ccccc1",
+    "c1c[nH]cn1",
+    "CC#N",
+]
 MAX_HEAVY = 14
 VAN_DER_WAALS = {1: 1.1, 6: 1.7, 7: 1.55, 8: 1.52}  # A
 TOUCH = 0.8  # times the sum of these radii: hydrogen bonds are that short

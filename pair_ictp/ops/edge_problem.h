@@ -4,9 +4,11 @@
 
 #include "ops/edge_kernels.h"
 #include "ops/instruction_set.h"
+#include "ops/mixing_kernels.h"
 #include "ops/operands.h"
 #include "ops/tables.h"
 
+#include <algorithm>
 #include <vector>
 
 // What the two forms of the edge convolution share: tensors to tables of the kernels, and threads.
@@ -103,13 +105,30 @@ class EdgeProblem {
   {
     std::vector<at::Tensor> results;
     for (size_t z = 0; z < table.dims.size(); ++z) {
-      results.push_back(at::empty(
-          {num_centers, table.dims[z], table.num_paths_to[z] * shape.num_channels}, options));
+      results.push_back(at::empty({num_centers, table.dims[z], width(z)}, options));
       out.push_back(results.back().template data_ptr<T>());
     }
     data.out = out.data();
     at::parallel_for(0, num_centers, GRAIN, [&](int64_t begin, int64_t end) {
       edge_kernels<Edges>().forward(shape, data, begin, end);
+    });
+    return results;
+  }
+
+  /// The results times a matrix (P_z*C, whole vectors) per irrep, a few centers at a time: what is
+  /// between, larger than all else of a step, is never there of all centers.
+  std::vector<at::Tensor> forward_mixed(const std::vector<at::Tensor> &matrices)
+  {
+    std::vector<at::Tensor> results;
+    check_matrices(matrices, 0);
+    for (size_t z = 0; z < table.dims.size(); ++z)
+      results.push_back(
+          at::empty({num_centers, table.dims[z], matrices[z].size(1)}, matrices[z].options()));
+    each_block([&](Edges &part, const Rows &rows, int64_t first, int64_t number) {
+      part.out = rows.pointers.data();
+      edge_kernels<Edges>().forward(shape, part, 0, number);
+      for (size_t z = 0; z < results.size(); ++z)
+        mix(rows.pointers[z], matrices[z], row_of(results[z], first), number * table.dims[z]);
     });
     return results;
   }
@@ -121,10 +140,9 @@ class EdgeProblem {
     TORCH_CHECK(grads.size() == table.dims.size(), "expected gradients of ", table.dims.size(),
                 " irreps, got ", grads.size());
     for (size_t z = 0; z < grads.size(); ++z) {
-      const int64_t width = table.num_paths_to[z] * shape.num_channels;
-      TORCH_CHECK(grads[z].sizes() == at::IntArrayRef({num_centers, table.dims[z], width}),
-                  "expected a gradient (", num_centers, ", ", table.dims[z], ", ", width, "), got ",
-                  grads[z].sizes());
+      TORCH_CHECK(grads[z].sizes() == at::IntArrayRef({num_centers, table.dims[z], width(z)}),
+                  "expected a gradient (", num_centers, ", ", table.dims[z], ", ", width(z),
+                  "), got ", grads[z].sizes());
       grad_out.push_back(grads[z].const_data_ptr<T>());
     }
     data.grad_out = grad_out.data();
@@ -137,8 +155,77 @@ class EdgeProblem {
     sums.join();
   }
 
+  /// The same for `forward_mixed`; transposed: of each of its matrices.
+  void backward_mixed(const std::vector<at::Tensor> &grads,
+                      const std::vector<at::Tensor> &transposed, const at::Tensor &grad_features)
+  {
+    check_matrices(transposed, 1);
+    for (size_t z = 0; z < table.dims.size(); ++z)
+      TORCH_CHECK(grads[z].sizes() ==
+                      at::IntArrayRef({num_centers, table.dims[z], transposed[z].size(0)}),
+                  "expected a gradient (", num_centers, ", ", table.dims[z], ", ",
+                  transposed[z].size(0), "), got ", grads[z].sizes());
+    const ThreadSums<T> sums(grad_features);
+    each_block([&](Edges &part, const Rows &rows, int64_t first, int64_t number) {
+      for (size_t z = 0; z < grads.size(); ++z)
+        mix(row_of(grads[z], first), transposed[z], rows.pointers[z], number * table.dims[z]);
+      part.grad_out = rows.pointers.data();
+      part.grad_features = sums.of_this_thread();
+      edge_kernels<Edges>().backward(shape, part, 0, number);
+    });
+    sums.join();
+  }
+
  private:
   static constexpr int64_t GRAIN = 16;    // centers per task
+  static constexpr int64_t MIXED = 32;    // centers mixed at once: in the second-level cache
+
+  /// Channels of a result before mixing.
+  int64_t width(size_t z) const { return table.num_paths_to[z] * shape.num_channels; }
+
+  /// Results of a block of centers, before mixing.
+  struct Rows {
+    std::vector<std::vector<T>> memory;
+    std::vector<T *> pointers;
+  };
+
+  void check_matrices(const std::vector<at::Tensor> &matrices, int64_t axis) const
+  {
+    TORCH_CHECK(matrices.size() == table.dims.size(), "expected a matrix for each of ",
+                table.dims.size(), " irreps, got ", matrices.size());
+    for (size_t z = 0; z < matrices.size(); ++z)
+      TORCH_CHECK(matrices[z].size(axis) == width(z), "expected a matrix of ", width(z),
+                  " channels of irrep ", z, ", got ", matrices[z].sizes());
+  }
+
+  /// Calls body(problem of the block, its rows, first center, number of centers) on all threads.
+  template <typename Body>
+  void each_block(Body body) const
+  {
+    at::parallel_for(0, num_centers, MIXED, [&](int64_t begin, int64_t end) {
+      Rows rows;
+      for (size_t z = 0; z < table.dims.size(); ++z) {
+        rows.memory.emplace_back(std::min(MIXED, end - begin) * table.dims[z] * width(z));
+        rows.pointers.push_back(rows.memory.back().data());
+      }
+      for (int64_t first = begin; first < end; first += MIXED) {
+        Edges part = data;
+        part.offsets += first;
+        body(part, rows, first, std::min(MIXED, end - first));
+      }
+    });
+  }
+
+  static void mix(const T *x, const at::Tensor &w, T *y, int64_t num_rows)
+  {
+    static const MixingKernel<T> &kernel = ICTP_BEST_OF(mixing_kernels);
+    kernel.product({x, w.const_data_ptr<T>(), y, w.size(0), w.size(1)}, 0, num_rows);
+  }
+
+  static T *row_of(const at::Tensor &tensor, int64_t row)
+  {
+    return const_cast<T *>(tensor.const_data_ptr<T>()) + row * tensor.size(1) * tensor.size(2);
+  }
 
   EdgeShape<T> shape{};
   EdgePaths table;

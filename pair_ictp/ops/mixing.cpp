@@ -35,7 +35,7 @@ std::vector<c10::SymInt> sizes_of(const Tensor &x, const Tensor &w)
 
 Tensor forward_cpu(const Tensor &x, const Tensor &w)
 {
-  static const MixingKernels &kernels = ICTP_BEST_OF(mixing_kernels);
+  static const MixingKernel<double> &kernel = ICTP_BEST_OF(mixing_kernels);
   constexpr int64_t WHOLE = 64 / sizeof(double), WORK = 1 << 16;    // multiply-adds of a task
   const auto sizes = sizes_of(x, w);
   const int64_t num_in = w.size(0), num_out = w.size(1), missing = -num_out & (WHOLE - 1);
@@ -43,11 +43,11 @@ Tensor forward_cpu(const Tensor &x, const Tensor &w)
   const Tensor rows = x.contiguous();
   const Tensor columns = missing ? at::constant_pad_nd(w, {0, missing}) : w.contiguous();
   const Tensor y = at::empty({num_rows, num_out + missing}, x.options());
-  const MixingData data = {rows.const_data_ptr<double>(), columns.const_data_ptr<double>(),
+  const MixingData<double> data = {rows.const_data_ptr<double>(), columns.const_data_ptr<double>(),
                            y.data_ptr<double>(), num_in, num_out + missing};
   const int64_t grain = WORK / std::max<int64_t>(num_in * num_out, 1) + 1;
   at::parallel_for(0, num_rows, grain, [&](int64_t begin, int64_t end) {
-    kernels.product(data, begin, end);
+    kernel.product(data, begin, end);
   });
   return (missing ? y.narrow(1, 0, num_out).contiguous() : y).view_symint(sizes);
 }

@@ -82,6 +82,11 @@ def test_tables_of_pairs_of_elements(degrees: str, dtype: torch.dtype) -> None:
     compare(ConvolutionCase("vector", degrees, 21, dtype, num_tables=3), EmulatedGPU(1), dtype)
 
 
+@pytest.mark.parametrize("degrees", ["no_edges", "ragged"])
+def test_mixing_after_the_convolution(degrees: str, dtype: torch.dtype) -> None:
+    compare(ConvolutionCase("vector", degrees, 21, dtype, num_mixed=13), EmulatedGPU(1), dtype)
+
+
 @pytest.mark.parametrize("variant", ["symmetric", "full", "odd"])
 @pytest.mark.parametrize(("num_nodes", "channels"), [(0, 16), (1, 5), (37, 3)])
 def test_product_basis_and_two_derivatives(

@@ -9,13 +9,18 @@ import torch
 from model_toys import cluster_graph, make_cluster, make_product_basis
 from pyictp.graph.derivatives import evaluate_graph
 from pyictp.graph.graph import Graph
-from pyictp.model.convolution import Convolution, TableConvolution
+from pyictp.model.convolution import Convolution, MixedConvolution, TableConvolution
 from pyictp.model.edges import VectorEdges
 from pyictp.model.ictp import ICTPModel
-from pyictp.model.kernels import OperatorTableConvolution, use_operators
+from pyictp.model.kernels import (
+    OperatorMixedConvolution,
+    OperatorTableConvolution,
+    use_operators,
+)
 from pyictp.model.products import Irrep
+from pyictp.model.radial import ScaledLinear
 from pyictp.potential.exported import ExportedPotential
-from torch import Tensor
+from torch import Tensor, nn
 
 Potential = ICTPModel | ExportedPotential
 R_CUT = 3.0
@@ -64,11 +69,22 @@ class ConvolutionCase:
         channels: int,
         dtype: torch.dtype,
         num_tables: int | None = None,  # those of pairs of elements; None: edges have no number
+        num_mixed: int = 0,  # channels after mixing; 0: nothing is mixed
     ) -> None:
         generator = torch.Generator().manual_seed(7)
         l_max = max(2, *(irrep.rank for irrep in IRREPS[irreps]))
         plain = Convolution(IRREPS[irreps], l_max, odd=irreps == "pseudo")
-        self.convolution = OperatorTableConvolution(TableConvolution(plain, R_CUT))
+        tabulated = TableConvolution(plain, R_CUT)
+        self.convolution: nn.Module = OperatorTableConvolution(tabulated)
+        if num_mixed:
+            maps = [
+                ScaledLinear(n * channels, num_mixed + z) for z, n in enumerate(plain.num_paths)
+            ]
+            for linear in maps:
+                linear.weight.data = random(generator, dtype, *linear.weight.shape)
+            self.convolution = OperatorMixedConvolution(
+                MixedConvolution(tabulated, nn.ModuleList(maps))
+            )
         counts = torch.tensor(DEGREES[degrees])
         num_nodes, num_edges = len(counts) + 2, int(counts.sum())  # two more nodes: ghosts
         self.offsets = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])

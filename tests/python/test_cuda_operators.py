@@ -69,6 +69,13 @@ def test_tables_of_pairs_of_elements(degrees: str, dtype: torch.dtype) -> None:
         assert_same(found, expected, dtype)
 
 
+@pytest.mark.parametrize("degrees", ["no_edges", "ragged"])
+def test_mixing_after_the_convolution(degrees: str, dtype: torch.dtype) -> None:
+    case = ConvolutionCase("vector", degrees, 21, dtype, num_mixed=13)
+    for found, expected in zip(case.compute("cuda"), case.compute("cpu"), strict=True):
+        assert_same(found, expected, dtype)
+
+
 def test_gradients_of_vectors_alone(dtype: torch.dtype) -> None:
     case = ConvolutionCase("vector", "ragged", 64, dtype)
     _, found = case.compute("cuda", features_wanted=False)

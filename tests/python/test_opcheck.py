@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map
 pytestmark = pytest.mark.usefixtures("compiled_parts")
 
 WHOLE = {"edge_convolution", "table_convolution", "product_basis", "scaled_silu", "interpolate"}
-WHOLE |= {"exchange", "mix_channels"}
+WHOLE |= {"exchange", "mix_channels", "table_convolution.mixed"}
 PARTS = ["edge_convolution_forward", "edge_convolution_backward", "table_convolution_forward"]
 PARTS += ["product_basis_forward", "product_basis_backward", "interpolate_contract"]
 PARTS += ["mix_channels_forward"]

@@ -8,7 +8,7 @@ import copy
 import pytest
 import torch
 from model_toys import VARIANTS, cluster_graph, make_cluster, make_model
-from operator_toys import ConvolutionCase
+from operator_toys import ConvolutionCase, assert_same
 from pyictp.errors import UserError
 from pyictp.graph.derivatives import evaluate_graph
 from pyictp.graph.graph import build_graph
@@ -159,6 +159,31 @@ def test_table_convolution_passes_gradcheck() -> None:
 
     vectors = graph.edge_vectors.clone().requires_grad_()
     assert torch.autograd.gradcheck(compute, (features, vectors), fast_mode=True)
+
+
+@pytest.mark.parametrize("degrees", ["no_edges", "one_node", "ragged"])
+@pytest.mark.parametrize(("channels", "num_mixed"), [(21, 13), (32, 64)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_mixing_in_the_convolution(
+    degrees: str, channels: int, num_mixed: int, dtype: torch.dtype
+) -> None:
+    """Beside PyTorch's own operators: the maps of the messages, and their gradients."""
+    case = ConvolutionCase("vector", degrees, channels, dtype, num_mixed=num_mixed)
+    found = case.compute("cpu")
+    case.convolution = case.convolution.plain
+    for x, y in zip(found, case.compute("cpu"), strict=True):
+        assert_same(x, y, dtype)
+
+
+def test_matrices_that_do_not_fit_are_refused() -> None:
+    case = ConvolutionCase("vector", "ragged", 16, torch.float64, num_mixed=16)
+    maps = case.convolution.plain.maps
+    maps[0].weight.data = maps[0].weight.data[:, 16:]
+    with pytest.raises(RuntimeError, match="expected a matrix of 32 channels of irrep 0"):
+        case.compute("cpu")
+    maps[0].weight.data = maps[0].weight.data[:, 3:]
+    with pytest.raises(RuntimeError, match=r"expected matrices \(paths\*16, channels\)"):
+        case.compute("cpu")
 
 
 @pytest.mark.parametrize("compiled", [True, False])

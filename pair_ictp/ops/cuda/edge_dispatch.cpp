@@ -164,21 +164,26 @@ void backward(const std::vector<Tensor> &grads, const TableOperands &x, const Te
 }
 
 std::vector<Tensor> forward_cuda(at::TensorList x, double r_cut, at::TensorList tables,
-                                 at::IntArrayRef /*dims*/, at::IntArrayRef /*num_paths*/)
+                                 at::IntArrayRef /*dims*/, at::IntArrayRef /*num_paths*/,
+                                 at::TensorList matrices)
 {
   const TableOperands operands(x, r_cut, tables);
   const c10::DeviceGuard guard(operands.features.device());
-  return operands.features.scalar_type() == at::kFloat ? forward<float>(operands)
-                                                       : forward<double>(operands);
+  const bool is_single = operands.features.scalar_type() == at::kFloat;
+  std::vector<Tensor> results = is_single ? forward<float>(operands) : forward<double>(operands);
+  for (size_t z = 0; z < matrices.size(); ++z) results.at(z) = results.at(z).matmul(matrices[z]);
+  return results;
 }
 
 std::tuple<Tensor, Tensor> backward_cuda(at::TensorList grads, at::TensorList x, double r_cut,
-                                         at::TensorList tables, bool features_wanted)
+                                         at::TensorList tables, bool features_wanted,
+                                         at::TensorList matrices)
 {
   const TableOperands operands(x, r_cut, tables);
   const c10::DeviceGuard guard(operands.features.device());
   std::vector<Tensor> g;
-  for (const Tensor &grad : grads) g.push_back(grad.contiguous());
+  for (size_t z = 0; z < grads.size(); ++z)
+    g.push_back((matrices.empty() ? grads[z] : grads[z].matmul(matrices[z].t())).contiguous());
   const Tensor grad_features = features_wanted ? at::zeros_like(operands.features) : Tensor();
   const Tensor grad_vectors = at::empty_like(operands.vectors);
   if (operands.features.scalar_type() == at::kFloat)

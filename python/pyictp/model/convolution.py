@@ -114,3 +114,20 @@ class TableConvolution(nn.Module):
         harmonics = self.harmonics((edges.vectors / lengths.unsqueeze(1)).to(features.dtype))
         radial = read_table(table, lengths, self.r_cut, features.size(2), edges.tables)
         return self.convolution.convolve(features, radial, source, harmonics, edges.offsets)
+
+
+class MixedConvolution(nn.Module):
+    """A `TableConvolution` and the maps of its messages, channels and paths of an irrep, to A."""
+
+    def __init__(self, convolution: TableConvolution, maps: nn.ModuleList) -> None:
+        """Take the convolution, and a `ScaledLinear` for each irrep."""
+        super().__init__()
+        self.convolution = convolution
+        self.maps = maps
+
+    def forward(
+        self, features: Tensor, table: Tensor, source: Tensor, edges: VectorEdges
+    ) -> list[Tensor]:
+        """Return A, one (N, d, C') tensor per irrep; operands as of `TableConvolution`."""
+        messages = self.convolution(features, table, source, edges)
+        return [linear(messages[i]) for i, linear in enumerate(self.maps)]

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from pyictp.config.load import ModelConfig
 from pyictp.model import kernels
-from pyictp.model.convolution import TableConvolution
+from pyictp.model.convolution import MixedConvolution, TableConvolution
 from pyictp.model.core import CoreRepulsion
 from pyictp.model.edges import EmbeddedStage, Harmonics, InterpolatedStage, VectorStage
 from pyictp.model.exact import ExactModule
 from pyictp.model.interpolation import RadialInterpolation
-from pyictp.model.layers import Interaction, IrrepLinear, SpeciesLinear
+from pyictp.model.layers import Interaction, IrrepLinear, SpeciesLinear, Unchanged
 from pyictp.model.product_basis import ProductBasis
 from pyictp.model.products import Irrep
 from pyictp.model.radial import (
@@ -220,7 +220,9 @@ class ICTPModel(ExactModule):
         for layer, table in zip(self.layers, tables, strict=True):
             part = layer.interaction
             part.radial = table.to(self.node_embedding.dtype)
-            part.convolution = TableConvolution(part.convolution, table.r_cut)
+            convolution = TableConvolution(part.convolution, table.r_cut)
+            part.convolution = MixedConvolution(convolution, part.linear_out.maps)
+            part.linear_out = Unchanged()
         kernels.use_operators(self, self.operators)
 
     def use_operators(self, wanted: bool) -> Self:

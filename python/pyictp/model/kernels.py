@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pyictp.errors import UserError
-from pyictp.model.convolution import Convolution, TableConvolution
+from pyictp.model.convolution import Convolution, MixedConvolution, TableConvolution
 from pyictp.model.edges import EmbeddedEdges, VectorEdges
 from pyictp.model.exact import ExactModule
 from pyictp.model.mixing import Mixing
@@ -162,6 +162,17 @@ class OperatorTableConvolution(ExactModule):
         # asked of an input: features are a constant of an exported file's first layer
         if not torch.ops.ictp.serves(edges.vectors, "table_convolution"):
             return self.plain(features, table, source, edges)
+        return self.mixed(features, table, source, edges, [])
+
+    def mixed(
+        self,
+        features: Tensor,
+        table: Tensor,
+        source: Tensor,
+        edges: VectorEdges,
+        matrices: list[Tensor],
+    ) -> list[Tensor]:
+        """Return results (N, d, C') per irrep, mixed by matrices (P*C, C') if there are any."""
         return torch.ops.ictp.table_convolution(
             features,
             edges.vectors,
@@ -176,7 +187,29 @@ class OperatorTableConvolution(ExactModule):
             self.dims,
             self.num_paths,
             edges.tables if table.dim() == 5 else None,
+            matrices,
         )
+
+
+class OperatorMixedConvolution(nn.Module):
+    """`MixedConvolution` by `ictp::table_convolution`: messages are not kept either."""
+
+    def __init__(self, plain: MixedConvolution) -> None:
+        """Stand for a plain part."""
+        super().__init__()
+        self.plain = plain
+        self.convolution = OperatorTableConvolution(plain.convolution)
+
+    def forward(
+        self, features: Tensor, table: Tensor, source: Tensor, edges: VectorEdges
+    ) -> list[Tensor]:
+        """Return what `MixedConvolution.forward` does."""
+        if not torch.ops.ictp.serves(edges.vectors, "table_convolution"):
+            return self.plain(features, table, source, edges)
+        matrices: list[Tensor] = []
+        for linear in self.plain.maps:
+            matrices.append(linear.weight.detach().t() * linear.scale)
+        return self.convolution.mixed(features, table, source, edges, matrices)
 
 
 class OperatorProducts(ExactModule):
@@ -233,6 +266,7 @@ TWINS = {
     Interpolation: OperatorInterpolation,
     Convolution: OperatorConvolution,
     TableConvolution: OperatorTableConvolution,
+    MixedConvolution: OperatorMixedConvolution,
     Products: OperatorProducts,
 }
 COMPILED = tuple(TWINS.values())

@@ -32,6 +32,14 @@ class IrrepLinear(nn.Module):
         return [linear(features[i]) for i, linear in enumerate(self.maps)]
 
 
+class Unchanged(nn.Module):
+    """In the place of an `IrrepLinear` that another part has taken over."""
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Return the features."""
+        return features
+
+
 class SpeciesLinear(nn.Module):
     """Mix the channels of one irrep by the matrix of each node's species; weight (V, S, U)."""
 
