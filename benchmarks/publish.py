@@ -5,8 +5,10 @@
     ictp train configs/acac.yaml && python benchmarks/publish.py acac
     python benchmarks/publish.py --again acac     # the published checkpoint, exported anew
 
-Errors are those of the exported file on the frames that the training validated on. Paths of this
-machine are taken out of the checkpoint and the configuration. Both need the training data.
+Errors are those of the exported file on the frames that the training validated on; of a model whose
+frames `ictp pretrain` sampled, on those of other molecules, runs/NAME_exam/frames.extxyz, which
+become models/NAME/exam.extxyz. Paths of this machine are taken out of the checkpoint and the
+configuration. Both need the training data.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import machine
 import torch
 import yaml
 from pyictp.config.load import Config, DataConfig, load_config, to_dict
+from pyictp.data.frames import read_frames
 from pyictp.data.samples import Sample, make_sample
 from pyictp.potential.checkpoint import build_model, load_checkpoint, save_checkpoint
 from pyictp.potential.export import export_model
@@ -40,6 +43,7 @@ from pyictp.training.run_folder import RunFolder
 ROOT = Path(__file__).resolve().parent.parent
 FACTS = yaml.safe_load((ROOT / "benchmarks/datasets.yaml").read_text())
 RESULTS = ROOT / "benchmarks/results/accuracy.json"
+EXAM = "exam.extxyz"
 MAX_BYTES = 4e6
 SUMMARY = ("num_train", "num_valid", "channels", "parameters", "minutes", "epochs", "rate")
 SUMMARY += ("megabytes", "date", "processor", "torch", "seed")
@@ -67,7 +71,12 @@ def main() -> None:
             card = publish(name, RunFolder(target), target, results[name]["processor"])
             results[name]["megabytes"] = card["megabytes"]
             continue
-        card = publish(name, RunFolder(args.runs / name), target)
+        folder = args.runs / name
+        if "sampled" in FACTS[name]:
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy(args.runs / f"{name}_exam" / "frames.extxyz", target / EXAM)
+            folder = folder / "model"
+        card = publish(name, RunFolder(folder), target)
         results[name] = {key: card[key] for key in SUMMARY}
         results[name] |= {key: round(card["errors"][key] or 0.0, 4) for key in ERRORS}
     RESULTS.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n")
@@ -111,7 +120,7 @@ def publish(
     # trainings of before shortest distances do not say; fine-tuned models know more than these
     learned = learned_from(samples, model.config.elements, config.training)
     payload["provenance"] = provenance = {**learned, **payload["provenance"]}
-    without_paths = to_dict(dataclasses.replace(config, data=shipped_data(name)))
+    without_paths = to_dict(dataclasses.replace(config, data=shipped_data(name, config)))
     save_checkpoint(
         target / "best.pt",
         model,
@@ -139,8 +148,9 @@ def publish(
 
 
 def write_errors(config: Config, target: Path) -> None:
-    """Write the errors of an exported file on the frames that its training validated on."""
-    _, valid, _ = read_split(config)
+    """Write the errors of an exported file on its exam, or what its training validated on."""
+    exam = target / EXAM
+    valid = read_frames([exam], config.data) if exam.is_file() else read_split(config)[1]
     potential = load_model(target / "model.pt", torch.device("cpu"))
     errors = metrics(predict(potential, valid))
     for frames in errors["worst_frames"].values():
@@ -156,10 +166,13 @@ def training_samples(config: Config, payload: Mapping[str, Any]) -> list[Sample]
     return [make_sample(frame, settings["elements"], settings["r_cut"]) for frame in train]
 
 
-def shipped_data(name: str) -> DataConfig:
+def shipped_data(name: str, config: Config) -> DataConfig:
     """Return the data section of configs/ with paths relative to a folder of models/."""
-    data = load_config(ROOT / f"configs/{name}.yaml").data
     here = ROOT / "models" / name
+    if "sampled" in FACTS[name]:
+        data = dataclasses.replace(config.data, train=(str(ROOT / f"runs/{name}/frames.extxyz"),))
+    else:
+        data = load_config(ROOT / f"configs/{name}.yaml").data
 
     def relative(path: str) -> str:
         return os.path.relpath(path, here)
@@ -180,6 +193,9 @@ def describe(
     with RunFolder(target).log.open(newline="") as file:
         last = list(csv.DictReader(file))[-1]
     provenance = payload["provenance"]
+    held_out = "a validation file" if config.data.valid else "drawn at random from the file"
+    if (target / EXAM).is_file():
+        held_out = f"`{EXAM}`: molecules of other scaffolds, sampled in the same way"
     return {
         "name": name,
         "facts": FACTS[name],
@@ -188,7 +204,7 @@ def describe(
         "parameters": sum(p.numel() for p in build_model(payload).parameters()),
         "megabytes": round((target / "model.pt").stat().st_size / 1e6, 2),
         "errors": json.loads((target / "errors.json").read_text()),
-        "held_out": "a validation file" if config.data.valid else "drawn at random from the file",
+        "held_out": held_out,
         "num_train": provenance["num_train"],
         "num_valid": provenance["num_valid"],
         "files": provenance["data_files"],

@@ -11,9 +11,10 @@ from typing import Any
 
 import publish
 import pytest
-from pyictp.config.load import Config, load_config, read_tree, to_dict
-from pyictp.data.frames import read_frames
+from pyictp.config.load import Config, DataConfig, load_config, read_tree, to_dict
+from pyictp.data.frames import Frame, read_frames
 from pyictp.potential.load import load_model
+from pyictp.pretrain.settings import load_settings
 from pyictp.reports.evaluate import evaluate_frames
 from pyictp.training.prepare import read_split
 
@@ -35,6 +36,7 @@ CARD = {  # row: key and unit of errors.json, digits
     "forces": ("force", "mev_per_a", ".2f"),
     "stress": ("stress", "gpa", ".3f"),
 }
+SAMPLED = {name: facts["sampled"] for name, facts in publish.FACTS.items() if "sampled" in facts}
 MODELS = sorted(path.parent for path in ROOT.glob("models/*/model.pt"))
 
 
@@ -48,8 +50,10 @@ def errors_of(model: Path) -> dict[str, Any]:
 
 
 def test_there_are_models_for_all_configurations() -> None:
-    names = sorted(path.stem for path in ROOT.glob("configs/*.yaml"))
-    assert [p.name for p in MODELS] == [n for n in names if not n.startswith("pretrain_")]
+    names = {path.stem for path in ROOT.glob("configs/*.yaml")}
+    wanted = {name for name in names if not name.startswith("pretrain_")} | set(SAMPLED)
+    assert {p.name for p in MODELS} == wanted
+    assert set(SAMPLED.values()) <= names
 
 
 def test_file_and_checkpoint_belong_together(model: Path) -> None:
@@ -63,11 +67,17 @@ def test_file_and_checkpoint_belong_together(model: Path) -> None:
 
 def test_configuration_makes_this_model(model: Path) -> None:
     """Null in configs/ is left to the training; paths are those of another folder."""
-    wanted = to_dict(load_config(ROOT / f"configs/{model.name}.yaml"))
+    name = SAMPLED.get(model.name)
+    wanted = to_dict(
+        load_settings(ROOT / f"configs/{name}.yaml")
+        if name
+        else load_config(ROOT / f"configs/{model.name}.yaml")
+    )
     shipped = to_dict(load_config(model / "config.yaml"))
     different = {
         f"{section}.{key}": (value, shipped[section][key])
         for section, values in wanted.items()
+        if section in shipped
         for key, value in values.items()
         if value not in (None, []) and key not in PATHS and value != shipped[section][key]
     }
@@ -76,6 +86,10 @@ def test_configuration_makes_this_model(model: Path) -> None:
 
 def test_data_are_those_of_the_configuration(model: Path) -> None:
     """Compared as they are written: what lies around the checkout is another machine's matter."""
+    if model.name in SAMPLED:  # a pretraining samples its own
+        data = read_tree(model / "config.yaml")["data"]
+        assert data["train"] == [f"../../runs/{model.name}/frames.extxyz"]
+        return
     paths = (ROOT / f"configs/{model.name}.yaml", model / "config.yaml")
     trees = [(path.parent, read_tree(path)["data"]) for path in paths]
     for key in ("train", "valid"):
@@ -131,13 +145,25 @@ def test_table_of_the_documentation_is_that_of_the_results() -> None:
 def test_errors_are_those_of_the_card(
     model: Path, load_with_data: Callable[[Path], Config], shared_dir: Path
 ) -> None:
+    if model.name in SAMPLED:
+        pytest.skip("its exam lies beside it: test_exam_of_a_sampled_model")
     config = load_with_data(model / "config.yaml")
     assert Path(config.data.train[0]).is_relative_to(shared_dir)
     if config.data.valid:
         valid = read_frames(config.data.valid, config.data)
     else:
         _, valid, _ = read_split(config)
-    found, stored = evaluate_frames(load_model(model / "model.pt"), valid), errors_of(model)
+    assert_errors_are_those_stored(model, valid)
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_exam_of_a_sampled_model(name: str) -> None:
+    model = ROOT / "models" / name
+    assert_errors_are_those_stored(model, read_frames([model / publish.EXAM], DataConfig()))
+
+
+def assert_errors_are_those_stored(model: Path, frames: list[Frame]) -> None:
+    found, stored = evaluate_frames(load_model(model / "model.pt"), frames), errors_of(model)
     numbers = {key: value for key, value in stored.items() if isinstance(value, float | int)}
     assert len(numbers) >= 12
     assert {key: found[key] for key in numbers} == pytest.approx(numbers, rel=0.01, abs=1e-3)
