@@ -10,6 +10,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <stdexcept>
+#include <string>
 #include <tuple>
 
 namespace ictp {
@@ -43,15 +45,32 @@ DeviceGraph::DeviceGraph(const std::string &device, double r_cut,
 
 DeviceGraph::~DeviceGraph() = default;
 
+/// What PyTorch throws, as one line.
+template <typename Body>
+static void on_device(const at::Device &device, int64_t num_atoms, Body body)
+{
+  const c10::DeviceGuard guard(device);
+  try {
+    body();
+  } catch (const std::exception &error) {
+    throw std::runtime_error(is_out_of_memory(error)
+                                 ? "not enough memory on " + device.str() +
+                                       " for the neighbors of " + std::to_string(num_atoms) +
+                                       " atoms and ghosts of this process: take more GPUs"
+                                 : reason(error));
+  }
+}
+
 void DeviceGraph::rebuild(const Candidates &candidates)
 {
-  const c10::DeviceGuard guard(impl->device);
-  impl->candidates = {
-      to_device(candidates.offsets, impl->place), to_device(candidates.atoms, impl->place),
-      to_device(candidates.nodes, impl->place), to_device(candidates.node_atoms, impl->place),
-      to_device(candidates.species, impl->place)};
-  impl->graph.species = impl->candidates.back().to(impl->device);
-  impl->graph.num_local = candidates.num_local;
+  on_device(impl->device, candidates.num_nodes, [&] {
+    impl->candidates = {
+        to_device(candidates.offsets, impl->place), to_device(candidates.atoms, impl->place),
+        to_device(candidates.nodes, impl->place), to_device(candidates.node_atoms, impl->place),
+        to_device(candidates.species, impl->place)};
+    impl->graph.species = impl->candidates.back().to(impl->device);
+    impl->graph.num_local = candidates.num_local;
+  });
 }
 
 /// Positions where edges are found; to a GPU from pinned memory, which is read before the number of
@@ -69,17 +88,18 @@ static Tensor upload(const double *positions, int64_t num_atoms, const at::Devic
 
 void DeviceGraph::update(const double *positions, int num_atoms)
 {
-  const c10::DeviceGuard guard(impl->device);
-  const Tensor x = upload(positions, num_atoms, impl->place, impl->positions);
-  const auto [index, vectors, offsets, closest] =
-      EDGES_WITHIN.below_autograd(x, impl->candidates, impl->shortest, impl->r_cut);
-  // both in one transfer; float64 holds any number of edges
-  const Tensor found = to_host(at::cat({closest, offsets.slice(0, -1).to(at::kDouble)}));
-  const auto num_edges = static_cast<int64_t>(found.const_data_ptr<double>()[1]);
-  impl->closest = std::sqrt(found.const_data_ptr<double>()[0]);
-  impl->graph.edge_index = index.narrow(1, 0, num_edges).to(impl->device);
-  impl->graph.edge_vectors = vectors.narrow(0, 0, num_edges).to(impl->device);
-  impl->graph.offsets = offsets.to(impl->device);
+  on_device(impl->device, num_atoms, [&] {
+    const Tensor x = upload(positions, num_atoms, impl->place, impl->positions);
+    const auto [index, vectors, offsets, closest] =
+        EDGES_WITHIN.below_autograd(x, impl->candidates, impl->shortest, impl->r_cut);
+    // both in one transfer; float64 holds any number of edges
+    const Tensor found = to_host(at::cat({closest, offsets.slice(0, -1).to(at::kDouble)}));
+    const auto num_edges = static_cast<int64_t>(found.const_data_ptr<double>()[1]);
+    impl->closest = std::sqrt(found.const_data_ptr<double>()[0]);
+    impl->graph.edge_index = index.narrow(1, 0, num_edges).to(impl->device);
+    impl->graph.edge_vectors = vectors.narrow(0, 0, num_edges).to(impl->device);
+    impl->graph.offsets = offsets.to(impl->device);
+  });
 }
 
 void DeviceGraph::assign(int64_t num_local, const std::vector<int64_t> &species,

@@ -10,6 +10,7 @@
 #include <torch/cuda.h>
 
 #include <algorithm>
+#include <array>
 #include <stdexcept>
 #include <tuple>
 
@@ -43,6 +44,15 @@ std::string reason(const std::exception &error)
       },
       '?');
   return text;
+}
+
+bool is_out_of_memory(const std::exception &error)
+{
+  const std::string text = reason(error);
+  return std::ranges::any_of(std::array{"out of memory", "can't allocate memory", "std::bad_alloc"},
+                             [&](const char *sign) {
+                               return text.find(sign) != std::string::npos;
+                             });
 }
 
 /// Grades go to `grades`.
@@ -98,6 +108,39 @@ void Model::Impl::evaluate(const GraphTensors &graph, ExchangeHandler *handler, 
       EDGE_SUMS.below_autograd(edge_gradients, edge_vectors, neighbors, offsets, num_nodes);
   forces = to_host(sums);
   totals = to_host(at::cat({virial.flatten(), node_energies.sum().view(1)}));
+}
+
+/// The first atoms with their edges and their share of the ghosts. Neighbors are others: what an
+/// evaluation needs of memory does not depend on them.
+static GraphTensors first_atoms(const GraphTensors &graph, int64_t num_local)
+{
+  const int64_t num_ghosts = graph.species.size(0) - graph.num_local;
+  const int64_t num_nodes = num_local + num_ghosts * num_local / graph.num_local;
+  const Tensor offsets = graph.offsets.narrow(0, 0, num_local + 1);
+  const auto num_edges = offsets[num_local].item<int64_t>();
+  const Tensor index = graph.edge_index.narrow(1, 0, num_edges);
+  return {graph.species.narrow(0, 0, num_nodes),
+          at::stack({index[0], index[1].remainder(num_nodes)}),
+          graph.edge_vectors.narrow(0, 0, num_edges), offsets, num_local};
+}
+
+/// How many of the atoms fit into the memory there is, to a sixteenth. Found by trying: what an
+/// atom takes depends on the model, on its edges and on what the operators of its device keep.
+int64_t Model::Impl::num_atoms_that_fit(const GraphTensors &graph, int member, bool graded)
+{
+  int64_t fitting = 0, too_many = graph.num_local;
+  while (too_many - fitting > std::max<int64_t>(1, too_many / 16)) {
+    const int64_t num_local = (fitting + too_many) / 2;
+    node_energies = edge_gradients = edge_vectors = neighbors = offsets = Tensor();
+    try {
+      MessageRecorder recorder;
+      evaluate(first_atoms(graph, num_local), &recorder, member, graded);
+      fitting = num_local;
+    } catch (const std::exception &) {
+      too_many = num_local;
+    }
+  }
+  return fitting;
 }
 
 Model::~Model() = default;
@@ -181,13 +224,26 @@ void Model::sit_out(Halo *halo, int member)
 Evaluation Model::evaluate(const DeviceGraph &graph, Halo *halo, int member, bool graded)
 {
   MessageHandler handler(halo, impl->messages.at(member + 1), impl->timings.exchange);
+  const GraphTensors &tensors = graph.tensors().graph;
+  std::string failure;
+  bool no_memory = false;
   try {
-    impl->evaluate(graph.tensors().graph, halo ? &handler : nullptr, member, graded);
+    impl->evaluate(tensors, halo ? &handler : nullptr, member, graded);
   } catch (const std::exception &error) {
-    const std::string text = "model '" + impl->path + "': " + reason(error);
+    no_memory = is_out_of_memory(error);
+    failure = "model '" + impl->path + "': " +
+              (no_memory ? "not enough memory on " + impl->device_name + " for the " +
+                               std::to_string(tensors.num_local) + " atoms of this process"
+                         : reason(error));
+  }
+  if (!failure.empty()) {
     if (halo)
-      finish_after_failure(handler, text);
-    throw std::runtime_error(text);
+      finish_after_failure(handler, failure);
+    if (no_memory)
+      failure += ": about " + std::to_string(impl->num_atoms_that_fit(tensors, member, graded)) +
+                 " fit: take more " + (impl->device.is_cuda() ? "GPUs" : "machines") +
+                 " or a smaller model";
+    throw std::runtime_error(failure);
   }
   Evaluation result;
   const auto *totals = impl->totals.const_data_ptr<double>();
@@ -199,25 +255,42 @@ Evaluation Model::evaluate(const DeviceGraph &graph, Halo *halo, int member, boo
   return result;
 }
 
+template <typename Make>
+const double *Model::Impl::fetch(Tensor &place, Make make) const
+{
+  const c10::DeviceGuard guard(device);
+  try {
+    place = to_host(make());
+  } catch (const std::exception &error) {
+    throw std::runtime_error("model '" + path + "': " +
+                             (is_out_of_memory(error)
+                                  ? "not enough memory on " + device_name +
+                                        " for energies or virials of atoms: take more GPUs"
+                                  : reason(error)));
+  }
+  return place.const_data_ptr<double>();
+}
+
 const double *Model::node_energies()
 {
-  impl->fetched_energies = to_host(impl->node_energies);
-  return impl->fetched_energies.const_data_ptr<double>();
+  return impl->fetch(impl->fetched_energies, [this] {
+    return impl->node_energies;
+  });
 }
 
 const double *Model::edge_gradients()
 {
-  impl->fetched_gradients = to_host(impl->edge_gradients);
-  return impl->fetched_gradients.const_data_ptr<double>();
+  return impl->fetch(impl->fetched_gradients, [this] {
+    return impl->edge_gradients;
+  });
 }
 
 const double *Model::node_virials(double center_share)
 {
-  const c10::DeviceGuard guard(impl->device);
-  impl->fetched_virials =
-      to_host(EDGE_VIRIALS.below_autograd(impl->edge_gradients, impl->edge_vectors, impl->neighbors,
-                                          impl->offsets, impl->num_nodes, center_share));
-  return impl->fetched_virials.const_data_ptr<double>();
+  return impl->fetch(impl->fetched_virials, [this, center_share] {
+    return EDGE_VIRIALS.below_autograd(impl->edge_gradients, impl->edge_vectors, impl->neighbors,
+                                       impl->offsets, impl->num_nodes, center_share);
+  });
 }
 
 }    // namespace ictp

@@ -81,12 +81,13 @@ class Model {
   /// pair that never came within; 0: not known.
   const std::vector<double> &shortest_distances() const;
   const std::string &dtype() const;
-  /// For the log: "cpu" or "cuda:1 (NVIDIA H200)".
+  /// "cpu" or "cuda:1".
   const std::string &device() const;
 
   /// halo: null when this process owns every atom. When it throws, all exchanges have been made
-  /// nevertheless, and no other process waits; unless it throws LostProcess.
-  /// graded: with the grades, which are model 0's; where there are none this changes nothing.
+  /// nevertheless, and no other process waits; unless it throws LostProcess. If memory is missing
+  /// it tries how many atoms fit, and says so. graded: with the grades, which are model 0's; where
+  /// there are none this changes nothing.
   Evaluation evaluate(const DeviceGraph &graph, Halo *halo = nullptr, int member = MEAN,
                       bool graded = false);
 

@@ -3,6 +3,7 @@
 #include "ictp_archive.h"
 #include "ictp_model_impl.h"
 
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/DeviceGuard.h>
 #include <torch/csrc/jit/serialization/import.h>
 
@@ -26,6 +27,20 @@ constexpr double MAX_R_CUT = 100.0;    // A
 constexpr int MAX_LAYERS = 100, MAX_MODELS = 1000;
 constexpr int64_t MAX_REFERENCE = 10000;    // nodes, and neighbors of each
 
+/// Why PyTorch has no GPU, which it keeps for itself when it counts them.
+std::string why_no_gpu()
+{
+  try {
+    at::detail::getCUDAHooks().init();
+  } catch (const std::exception &error) {
+    const std::string text = reason(error);
+    if (text.starts_with("Cannot initialize CUDA without"))
+      return "it is a build without CUDA";
+    return text.substr(0, text.find(". "));    // then comes where to download what
+  }
+  return "it counts none";
+}
+
 at::Device choose_device(const std::string &name, int local_process)
 {
   const int num_gpus = Model::num_gpus();
@@ -34,9 +49,8 @@ at::Device choose_device(const std::string &name, int local_process)
   if (name != "auto" && name != "cuda")
     throw std::runtime_error("device '" + name + "': expected auto, cpu or cuda");
   if (num_gpus == 0)
-    throw std::runtime_error(
-        "device cuda: no CUDA device is visible to PyTorch (or it is a CPU-only build); "
-        "use device cpu or auto");
+    throw std::runtime_error("device cuda: no CUDA device is visible to PyTorch (" + why_no_gpu() +
+                             "); use device cpu or auto");
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(local_process % num_gpus));
 }
 
@@ -75,8 +89,6 @@ static std::string name_of(const std::string &path)
   return "model '" + path + "': ";
 }
 
-static constexpr char NO_MEMORY[] = "not enough memory to read it";
-
 std::string read_model_file(const std::string &path)
 {
   const std::string name = name_of(path);
@@ -91,7 +103,7 @@ std::string read_model_file(const std::string &path)
     if (file.read(bytes.data(), static_cast<std::streamsize>(bytes.size())))
       return bytes;
   } catch (const std::bad_alloc &) {
-    throw std::runtime_error(name + NO_MEMORY);
+    throw std::runtime_error(name + "not enough memory to read it");
   } catch (const std::filesystem::filesystem_error &) {
   }
   throw std::runtime_error(name + "cannot be read to its end");
@@ -113,7 +125,7 @@ void Model::Impl::load(std::string bytes)
                                text.substr(UNKNOWN.size(), text.rfind('.') - UNKNOWN.size()) +
                                " which this build does not have: update pair_ictp, or export the "
                                "model with --portable");
-    if (text.find("can't allocate memory") != std::string::npos)
+    if (is_out_of_memory(error))
       throw std::bad_alloc();
     throw std::runtime_error("not an exported model (" + text + "): make one with `ictp export`");
   }
@@ -276,10 +288,14 @@ Model::Model(const std::string &path, std::string bytes, const std::string &devi
     impl->check_attributes();
     impl->check_reference();
     impl->self_check();
-  } catch (const std::bad_alloc &) {
-    throw std::runtime_error(name_of(path) + NO_MEMORY);
   } catch (const std::exception &error) {
-    throw std::runtime_error(name_of(path) + reason(error));
+    const std::string text = reason(error), device = impl->device.str();
+    if (is_out_of_memory(error))
+      throw std::runtime_error(name_of(path) + "not enough memory on " + device + " to read it");
+    if (text.find("no kernel image is available") != std::string::npos)    // of PyTorch's own
+      throw std::runtime_error(name_of(path) + "this PyTorch was built for other GPUs than " +
+                               device + ": install one for it, or use device cpu");
+    throw std::runtime_error(name_of(path) + text);
   }
 }
 

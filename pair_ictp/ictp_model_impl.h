@@ -9,7 +9,6 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/api/module.h>
 
-#include <exception>
 #include <string>
 #include <vector>
 
@@ -47,11 +46,11 @@ struct Model::Impl {
   at::Tensor energies(int member, bool graded, std::vector<c10::IValue> graph);
   void evaluate(const GraphTensors &graph, ExchangeHandler *handler, int member = MEAN,
                 bool graded = false);
+  int64_t num_atoms_that_fit(const GraphTensors &graph, int member, bool graded);
+  template <typename Make>
+  const double *fetch(at::Tensor &place, Make make) const;
   GraphTensors reference() const;
 };
-
-/// The line of an exception's text that says why.
-std::string reason(const std::exception &error);
 
 }    // namespace ictp
 

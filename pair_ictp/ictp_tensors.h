@@ -6,6 +6,8 @@
 
 #include <ATen/ATen.h>
 
+#include <exception>
+#include <string>
 #include <vector>
 
 namespace ictp {
@@ -27,6 +29,12 @@ at::Tensor to_device(const std::vector<T> &values, const at::Device &device)
   const auto size = static_cast<int64_t>(values.size());
   return at::from_blob(const_cast<T *>(values.data()), {size}, type).to(device, false, true);
 }
+
+/// The line of an exception's text that says why.
+std::string reason(const std::exception &error);
+
+/// Whether memory was missing. By the text: TorchScript's interpreter does not keep types.
+bool is_out_of_memory(const std::exception &error);
 
 /// What a model is called with, on its device.
 struct GraphTensors {

@@ -207,17 +207,21 @@ void PairICTP::tally()
   ictp::add_forces(nodes, impl->result, unit, atom->f);
   if (eflag_global)
     eng_vdwl += unit * impl->result.energy;
-  if (eflag_atom)
-    ictp::add_energies(nodes, impl->model->node_energies(), unit, eatom);
   if (vflag_global)
     ictp::add_virial(impl->result, unit, virial);
-  if (vflag_atom)
-    ictp::add_virials(nodes, impl->model->node_virials(0.5), unit, 6, vatom);
-  if (cvflag_atom)
-    ictp::add_virials(nodes, impl->model->node_virials(0.0), unit, 9, cvatom);
-  if (impl->keep_energies) {
-    impl->energies.assign(atom->nlocal, 0.0);
-    ictp::add_energies(nodes, impl->model->node_energies(), unit, impl->energies.data());
+  try {
+    if (eflag_atom)
+      ictp::add_energies(nodes, impl->model->node_energies(), unit, eatom);
+    if (vflag_atom)
+      ictp::add_virials(nodes, impl->model->node_virials(0.5), unit, 6, vatom);
+    if (cvflag_atom)
+      ictp::add_virials(nodes, impl->model->node_virials(0.0), unit, 9, cvatom);
+    if (impl->keep_energies) {
+      impl->energies.assign(atom->nlocal, 0.0);
+      ictp::add_energies(nodes, impl->model->node_energies(), unit, impl->energies.data());
+    }
+  } catch (const std::exception &problem) {    // memory; the others are past asking
+    error->one(FLERR, "Pair style ictp, step {}: {}", update->ntimestep, problem.what());
   }
 }
 

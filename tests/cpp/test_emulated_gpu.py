@@ -166,6 +166,26 @@ def test_an_edge_that_does_not_fit_is_refused() -> None:
         case.compute("cpu")
 
 
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (209, "built for other GPUs than this one: build with -D CMAKE_CUDA_ARCHITECTURES=native"),
+        (98, "built for other GPUs than this one: build with -D CMAKE_CUDA_ARCHITECTURES=native"),
+        (35, "built with a newer CUDA than the driver of this GPU knows: update the driver"),
+        (222, "built with a newer CUDA than the driver of this GPU knows: update the driver"),
+        (2, "the CUDA kernel did not start: error of the emulated GPU"),
+    ],
+)
+def test_a_kernel_that_does_not_start(status: int, text: str) -> None:
+    case = ConvolutionCase("vector", "dense", 5, torch.float32)
+    library().emulated_gpu_refuse(status)
+    try:
+        with EmulatedGPU(), pytest.raises(RuntimeError, match=text):
+            case.compute("cpu")
+    finally:
+        library().emulated_gpu_refuse(0)
+
+
 def test_an_exported_model(tmp_path: Path) -> None:
     compare_exported("symmetric", torch.float32, tmp_path, seed=1)
 

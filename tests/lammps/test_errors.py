@@ -58,7 +58,7 @@ def test_coeff(coeff, text, export, tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_cuda_asked_for_but_absent(export, tmp_path):
     pair = pair_lines(export(PairToy), style="ictp device cuda")
-    assert_refused(tmp_path, Deck(pair), "device cuda: no CUDA device is visible to PyTorch")
+    assert_refused(tmp_path, Deck(pair), "device cuda: no CUDA device is visible to PyTorch (")
 
 
 @pytest.mark.parametrize(

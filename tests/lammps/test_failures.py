@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from deck import Deck, Structure, pair_lines, run, run_processes, write_deck
 from structures import STRUCTURES, lattice
-from toys import FragileToy, MessageToy, PairToy, export_toy
+from toys import FragileToy, LargeToy, MessageToy, PairToy, export_toy
 
 pytestmark = pytest.mark.lammps
 LIMIT = 60  # seconds; a hang would take for ever
@@ -52,6 +52,27 @@ def test_failure_in_a_step(failure, processes, tmp_path):
     assert "Pair style ictp, step 0: " in line
     texts = [FAILURES[failure].format(*pair) for pair in ((55, 56), (56, 55))]
     assert any(text in line for text in texts), line
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("most", [3, 20])
+def test_memory_says_how_many_atoms_fit(processes, most, tmp_path):
+    model = export_toy(tmp_path / "toy.pt", LargeToy(most))
+    deck = Deck(pair_lines(model), processes=processes, setup=("processors 1 1 *",))
+    with pytest.raises(RuntimeError) as error:
+        run(tmp_path, lattice((4, 4, 4), 2.9), deck)
+    text = r"not enough memory on cpu for the (\d+) atoms of this process: about (\d+) fit: take more"
+    atoms, fitting = map(int, re.search(text, only_error(error)).groups())
+    assert atoms == 128 // processes
+    assert fitting == pytest.approx(most, abs=max(1, most // 16))
+
+
+def test_a_file_that_does_not_fit(tmp_path):
+    model = export_toy(tmp_path / "toy.pt", LargeToy(2))  # the reference structure has three atoms
+    with pytest.raises(RuntimeError) as error:
+        run(tmp_path, lattice((2, 2, 2), 2.9), Deck(pair_lines(model)))
+    assert "toy.pt': not enough memory on cpu to read it" in only_error(error)
 
 
 @pytest.mark.mpi

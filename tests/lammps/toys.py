@@ -172,6 +172,27 @@ class FragileToy(MessageToy):
         return energies
 
 
+class LargeToy(MessageToy):
+    """A MessageToy that finds no memory, as PyTorch says it of a GPU, for more than `most` atoms."""
+
+    most = 1000  # while the base class computes the reference structure
+
+    def __init__(self, most: int) -> None:
+        super().__init__(num_layers=2)
+        self.most = most
+
+    def forward(
+        self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor, num_local: int
+    ) -> Tensor:
+        features = self.embedding[species]
+        features = torch.ops.ictp.exchange(features[:num_local], species.size(0))
+        if num_local > self.most:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+        switch = 1.0 - (edge_vectors * edge_vectors).sum(1) / (self.r_cut * self.r_cut)
+        pair = switch**3 * features[edge_index[1]].mean(1)
+        return self.e0[species[:num_local]].index_add(0, edge_index[0], pair)
+
+
 def export_toy(path: Path, toy: _Toy, **changes: object) -> Path:
     """Write a toy to a file, with attributes changed (to make a file that must be refused)."""
     scripted = torch.jit.script(toy)

@@ -166,7 +166,7 @@ cudaError_t launch_edge_backward(const DeviceEdgeShape<T> &shape, const DeviceEd
 {
   const int size = tile_size(shape, true);
   if (size == 0)
-    return cudaErrorMemoryAllocation;
+    return cudaErrorInvalidConfiguration;
   return with_largest_piece(shape, [&](auto piece) {
     constexpr int MOST = decltype(piece)::value;
     auto kernel =

@@ -93,7 +93,7 @@ cudaError_t launch_edge_forward(const DeviceEdgeShape<T> &shape, const DeviceEdg
 {
   const int size = tile_size(shape, false);
   if (size == 0)
-    return cudaErrorMemoryAllocation;
+    return cudaErrorInvalidConfiguration;
   const bool wide = data.num_channels > WARP;    // then two channels per lane: half as many reads
   const int run = wide ? 2 * WARP : WARP;        // of the coupling matrices
   const int num_tasks = shape.num_paths * ((data.num_channels + run - 1) / run);

@@ -48,7 +48,7 @@ struct DeviceEdgeData {
   double *grad_vectors;
 };
 
-/// cudaErrorMemoryAllocation: not even one edge's tables fit into the memory of a block.
+/// cudaErrorInvalidConfiguration: not even one edge's tables fit into the memory of a block.
 template <typename T>
 cudaError_t launch_edge_forward(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
                                 cudaStream_t stream);

@@ -62,6 +62,7 @@ struct Gpu {
   std::mt19937_64 random;
   bool in_order = true;
   int most_shared_bytes = 227 << 10;
+  cudaError_t refusal = cudaSuccess;    // what every launch ends with
   std::map<const void *, std::size_t> asked_for;    // bytes that a kernel may have
   uint64_t num_blocks = 0;
 
@@ -258,6 +259,8 @@ cudaError_t launch(const void *kernel, dim3 grid, dim3 block, std::size_t shared
                    const std::function<void()> &body)
 {
   const std::lock_guard<std::mutex> lock(gpu.one_launch);
+  if (gpu.refusal != cudaSuccess)
+    return gpu.refusal;
   if (!can_launch(kernel, grid, block, shared_bytes))
     return cudaErrorInvalidConfiguration;
   if (block.x % LANES != 0)
@@ -338,6 +341,11 @@ cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute /*attribu
 const char *cudaGetErrorString(cudaError_t status)
 {
   return status == cudaSuccess ? "no error" : "error of the emulated GPU";
+}
+
+void emulated_gpu_refuse(int status)
+{
+  emulated_gpu::gpu.refusal = static_cast<cudaError_t>(status);
 }
 
 void emulated_gpu_set(uint64_t seed, int shared_bytes)

@@ -41,6 +41,9 @@ extern "C" {
 /// shared_bytes: what a block may have at most.
 __attribute__((visibility("default"))) void emulated_gpu_set(uint64_t seed, int shared_bytes);
 
+/// What every launch ends with from now on; 0: nothing is wrong.
+__attribute__((visibility("default"))) void emulated_gpu_refuse(int status);
+
 /// Blocks run since the library was loaded.
 __attribute__((visibility("default"))) uint64_t emulated_gpu_num_blocks();
 }
