@@ -62,7 +62,7 @@ def test_memory_says_how_many_atoms_fit(processes, most, tmp_path):
     deck = Deck(pair_lines(model), processes=processes, setup=("processors 1 1 *",))
     with pytest.raises(RuntimeError) as error:
         run(tmp_path, lattice((4, 4, 4), 2.9), deck)
-    text = r"not enough memory on cpu for the (\d+) atoms of this process: about (\d+) fit: take more"
+    text = r"not enough memory on cpu for the (\d+) atoms of this process: about (\d+) fit: take "
     atoms, fitting = map(int, re.search(text, only_error(error)).groups())
     assert atoms == 128 // processes
     assert fitting == pytest.approx(most, abs=max(1, most // 16))

@@ -173,7 +173,7 @@ class FragileToy(MessageToy):
 
 
 class LargeToy(MessageToy):
-    """A MessageToy that finds no memory, as PyTorch says it of a GPU, for more than `most` atoms."""
+    """A MessageToy that has no memory, in PyTorch's words for a GPU, for more than `most` atoms."""
 
     most = 1000  # while the base class computes the reference structure
 

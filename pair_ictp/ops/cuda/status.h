@@ -18,8 +18,8 @@ inline void check_started(cudaError_t status, const char *name)
       "ictp::", name,
       ": built for other GPUs than this one: build with -D CMAKE_CUDA_ARCHITECTURES=native");
   TORCH_CHECK(
-      status != cudaErrorInsufficientDriver && status != cudaErrorUnsupportedPtxVersion, "ictp::",
-      name,
+      status != cudaErrorInsufficientDriver && status != cudaErrorUnsupportedPtxVersion,
+      "ictp::", name,
       ": built with a newer CUDA than the driver of this GPU knows: update the driver, or build "
       "with an older nvcc");
   TORCH_CHECK(status == cudaSuccess, "ictp::", name,

@@ -62,7 +62,7 @@ struct Gpu {
   std::mt19937_64 random;
   bool in_order = true;
   int most_shared_bytes = 227 << 10;
-  cudaError_t refusal = cudaSuccess;    // what every launch ends with
+  cudaError_t refusal = cudaSuccess;                // what every launch ends with
   std::map<const void *, std::size_t> asked_for;    // bytes that a kernel may have
   uint64_t num_blocks = 0;
 
