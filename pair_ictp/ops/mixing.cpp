@@ -44,7 +44,7 @@ Tensor forward_cpu(const Tensor &x, const Tensor &w)
   const Tensor columns = missing ? at::constant_pad_nd(w, {0, missing}) : w.contiguous();
   const Tensor y = at::empty({num_rows, num_out + missing}, x.options());
   const MixingData<double> data = {rows.const_data_ptr<double>(), columns.const_data_ptr<double>(),
-                           y.data_ptr<double>(), num_in, num_out + missing};
+                                   y.data_ptr<double>(), num_in, num_out + missing};
   const int64_t grain = WORK / std::max<int64_t>(num_in * num_out, 1) + 1;
   at::parallel_for(0, num_rows, grain, [&](int64_t begin, int64_t end) {
     kernel.product(data, begin, end);
