@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""pair_style ictp inside LAMMPS: time per step in steady state, and peak memory.
+"""pair_style ictp, or another, inside LAMMPS: time per step in steady state, and peak memory.
 
 Constant energy with a neighbor rebuild every 10 steps, which is what a liquid at room temperature
 needs or more; steps of 0.1 fs keep random weights from blowing the structure apart and cost the
@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ase import Atoms
@@ -28,8 +28,7 @@ units metal
 atom_style atomic
 read_data structure.data
 replicate {{replicate}}
-pair_style ictp device {{device}}
-pair_coeff * * {{model}} {{elements}}
+{{pair}}
 velocity all create 300 5
 neigh_modify every {REBUILD} delay 0 check no
 fix move all nve
@@ -71,6 +70,7 @@ class LammpsRun:
         device: str = "cpu",
         replicate: tuple[int, int, int] = (1, 1, 1),
         launch: str = "",
+        pair: Sequence[str] = (),
     ) -> None:
         """Take what to run.
 
@@ -84,9 +84,12 @@ class LammpsRun:
             replicate: LAMMPS repeats the structure so many times along each edge.
             launch: command that starts n processes, such as `srun -n {n}`; none is mpiexec for
                 several processes, nothing for one.
+            pair: lines of another pair style in the place of ours; the model is then not read.
         """
-        self.folder, self.model, self.elements = folder, model, elements
+        self.folder, self.elements = folder, elements
         self.atoms, self.processes, self.device = atoms, processes, device
+        ours = (f"pair_style ictp device {device}", f"pair_coeff * * {model} {' '.join(elements)}")
+        self.pair = pair or ours
         self.replicate, self.launch = replicate, launch
         self.steps = REBUILD
         self.seconds = 0.0  # per step, of the last run
@@ -99,7 +102,8 @@ class LammpsRun:
         Processor seconds are the mean over processes; the first run is the warm-up.
         """
         self._run(self.atoms, REBUILD, self.steps)
-        self.phases = re.findall(r"pair ictp: (\d+ evaluations.*)", self.output())[-1]
+        found = re.findall(r"pair ictp: (\d+ evaluations.*)", self.output())
+        self.phases = found[-1] if found else ""
         return self.seconds, self.seconds * self.busy
 
     def choose_steps(self, target: float) -> None:
@@ -128,11 +132,8 @@ class LammpsRun:
         """Run LAMMPS; return the peak of memory [kB] if watched."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_data(atoms, self.elements, self.folder / "structure.data")
-        elements = " ".join(self.elements)
         deck = DECK.format(
-            device=self.device,
-            model=self.model,
-            elements=elements,
+            pair="\n".join(self.pair),
             replicate=" ".join(map(str, self.replicate)),
             warm_up=warm_up,
             steps=steps,

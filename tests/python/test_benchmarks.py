@@ -12,12 +12,18 @@ from pathlib import Path
 
 import ablations
 import gpu
+import numpy as np
 import operators
+import potentials
 import pytest
 import torch
 import training_step
+from ase.build import bulk
+from ase.calculators.eam import EAM
 from pyictp import train
 from pyictp.config.load import ModelConfig, load_config
+from pyictp.data.frames import Frame
+from pyictp.md.lammps import potential_environment, potential_folder
 from pyictp.model.ictp import ICTPModel
 from train_toys import changed, make_config, rows, write_yaml
 
@@ -122,3 +128,32 @@ def test_what_a_gpu_machine_lacks_is_a_failure_and_stops_nothing(tmp_path):
     assert [step[0] for step in steps] == ["load", "tests", "memcheck", "racecheck"]
     assert all("FAILED:" in step for step in steps)
     assert "a test of GPUs was skipped" in (tmp_path / "out" / "tests.log").read_text()
+
+
+def test_errors_of_a_potential_in_lammps_against_that_of_ase():
+    eam, atoms = potentials.BESIDE["Cu"][0], bulk("Cu", cubic=True) * 2
+    calculator = EAM(potential=str(potential_folder() / "Cu_mishin1.eam.alloy"))
+    off, frames = 0.05 * np.array([1, -1, 1, -1]), []  # eV/A, along x
+    for seed, factor in enumerate((0.97, 1.03)):
+        crystal = atoms.copy()
+        crystal.set_cell(factor * atoms.cell, scale_atoms=True)
+        crystal.rattle(0.1, seed=seed)
+        crystal.calc = calculator
+        energy = crystal.get_potential_energy() + len(atoms) * 0.1  # a constant does not count
+        forces = crystal.get_forces()
+        forces[:, 0] += np.tile(off, 8)
+        numbers, pbc = crystal.numbers, crystal.pbc
+        places = (crystal.positions, np.array(crystal.cell))
+        frames.append(Frame(numbers, *places, pbc, energy=energy, forces=forces))
+    found = potentials.errors("Cu", eam, frames)
+    assert found["energy_rmse_mev_per_atom"] == pytest.approx(0, abs=0.05)
+    assert found["force_rmse_mev_per_a"] == pytest.approx(50 / 3**0.5, rel=1e-3)
+
+
+def test_potentials_are_timed_in_lammps(monkeypatch):
+    monkeypatch.setitem(potentials.CRYSTALS, "Cu", ("fcc", 3.63, 3))
+    for name, value in potential_environment().items():
+        monkeypatch.setenv(name, value)
+    several = (*potentials.BESIDE["Cu"][::3], potentials.ours("cu_fast"))
+    eam, snap, ours = (row["cpu_us_per_atom"] for row in potentials.time("Cu", several, 1, 0.1))
+    assert 0 < eam < ours < snap

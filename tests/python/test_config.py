@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 from pyictp.cli.main import build_parser
-from pyictp.config.load import Config, ModelConfig, TrainConfig, from_dict, load_config, to_dict
+from pyictp.config.load import (
+    SIZES,
+    Config,
+    ModelConfig,
+    TrainConfig,
+    from_dict,
+    load_config,
+    to_dict,
+)
 from pyictp.config.training import PUBLISHED, Dtype
 from pyictp.data.frames import read_frames
 from pyictp.errors import UserError
@@ -43,6 +51,27 @@ def test_published_recipe(write):
     assert (training.energy_weight, training.forces_weight) == (1.0, 10.0)
     assert (training.batch_size, training.seed) == (32, 3)  # what is set counts
     assert load_config(write("training: {recipe: default}")).training == TrainConfig()
+
+
+def test_sizes_of_models(write):
+    small = load_config(write("model: {size: fast, num_channels: 32}")).model
+    assert (small.num_layers, small.l_max_hidden) == (1, 0)
+    assert small.num_channels == 32  # what is set beside it counts
+    path = write("model: {num_layers: 3, num_channels: 24, r_cut: 4}")
+    model = load_config(path, ["model.size=accurate", "model.l_max_hidden=1"]).model
+    assert (model.num_layers, model.num_channels, model.r_cut) == (2, 64, 4.0)  # and what is last
+    assert model.l_max_hidden == 1
+    message = "^model.size: expected one of fast, standard, accurate; got 'tiny'$"
+    with pytest.raises(UserError, match=message):
+        load_config(path, ["model.size=tiny"])
+    with pytest.raises(UserError, match=message):
+        load_config(write("model: {size: tiny}"))
+
+
+def test_a_size_is_one_of_each_architecture():
+    keys = {frozenset(size) for size in SIZES.values()}
+    assert len(keys) == 1
+    assert {ModelConfig(**size) for size in SIZES.values()} != {ModelConfig()}
 
 
 @pytest.mark.parametrize("path", OF_TRAIN, ids=lambda path: path.stem)

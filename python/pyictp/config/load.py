@@ -42,6 +42,12 @@ __all__ = [
 ]
 
 MAX_R_CUT = 100.0  # A, also of exported files
+# model.size: what it stands for. In one layer nothing passes from atom to neighbor to neighbor.
+SIZES: dict[str, dict[str, int]] = {
+    "fast": {"num_layers": 1, "num_channels": 16, "l_max_edge": 3, "l_max_hidden": 0},
+    "standard": {"num_layers": 2, "num_channels": 32, "l_max_edge": 3, "l_max_hidden": 1},
+    "accurate": {"num_layers": 2, "num_channels": 64, "l_max_edge": 3, "l_max_hidden": 2},
+}
 
 
 @dataclass(frozen=True)
@@ -177,8 +183,12 @@ def load_config(
 def read_tree(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Return what a YAML file and the overrides say: plain values, no defaults, not checked.
 
+    `model.size` is replaced by the keys that it stands for. In a file, keys beside it count more;
+    as an override it replaces them, and later overrides count more.
+
     Raises:
-        UserError: the file is missing or not a mapping, an override is not `section.key=value`.
+        UserError: the file is missing or not a mapping, an override is not `section.key=value`,
+            a size is unknown.
     """
     path = Path(path)
     if not path.is_file():
@@ -197,9 +207,18 @@ def read_tree(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]
         raise UserError(
             f"config '{path}': expected sections model, data, training; got {type(tree).__name__}"
         )
+    model = tree.get("model")
+    if isinstance(model, dict) and "size" in model:
+        tree["model"] = {**_size(model.pop("size")), **model}
     for item in overrides:
         _apply_override(tree, item)
     return tree
+
+
+def _size(name: Any) -> dict[str, int]:
+    if not isinstance(name, str) or name not in SIZES:
+        raise UserError(f"model.size: expected one of {', '.join(SIZES)}; got {name!r}")
+    return SIZES[name]
 
 
 def _apply_override(tree: dict[str, Any], item: str) -> None:
@@ -216,9 +235,10 @@ def _apply_override(tree: dict[str, Any], item: str) -> None:
             f"config section '{section}': expected keys and values, got {tree[section]!r}"
         )
     try:
-        tree[section][name] = yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"override '{item}': '{text}' is not a valid YAML value") from error
+    tree[section].update(_size(value) if (section, name) == ("model", "size") else {name: value})
 
 
 def find_file(name: str, folder: Path) -> str | None:
