@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 from deck import Deck, pair_lines, run
-from pyictp.config.load import ModelConfig
+from pyictp.config.load import SIZES, ModelConfig
 from pyictp.model.ictp import ICTPModel
 from pyictp.potential.export import export_model
 from session import assert_agrees
@@ -16,11 +16,14 @@ pytestmark = pytest.mark.lammps
 NAMES = ["bulk", "triclinic", "cell below the cutoff", "slab", "lone atom", "no atoms"]
 
 
-@pytest.fixture(scope="module")
-def model() -> ICTPModel:
+ARCHITECTURES = {"three layers": {"num_layers": 3, "num_channels": 4}, "one layer": SIZES["fast"]}
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES.values(), ids=list(ARCHITECTURES))
+def model(request: pytest.FixtureRequest) -> ICTPModel:
     torch.manual_seed(0)
     config = ModelConfig(
-        elements=("Ta", "V", "W"), r_cut=3.5, num_layers=3, num_channels=4, avg_num_neighbors=20.0
+        elements=("Ta", "V", "W"), r_cut=3.5, avg_num_neighbors=20.0, **request.param
     )
     return ICTPModel(config).to(torch.float64)
 
