@@ -27,6 +27,7 @@ import jinja2
 import machine
 import torch
 import yaml
+from ase.build import bulk
 from pyictp.config.load import Config, DataConfig, load_config, to_dict
 from pyictp.data.frames import read_frames
 from pyictp.data.samples import Sample, make_sample
@@ -34,6 +35,7 @@ from pyictp.potential.checkpoint import build_model, load_checkpoint, save_check
 from pyictp.potential.export import export_model
 from pyictp.potential.extrapolation import KEY, add_grade, grade_of
 from pyictp.potential.load import load_model
+from pyictp.properties.measure import choose, measure
 from pyictp.reports.evaluate import predict
 from pyictp.reports.metrics import metrics
 from pyictp.training.prepare import read_split
@@ -44,6 +46,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FACTS = yaml.safe_load((ROOT / "benchmarks/datasets.yaml").read_text())
 RESULTS = ROOT / "benchmarks/results/accuracy.json"
 EXAM = "exam.extxyz"
+PHYSICS = "properties.json"
+MEASURED = ("cell", "elastic", "vacancy", "surfaces", "diatomics")  # of ictp properties
 MAX_BYTES = 4e6
 SUMMARY = ("num_train", "num_valid", "channels", "parameters", "minutes", "epochs", "rate")
 SUMMARY += ("megabytes", "date", "processor", "torch", "seed")
@@ -142,6 +146,7 @@ def publish(
         for file in (run.log, run.picture, run.path / "ictp.log"):
             shutil.copy(file, target / file.name)
         write_errors(config, target)
+    write_physics(name, target)
     card = describe(name, config, payload, target, processor or machine.describe()["cpu"])
     (target / "README.md").write_text(render(card))
     return card
@@ -157,6 +162,42 @@ def write_errors(config: Config, target: Path) -> None:
         for row in frames:
             row["frame"] = Path(row["frame"]).name
     (target / "errors.json").write_text(json.dumps(errors, indent=1) + "\n")
+
+
+def write_physics(name: str, target: Path) -> None:
+    """Write what `ictp properties` measures of the crystals that datasets.yaml names."""
+    found = {}
+    for element, facts in FACTS[name].get("crystals", {}).items():
+        atoms = bulk(element, facts["structure"], a=facts["a"], cubic=True)
+        found[element] = measure(atoms, str(target), choose(atoms, MEASURED)).values()
+        found[element] = {key: found[element][key] for key in ("values", "notes")}
+    if found:
+        (target / PHYSICS).write_text(json.dumps(found, indent=1) + "\n")
+
+
+def physics(name: str, target: Path) -> list[dict[str, Any]]:
+    """Return the rows of the card: crystal, quantity, the model's value, the measured one."""
+    rows = []
+    for element, facts in FACTS[name].get("crystals", {}).items():
+        found = json.loads((target / PHYSICS).read_text())[element]
+        for title, row in found["values"].items():
+            known = facts["measured"].get(title)
+            value = row["value"]
+            rows.append(
+                {
+                    "crystal": f"{facts['structure']} {element}",
+                    "title": title if row["unit"] == "" else f"{title} [{row['unit']}]",
+                    "text": found["notes"].get(title, "") if value is None else f"{value:.5g}",
+                    "measured": "" if known is None else f"{known:g}",
+                    "off": known is not None and value is not None and off(value / known),
+                }
+            )
+    return rows
+
+
+def off(ratio: float) -> bool:
+    """Return whether a value is further from the measured one than functionals are: by 15 %."""
+    return abs(ratio - 1) > 0.15
 
 
 def training_samples(config: Config, payload: Mapping[str, Any]) -> list[Sample]:
@@ -210,6 +251,7 @@ def describe(
         "files": provenance["data_files"],
         "shortest": provenance["shortest_distances"],
         "pretraining": provenance.get(PRETRAINING),
+        "physics": physics(name, target),
         "minutes": float(last["seconds"]) / 60,
         "epochs": int(last["epoch"]),
         "rate": float(last["samples_per_second"]),
