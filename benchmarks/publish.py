@@ -48,6 +48,7 @@ RESULTS = ROOT / "benchmarks/results/accuracy.json"
 EXAM = "exam.extxyz"
 PHYSICS = "properties.json"
 MEASURED = ("cell", "elastic", "vacancy", "surfaces", "diatomics")  # of ictp properties
+FCC_ORDER = ("111", "100", "110")  # of surfaces, by their energy
 MAX_BYTES = 4e6
 SUMMARY = ("num_train", "num_valid", "channels", "parameters", "minutes", "epochs", "rate")
 SUMMARY += ("megabytes", "date", "processor", "torch", "seed")
@@ -192,6 +193,11 @@ def physics(name: str, target: Path) -> list[dict[str, Any]]:
                     "off": known is not None and value is not None and off(value / known),
                 }
             )
+        order = [found["values"].get(f"surface ({face})", {}).get("value") for face in FCC_ORDER]
+        if facts["structure"] == "fcc" and order != sorted(order):
+            text = "is (111), (100), (110) in fcc metals, not here"
+            row = {"crystal": f"fcc {element}", "title": "order of surfaces", "text": text}
+            rows.append({**row, "measured": "", "off": True})
     return rows
 
 
