@@ -75,7 +75,7 @@ def main() -> None:
 
 def drawn(number: int) -> dict[str, Atoms]:
     """Return molecules of the exam, evenly from its list, with hydrogens in place."""
-    words = (Path("/work/main/configs/organic_exam.smi")).read_text().split()
+    words = (ROOT / "configs/organic_exam.smi").read_text().split()
     places = np.linspace(0, len(words) - 1, number).round().astype(int)
     return {words[i]: embed(words[i], 1, 0)[0] for i in places}
 
