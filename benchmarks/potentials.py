@@ -6,9 +6,9 @@
 
 Errors are those on frames that our trainings validated on, of one element each; time is that of a
 crystal of about 2,000 atoms in LAMMPS, one process, all potentials of an element in turns. The
-potentials of Zuo et al., J. Phys. Chem. A 124, 731 (2020), were fitted to the same labels, these
-frames likely among them; the other ones to other labels: of their energies a constant per atom is
-taken away first, of everybody's, so that where zero is does not count.
+SNAP potential of Cu by Zuo et al., J. Phys. Chem. A 124, 731 (2020), was fitted to the same
+labels, these frames likely among them; the other ones to other labels: of their energies a constant
+per atom is taken away first, of everybody's, so that where zero is does not count.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Potential(NamedTuple):
 def snap(name: str, file: str) -> Potential:
     """Return the lines of a potential of pair style snap."""
     lines = ("pair_style snap", f"pair_coeff * * {file}.snapcoeff {file}.snapparam {{element}}")
-    return Potential(name, lines, "the same" if "Zuo" in file else "others")
+    return Potential(name, lines, "the same" if file.startswith("Cu_Zuo") else "others")
 
 
 def eam(name: str, file: str) -> Potential:
