@@ -19,7 +19,7 @@ from pyictp.md.settings import Request, Settings, resolve
 from pyictp.properties.dynamics import Driver, run_deck, time_step
 from pyictp.properties.lattice_dynamics import LENGTH, MESH, ZERO, force_constants, repeats
 
-WIDTH = 17.0  # A, of the cell across at least; it is twice as long
+WIDTH = 14.0  # A, of the cell across at least; it is twice as long
 CRYSTAL, MELT, BOTH = 3.0, 4.0, 30.0  # ps: crystal alone; heating of one half; both phases
 HOT = 3.0  # times the guess: where one half melts
 FEWEST_NEIGHBORS = 12  # of whole shells: fcc 12, bcc 14, diamond 16
