@@ -21,14 +21,14 @@ from pyictp.properties.lattice_dynamics import LENGTH, MESH, ZERO, force_constan
 
 WIDTH = 14.0  # A, of the cell across at least; it is twice as long
 CRYSTAL, MELT, BOTH = 3.0, 4.0, 30.0  # ps: crystal alone; heating of one half; both phases
-HOT = 3.0  # times the guess: where one half melts
+HOT = 2.0  # times the guess: where one half melts
 FEWEST_NEIGHBORS = 12  # of whole shells: fcc 12, bcc 14, diamond 16
 SHELL = 0.1  # A: distances of one shell
 LINDEMANN = 0.12  # displacement by distance of neighbors where crystals melt, roughly
 REFERENCE = 2000.0  # K, where displacements are classical
 ROUNDS = 4
 PRESENT = (0.1, 0.9)  # shares of crystal between which both phases are there
-CLOSER = 0.05  # of the temperature: beyond the one where only one phase was left
+CLOSER = 0.08  # of the temperature: beyond the one where only one phase was left
 
 
 @dataclass(frozen=True)
