@@ -51,23 +51,27 @@ def tungsten() -> Atoms:
 
 def shares(log: Path) -> list[np.ndarray]:
     """Return the column of the share of crystal in each table of a log."""
-    tables = re.findall(r"^ *Step .*c_crystal\n((?: *\d.*\n)+)", log.read_text(), re.M)
+    tables = re.findall(r"^ *Step .*c_crystal *\n((?: *\d.*\n)+)", log.read_text(), re.M)
     return [np.array([float(row.split()[-1]) for row in text.splitlines()]) for text in tables]
 
 
 def test_a_crystal_is_crystal_and_one_phase_alone_is_no_melting_point(monkeypatch):
-    """Half a picosecond freezes nothing, but it shows each part of the run."""
+    """So short a run melts nothing: its last part ends at once."""
     monkeypatch.setattr(melting, "ROUNDS", 1)
     told: list[str] = []
     with pytest.raises(UserError, match=r"melting: one phase alone was left in each of 1 runs"):
         melting.melting_point(
             COPPER, embedded_atom(), 300.0, Path("out"), width=7, duration=0.02, say=told.append
         )
-    assert told == ["melting: round 1, 64 atoms from 300 K"]
+    assert told == [
+        "melting: round 1, 64 atoms from 300 K",
+        "melting: crystal alone is left of a run from 300 K",
+    ]
     alone, heated, _, both = shares(Path("out/log.lammps"))
     assert alone[0] == 1.0
-    assert (len(alone), len(both)) == (31, 301)
-    assert heated.min() >= 0.0
+    assert len(alone) == 31
+    assert len(both) < 5
+    assert heated.min() > 0.9
     deck = Path("out/in.lammps").read_text()
     assert "cutoff 3.0856" in deck  # between the first and the second shell
     assert 'variable        ordered atom "c_alike > 6"' in deck
@@ -75,7 +79,7 @@ def test_a_crystal_is_crystal_and_one_phase_alone_is_no_melting_point(monkeypatc
 
 @pytest.mark.long
 def test_the_melting_point_of_a_potential_that_is_known():
-    found = melting.melting_point(COPPER, embedded_atom(), 1200.0, Path("out"))
+    found = melting.melting_point(COPPER, embedded_atom(), 1250.0, Path("out"))
     assert found.atoms == 512
     assert found.temperature == pytest.approx(1327, abs=60)
     assert 0 < found.error < 30

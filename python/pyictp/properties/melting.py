@@ -22,13 +22,14 @@ from pyictp.properties.lattice_dynamics import LENGTH, MESH, ZERO, force_constan
 WIDTH = 14.0  # A, of the cell across at least; it is twice as long
 CRYSTAL, MELT, BOTH = 3.0, 4.0, 30.0  # ps: crystal alone; heating of one half; both phases
 HOT = 2.0  # times the guess: where one half melts
+MODULUS = 1e5  # bar: how fast the cell follows; 0.2 ps where the bulk modulus is 100 GPa
 FEWEST_NEIGHBORS = 12  # of whole shells: fcc 12, bcc 14, diamond 16
 SHELL = 0.1  # A: distances of one shell
 LINDEMANN = 0.12  # displacement by distance of neighbors where crystals melt, roughly
 REFERENCE = 2000.0  # K, where displacements are classical
-ROUNDS = 4
+ROUNDS = 5
 PRESENT = (0.1, 0.9)  # shares of crystal between which both phases are there
-CLOSER = 0.08  # of the temperature: beyond the one where only one phase was left
+FARTHER = 0.15  # of the guess: the next one, while all of them were on one side
 
 
 @dataclass(frozen=True)
@@ -120,18 +121,25 @@ def melting_point(
         J. R. Morris et al., Phys. Rev. B 49, 3109 (1994), at constant pressure and enthalpy.
     """
     crystal = supercell(atoms, width)
-    first = guess
+    first, low, high = guess, 0.0, np.inf
     for number in range(1, ROUNDS + 1):
         say(f"melting: round {number}, {len(crystal)} atoms from {guess:.0f} K")
         found = _coexistence(atoms, crystal, driver, guess, folder, duration)
         found = replace(found, rounds=number)
-        if PRESENT[0] < found.share < PRESENT[1]:
+        left = float(found.shares[-1])
+        if PRESENT[0] < left < PRESENT[1]:
             return found
-        # what freezes warms the rest up to the melting point and not beyond
-        guess = found.temperature * (1 - CLOSER if found.share <= PRESENT[0] else 1 + CLOSER)
+        if left < 0.5:
+            high, other = guess, guess * (1 - FARTHER)
+        else:
+            low, other = guess, guess * (1 + FARTHER)
+        say(
+            f"melting: {'melt' if left < 0.5 else 'crystal'} alone is left of a run from {guess:.0f} K"
+        )
+        guess = 0.5 * (low + high) if 0 < low and high < np.inf else other
     raise UserError(
-        f"melting: one phase alone was left in each of {ROUNDS} runs, from {first:.0f} to "
-        f"{guess:.0f} K: has the model seen the melt? (decks and logs in '{folder}')"
+        f"melting: one phase alone was left in each of {ROUNDS} runs, the first from {first:.0f} K, "
+        f"the next would be from {guess:.0f} K: has the model seen the melt? (decks and logs in '{folder}')"
     )
 
 
@@ -148,7 +156,10 @@ def _coexistence(
         folder,
         title="Crystal and melt beside each other, at constant pressure and enthalpy",
         hot=HOT * guess,
+        modulus=MODULUS,
+        alone=round(CRYSTAL * duration / settings.timestep),
         melting=round(MELT * duration / settings.timestep),
+        present=PRESENT,
         cutoff=cutoff,
         neighbors=neighbors,
         columns=["c_crystal"],
@@ -177,7 +188,6 @@ def _settings(crystal: Atoms, temperature: float, duration: float) -> Settings:
         temperature=temperature,
         pressure=0.0,
         time=BOTH * duration,
-        equilibrate=CRYSTAL * duration,
         timestep=1000 * time_step(crystal),
     )
     return resolve(request, crystal)
