@@ -133,13 +133,13 @@ def melting_point(
             high, other = guess, guess * (1 - FARTHER)
         else:
             low, other = guess, guess * (1 + FARTHER)
-        say(
-            f"melting: {'melt' if left < 0.5 else 'crystal'} alone is left of a run from {guess:.0f} K"
-        )
-        guess = 0.5 * (low + high) if 0 < low and high < np.inf else other
+        phase = "melt" if left < 0.5 else "crystal"
+        say(f"melting: {phase} alone is left of a run from {guess:.0f} K")
+        guess = 0.5 * (low + high) if low > 0 and np.isfinite(high) else other
     raise UserError(
-        f"melting: one phase alone was left in each of {ROUNDS} runs, the first from {first:.0f} K, "
-        f"the next would be from {guess:.0f} K: has the model seen the melt? (decks and logs in '{folder}')"
+        f"melting: one phase alone was left in each of {ROUNDS} runs, the first from {first:.0f} "
+        f"K, the next would begin at {guess:.0f} K: has the model seen the melt? (the last run is in "
+        f"'{folder}')"
     )
 
 
