@@ -138,7 +138,7 @@ def melting_point(
         guess = 0.5 * (low + high) if low > 0 and np.isfinite(high) else other
     raise UserError(
         f"melting: one phase alone was left in each of {ROUNDS} runs, the first from {first:.0f} "
-        f"K, the next would begin at {guess:.0f} K: has the model seen the melt? (the last run is in "
+        f"K, the next would begin at {guess:.0f} K: has the model seen the melt? (the last is in "
         f"'{folder}')"
     )
 
