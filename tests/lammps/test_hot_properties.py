@@ -67,12 +67,12 @@ def test_a_crystal_is_crystal_and_one_phase_alone_is_no_melting_point(monkeypatc
         "melting: round 1, 64 atoms from 300 K",
         "melting: crystal alone is left of a run from 300 K",
     ]
-    alone, heated, _, both = shares(Path("out/log.lammps"))
+    alone, heated, _, both = shares(Path("out/round_1/log.lammps"))
     assert alone[0] == 1.0
     assert len(alone) == 31
     assert len(both) < 5
     assert heated.min() > 0.9
-    deck = Path("out/in.lammps").read_text()
+    deck = Path("out/round_1/in.lammps").read_text()
     assert "cutoff 3.0856" in deck  # between the first and the second shell
     assert 'variable        ordered atom "c_alike > 6"' in deck
 
@@ -83,7 +83,7 @@ def test_the_melting_point_of_a_potential_that_is_known():
     assert found.atoms == 512
     assert found.temperature == pytest.approx(1327, abs=60)
     assert 0 < found.error < 30
-    alone, _, _, both = shares(Path("out/log.lammps"))
+    alone, _, _, both = shares(Path(f"out/round_{found.rounds}/log.lammps"))
     assert alone.min() > 0.9
     np.testing.assert_allclose(both, found.shares)
 

@@ -124,7 +124,8 @@ def melting_point(
     first, low, high = guess, 0.0, np.inf
     for number in range(1, ROUNDS + 1):
         say(f"melting: round {number}, {len(crystal)} atoms from {guess:.0f} K")
-        found = _coexistence(atoms, crystal, driver, guess, folder, duration)
+        place = folder / f"round_{number}"
+        found = _coexistence(atoms, crystal, driver, guess, place, duration)
         found = replace(found, rounds=number)
         left = float(found.shares[-1])
         if PRESENT[0] < left < PRESENT[1]:
@@ -138,7 +139,7 @@ def melting_point(
         guess = 0.5 * (low + high) if low > 0 and np.isfinite(high) else other
     raise UserError(
         f"melting: one phase alone was left in each of {ROUNDS} runs, the first from {first:.0f} "
-        f"K, the next would begin at {guess:.0f} K: has the model seen the melt? (the last is in "
+        f"K, the next would begin at {guess:.0f} K: has the model seen the melt? (logs in "
         f"'{folder}')"
     )
 
