@@ -258,10 +258,12 @@ def _melting(found: Measured, atoms: Atoms, folder: Path, say: Callable[[str], N
     driver = driver_of(found.name, atoms, folder)
     result = melting.melting_point(atoms, driver, guess, folder, say=say)
     found.curves["melting"] = result
-    share = f"{result.atoms} atoms, {100 * result.share:.0f} % of them crystal"
+    told = "between runs that froze and melted"
+    if not result.bracketed:
+        told = f"{100 * result.share:.0f} % of them crystal"
     found.rows += [
-        Row("melting point", "K", result.temperature, share),
-        Row("its statistical error", "K", result.error),
+        Row("melting point", "K", result.temperature, f"{result.atoms} atoms, {told}"),
+        Row("its error", "K", result.error),
     ]
 
 

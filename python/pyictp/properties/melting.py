@@ -37,11 +37,12 @@ class Melting:
     """Crystal and melt at constant enthalpy, at zero pressure."""
 
     temperature: float  # of the second half of the run [K]
-    error: float  # standard error, which knows of correlation [K]
+    error: float  # standard error, which knows of correlation, or half of the bracket [K]
     share: float  # of crystal in the second half
     atoms: int
     guess: float  # temperature that the run began with [K]
-    rounds: int  # runs until both phases stayed
+    rounds: int  # runs that it took
+    bracketed: bool  # none kept both phases: half way between a run that froze and one that melted
     times: FloatArray  # (T,) [ps]
     temperatures: FloatArray  # (T,) [K]
     shares: FloatArray  # (T,) of crystal
@@ -105,6 +106,8 @@ def melting_point(
 ) -> Melting:
     """Return where crystal and melt stay beside each other; both melt or freeze until they do.
 
+    Where none does, it is between the temperatures from which all froze and all melted.
+
     Args:
         atoms: the relaxed conventional cell.
         driver: the potential.
@@ -115,7 +118,7 @@ def melting_point(
         say: told what begins.
 
     Raises:
-        UserError: LAMMPS failed, or one phase alone was left each time.
+        UserError: LAMMPS failed, or the same phase alone was left each time.
 
     Source:
         J. R. Morris et al., Phys. Rev. B 49, 3109 (1994), at constant pressure and enthalpy.
@@ -136,9 +139,12 @@ def melting_point(
             low, other = guess, guess * (1 + FARTHER)
         phase = "melt" if left < 0.5 else "crystal"
         say(f"melting: {phase} alone is left of a run from {guess:.0f} K")
-        guess = 0.5 * (low + high) if low > 0 and np.isfinite(high) else other
+        known = low > 0 and np.isfinite(high)
+        guess = 0.5 * (low + high) if known else other
+    if known:
+        return replace(found, temperature=guess, error=0.5 * (high - low), bracketed=True)
     raise UserError(
-        f"melting: one phase alone was left in each of {ROUNDS} runs, the first from {first:.0f} "
+        f"melting: {phase} alone was left in each of {ROUNDS} runs, the first from {first:.0f} "
         f"K, the next would begin at {guess:.0f} K: has the model seen the melt? (logs in "
         f"'{folder}')"
     )
@@ -176,6 +182,7 @@ def _coexistence(
         atoms=len(crystal),
         guess=guess,
         rounds=1,
+        bracketed=False,
         times=thermo["Time"] - thermo["Time"][0],
         temperatures=thermo["Temp"],
         shares=thermo["c_crystal"],
