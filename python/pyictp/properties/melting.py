@@ -106,7 +106,7 @@ def melting_point(
 ) -> Melting:
     """Return where crystal and melt stay beside each other; both melt or freeze until they do.
 
-    Where none does, it is between the temperatures from which all froze and all melted.
+    Where none does, it is between the temperatures at which all froze and all melted.
 
     Args:
         atoms: the relaxed conventional cell.
@@ -124,7 +124,8 @@ def melting_point(
         J. R. Morris et al., Phys. Rev. B 49, 3109 (1994), at constant pressure and enthalpy.
     """
     crystal = supercell(atoms, width)
-    first, low, high = guess, 0.0, np.inf
+    first = guess
+    alone: dict[str, Melting] = {}
     for number in range(1, ROUNDS + 1):
         say(f"melting: round {number}, {len(crystal)} atoms from {guess:.0f} K")
         place = folder / f"round_{number}"
@@ -133,20 +134,30 @@ def melting_point(
         left = float(found.shares[-1])
         if PRESENT[0] < left < PRESENT[1]:
             return found
-        if left < 0.5:
-            high, other = guess, guess * (1 - FARTHER)
-        else:
-            low, other = guess, guess * (1 + FARTHER)
         phase = "melt" if left < 0.5 else "crystal"
         say(f"melting: {phase} alone is left of a run from {guess:.0f} K")
-        known = low > 0 and np.isfinite(high)
-        guess = 0.5 * (low + high) if known else other
-    if known:
-        return replace(found, temperature=guess, error=0.5 * (high - low), bracketed=True)
+        alone[phase] = found
+        farther = guess * (1 - FARTHER if phase == "melt" else 1 + FARTHER)
+        both = len(alone) == 2
+        guess = 0.5 * sum(one.guess for one in alone.values()) if both else farther
+    if both:
+        return _between(alone["crystal"], alone["melt"])
     raise UserError(
         f"melting: {phase} alone was left in each of {ROUNDS} runs, the first from {first:.0f} "
         f"K, the next would begin at {guess:.0f} K: has the model seen the melt? (logs in "
         f"'{folder}')"
+    )
+
+
+def _between(froze: Melting, melted: Melting) -> Melting:
+    """Return what two runs say that kept one phase each, at their temperatures."""
+    error = max(0.5 * abs(melted.temperature - froze.temperature), froze.error, melted.error)
+    temperature = 0.5 * (froze.temperature + melted.temperature)
+    return replace(
+        max(froze, melted, key=lambda one: one.rounds),
+        temperature=temperature,
+        error=error,
+        bracketed=True,
     )
 
 
