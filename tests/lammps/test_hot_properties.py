@@ -102,10 +102,10 @@ def test_a_bracket_is_told_where_no_run_keeps_both_phases(monkeypatch):
 @pytest.mark.long
 def test_the_melting_point_of_a_potential_that_is_known():
     found = melting.melting_point(
-        COPPER, embedded_atom(), 1300.0, Path("out"), width=10.8, duration=0.5
+        COPPER, embedded_atom(), 1330.0, Path("out"), width=10.8, duration=0.4
     )
     assert found.atoms == 216
-    assert found.temperature == pytest.approx(1327, rel=0.15)  # of few atoms and a short run
+    assert found.temperature == pytest.approx(1327, rel=0.08)  # of few atoms and a short run
     assert 0 < found.error < 100
     alone, *_, both = shares(Path(f"out/round_{found.rounds}/log.lammps"))
     assert alone.min() > 0.9
