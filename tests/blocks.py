@@ -48,6 +48,11 @@ NOT_RUN = (
     ("docs/howto/sevennet.md", "python benchmarks/", "a benchmark of minutes, and needs sevenn"),
     ("docs/scaling.md", "python benchmarks/scaling.py", "a benchmark of several minutes"),
     ("docs/uncertainty.md", "OMP_NUM_THREADS=1 python benchmarks/", "a benchmark of many minutes"),
+    (
+        "docs/properties.md",
+        "ictp properties",
+        "minutes; tests/lammps/test_hot_properties.py runs less of it",
+    ),
     ("docs/gpu.md", "", "a GPU; tests/lammps/test_gpu.py runs LAMMPS where there is one"),
     ("docs/clusters.md", "python3 -m venv", "installs: tests/python/test_packaging.py does"),
     ("docs/clusters.md", "sbatch", "tests/docs/test_clusters.py runs its script, on one node"),

@@ -37,8 +37,10 @@ from pyictp.properties import (
     labels,
     lattice_dynamics,
     measure,
+    melting,
     molecules,
     results,
+    stability,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
@@ -212,6 +214,51 @@ def test_thermal_expansion_is_that_of_another_code(copper: Atoms, tmp_path: Path
     np.testing.assert_allclose(found.linear[5:-5], slope[5:-5], rtol=0.02)
 
 
+def test_the_guess_of_a_melting_point_is_lindemann_s(copper: Atoms) -> None:
+    """Displacements of classical oscillators, by the density of states: 3 k T / m <1 / omega^2>."""
+    guess = melting.lindemann(copper, length=11.0)
+    found = lattice_dynamics.phonons(copper)
+    some = found.density_frequencies > 0.5  # THz: below there are few states, and noise
+    omega = 2e12 * np.pi * found.density_frequencies[some]
+    weights = found.density[some] / found.density[some].sum()
+    squares = 3 * kB * _e * guess / (copper.get_masses()[0] * _amu) * (weights / omega**2).sum()
+    ratio = 1e10 * np.sqrt(squares) / (copper.cell[0, 0] / np.sqrt(2))
+    assert ratio == pytest.approx(melting.LINDEMANN, rel=0.03)
+    assert 700 < guess < 2500
+
+
+@pytest.mark.parametrize(
+    ("crystal", "first", "second", "neighbors"),
+    [
+        (bulk("Cu", a=3.6), 3.6 / 2**0.5, 3.6, 12),
+        (bulk("Fe", a=2.9, cubic=True), 2.9 * 0.75**0.5, 2.9 * 2**0.5, 14),
+        (bulk("Si", a=5.4), 5.4 * 3**0.5 / 4, 5.4 * 11**0.5 / 4, 16),
+        (bulk("NaCl", "rocksalt", a=5.6), 2.8, 2.8 * 3**0.5, 18),
+    ],
+    ids=["fcc", "bcc", "diamond", "rocksalt"],
+)
+def test_neighbors_of_whole_shells(
+    crystal: Atoms, first: float, second: float, neighbors: int
+) -> None:
+    shortest, cutoff, number = melting.shells(crystal)
+    assert shortest == pytest.approx(first)
+    assert number == neighbors
+    inside = {"Cu": first, "Fe": 2.9, "Si": 5.4 / 2**0.5}.get(crystal.symbols[0], 2.8 * 2**0.5)
+    assert cutoff == pytest.approx((inside + second) / 2)
+
+
+def test_how_a_run_broke_is_judged() -> None:
+    heat, energies, still = np.full(5, 300.0), np.zeros(5), np.zeros(5)
+    assert stability.judge(heat, energies, still, "") == (4, "")
+    assert stability.judge(heat, energies, still, "lost atoms") == (4, "lost atoms")
+    wild = np.where(np.arange(5) > 2, 1e5, heat)
+    assert stability.judge(wild, energies, None, "x") == (3, "hotter than 10000 K")
+    drifts = np.array([0, 0.05, -0.2, 0, 0])
+    assert stability.judge(wild, energies, drifts, "") == (2, "0.1 eV/atom came from nowhere")
+    broken = np.array([0, np.nan, 0, 0, 0])
+    assert stability.judge(wild, broken, drifts, "") == (1, "energies are no numbers")
+
+
 def test_a_crystal_that_is_no_minimum_is_said_to_be_none() -> None:
     square = measure.Measured("toy")
     atoms = crystals.relaxed(bulk("Cu", "sc", a=2.3), EMT())
@@ -275,6 +322,9 @@ def test_what_a_structure_has_not_is_refused() -> None:
     slab = fcc111("Cu", (1, 1, 2), vacuum=5)
     with pytest.raises(UserError, match="expected one of them, got pbc T T F"):
         measure.choose(slab, ())
+    with pytest.raises(UserError, match=r"--of melting: a molecule has .*diatomics, stability$"):
+        measure.choose(molecule("H2O"), ("melting",))
+    assert "melting" not in measure.choose(bulk("Cu"), ())
     with pytest.raises(UserError, match="--of vibrations: a crystal has cell, eos, elastic"):
         measure.choose(bulk("Cu"), ("vibrations",))
     assert measure.choose(molecule("H2O"), ("diatomics", "geometry")) == ("geometry", "diatomics")

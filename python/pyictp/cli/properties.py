@@ -11,9 +11,10 @@ from pyictp.cli.parser import examples
 
 OF_CRYSTALS = ("cell", "eos", "elastic", "phonons", "vacancy", "surfaces")
 OF_MOLECULES = ("geometry", "vibrations")
-PROPERTIES = (*OF_CRYSTALS, *OF_MOLECULES, "diatomics", "expansion")
+ON_REQUEST = ("expansion", "melting", "stability")
+PROPERTIES = (*OF_CRYSTALS, *OF_MOLECULES, "diatomics", *ON_REQUEST)
 
-OF = f"{', '.join(PROPERTIES)}; default: all but expansion, which takes minutes"
+OF = f"{', '.join(PROPERTIES)}; default: all but the last three, which take minutes"
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -23,12 +24,15 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         description="Relax a structure and measure what experiments and textbooks know of it, at 0 "
         "K and in float64. Of a crystal: cell, equation of state, elastic constants, phonons, and, "
         "of one element, vacancy and surfaces; of a molecule: bonds and vibrations; of both: pairs "
-        "of atoms alone down to 0.3 A. The folder gets properties.json and pictures.",
+        "of atoms alone down to 0.3 A. On request: thermal expansion, the melting point, and how "
+        "hot and dense runs in LAMMPS become before they break. The folder gets properties.json "
+        "and pictures.",
     )
     examples(
         parser,
         "ictp properties run crystal.cif",
         "ictp properties run crystal.cif --of elastic phonons -o elastic",
+        "ictp properties run crystal.cif --of melting stability -o hot",
         "ictp properties run crystal.cif --of cell eos --labels volumes.xyz",
         "ictp properties run1 molecule.xyz --beside run2",
     )
@@ -69,9 +73,11 @@ def run(args: argparse.Namespace) -> int:
 
     atoms = read_structure(args.structure)
     asked = choose(atoms, args.of)
+    potentials = (args.model, *args.beside)
+    say = _silent if args.quiet else _say
     measured = [
-        measure(atoms, name, asked, say=_silent if args.quiet else _say)
-        for name in (args.model, *args.beside)
+        measure(atoms, name, asked, say, run_folder(args.output, number))
+        for number, name in enumerate(potentials)
     ]
     if args.labels:
         measured.append(labelled(args.labels, atoms))
@@ -79,6 +85,11 @@ def run(args: argparse.Namespace) -> int:
     names = write(measured, args.structure, args.output)
     print(f"wrote '{args.output}': {', '.join(names)}")
     return 0
+
+
+def run_folder(output: Path, number: int) -> Path:
+    """Return the folder of the runs of a potential: those beside the first have their own."""
+    return output / f"beside_{number}" if number else output
 
 
 def _say(line: str) -> None:

@@ -18,10 +18,9 @@ from pyictp.common.files import atomic_path
 from pyictp.errors import UserError
 from pyictp.explore.settings import DEVIATION, UNITS, DynamicsConfig, UncertaintyConfig
 from pyictp.md.deck import deck_values, templates
-from pyictp.md.lammps import lammps_command, read_frames, read_thermo, watch
+from pyictp.md.lammps import deck_words, lammps_command, read_frames, read_thermo, watch
 from pyictp.md.settings import Settings
 from pyictp.md.structure import Placed, check_elements, place, read_structures
-from pyictp.native import plugin_path
 
 COMPONENT = {DEVIATION: 1, "grade": 4}  # of `compute pair ictp`
 DECK, LOG, DUMP, DONE, FRAMES = (
@@ -111,9 +110,7 @@ def simulate(
     placed.write_data(folder / "structure.data", present)
     text, columns = _deck(run, settings, uncertainty, present, placed, model, folder)
     (folder / DECK).write_text(text)
-    words = [*lammps_command(settings.lmp, settings.processes), "-in", DECK, "-nocite"]
-    if "LAMMPS_PLUGIN_PATH" not in os.environ:
-        words += ["-var", "plugin", str(plugin_path())]
+    words = deck_words(lammps_command(settings.lmp, settings.processes), DECK)
     problem = ""
     try:
         watch(words, folder, f"run '{run.name}'", columns, progress)

@@ -20,6 +20,7 @@ from ase import Atoms
 from ase.io import read
 
 from pyictp.errors import UserError
+from pyictp.native import plugin_path
 
 PATIENCE = 10.0  # s that LAMMPS has to end after it was told to
 
@@ -44,6 +45,18 @@ def lammps_command(program: str | None = None, processes: int = 1) -> list[str]:
     if mpiexec is None:
         raise UserError("program 'mpiexec' not found: pip install mpich, or leave --processes at 1")
     return [mpiexec, "-n", str(processes), lmp]
+
+
+def deck_words(command: Sequence[str], deck: str) -> list[str]:
+    """Return the words that run a deck, with the plugin's path unless LAMMPS loads it by itself.
+
+    Raises:
+        UserError: this installation has no plugin.
+    """
+    words = [*command, "-in", deck, "-nocite"]
+    if "LAMMPS_PLUGIN_PATH" not in os.environ:
+        words += ["-var", "plugin", str(plugin_path())]
+    return words
 
 
 def _installed(name: str) -> str | None:
@@ -171,6 +184,12 @@ def warnings(log: Path) -> list[str]:
     """Return what pair_style ictp warned of in a LAMMPS log, each text once."""
     found = re.findall(r"^WARNING: Pair style ictp,? ?(.*?)(?: \(\S+:\d+\))?$", _text(log), re.M)
     return list(dict.fromkeys(found))
+
+
+def first_too_close(log: Path) -> int | None:
+    """Return the step at which atoms first were closer than in the training data, if they were."""
+    found = re.search(r"^WARNING: Pair style ictp, step (\d+): .* A apart, ", _text(log), re.M)
+    return int(found[1]) if found else None
 
 
 def closest_atoms(log: Path) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -72,7 +71,7 @@ def run_md(
             placed.write_data(output / DATA, elements, settings.continued)
         lines = [
             f"structure  {structure}: {_describe(placed)}",
-            f"model      {_place_model(model, output / MODEL)}",
+            f"model      {place_model(model, output / MODEL)}",
             f"run        {settings.describe()}",
         ]
         if not quiet:
@@ -146,8 +145,8 @@ def _describe_model(model: str) -> dict[str, Any]:
     }
 
 
-def _place_model(model: str, target: Path) -> str:
-    """Put the exported file into the folder; return where it came from."""
+def place_model(model: str, target: Path) -> str:
+    """Put the exported file into a folder; return where it came from."""
     from pyictp.potential.checkpoint import is_exported, load_checkpoint, resolve_path
     from pyictp.potential.runs import export_runs
 
@@ -188,16 +187,12 @@ def _prepare(folder: Path, overwrite: bool) -> None:
 def _run_lammps(command: list[str], folder: Path, settings: Settings, quiet: bool) -> int:
     """Run the deck with a progress bar; return 0, 130 if Ctrl-C ended it, 143 if SIGTERM did."""
     from pyictp.common.progress import Counter
-    from pyictp.md.lammps import watch
-    from pyictp.native import plugin_path
+    from pyictp.md.lammps import deck_words, watch
 
-    words = [*command, "-in", DECK, "-nocite"]
-    if "LAMMPS_PLUGIN_PATH" not in os.environ:
-        words += ["-var", "plugin", str(plugin_path())]
     bar = Counter(settings.steps, "iterations" if settings.minimizes else "steps")
     progress = None if quiet else bar.advance
     try:
-        watch(words, folder, "LAMMPS", len(settings.columns.split()), progress)
+        watch(deck_words(command, DECK), folder, "LAMMPS", len(settings.columns.split()), progress)
     except KeyboardInterrupt:
         return 130
     except SystemExit as stop:

@@ -19,14 +19,24 @@ from pyictp.errors import UserError
 from pyictp.labelling.labellers import make_calculator
 from pyictp.labelling.settings import LabellerConfig, Xtb
 from pyictp.potential.calculator import ICTPCalculator
-from pyictp.properties import crystals, defects, expansion, lattice_dynamics, molecules
+from pyictp.properties import (
+    crystals,
+    defects,
+    expansion,
+    lattice_dynamics,
+    melting,
+    molecules,
+    stability,
+)
+from pyictp.properties.dynamics import driver_of
 
 OF_CRYSTALS = (
     *("cell", "eos", "elastic", "phonons", "vacancy", "surfaces", "diatomics"),
-    "expansion",
+    *("expansion", "melting", "stability"),
 )
-ON_REQUEST = ("expansion",)  # minutes: measured where it is asked for
-OF_MOLECULES = ("geometry", "vibrations", "diatomics")
+ON_REQUEST = ("expansion", "melting", "stability")  # minutes: measured where it is asked for
+OF_MOLECULES = ("geometry", "vibrations", "diatomics", "stability")
+OF_ATOMS = ("diatomics", "stability")  # of the structure as it is, or of its elements
 XTB = ("GFN2-xTB", "GFN1-xTB")
 R_MAX = 6.0  # A, of the curves of two atoms
 DENSITY = 1000 * kg / m**3  # g/cm^3
@@ -79,9 +89,15 @@ def calculator(text: str, closest: str = "warn") -> Calculator:
     """
     if text in XTB:
         return make_calculator(LabellerConfig(xtb=cast("Xtb", text)))
-    if not Path(text).exists() and "." in text and "/" not in text and not text.endswith(".pt"):
+    if not is_model(text):
         return make_calculator(LabellerConfig(calculator=text))
     return ICTPCalculator(text, dtype="float64", closest=closest)
+
+
+def is_model(text: str) -> bool:
+    """Return whether a name is that of a model, not of an xTB method or a dotted one."""
+    dotted = "." in text and "/" not in text and not text.endswith(".pt")
+    return text not in XTB and (Path(text).exists() or not dotted)
 
 
 def choose(atoms: Atoms, asked: Sequence[str]) -> tuple[str, ...]:
@@ -108,6 +124,7 @@ def measure(
     name: str,
     asked: Sequence[str],
     say: Callable[[str], None] = lambda _: None,
+    folder: Path = Path("properties"),
 ) -> Measured:
     """Return what one potential says.
 
@@ -116,28 +133,29 @@ def measure(
         name: of the potential, as `calculator` takes it.
         asked: of `choose`.
         say: told what begins.
+        folder: of the runs of LAMMPS, in folders by their names.
 
     Raises:
         UserError: the potential cannot be loaded or has no energy; forces do not become small.
     """
     try:
-        return _measure(atoms, name, asked, say)
+        return _measure(atoms, name, asked, say, folder)
     except CalculationFailed as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{name} has no energy of a structure on the way: {reason}") from error
 
 
-def _measure(atoms: Atoms, name: str, asked: Sequence[str], say: Callable[[str], None]) -> Measured:
+def _measure(
+    atoms: Atoms, name: str, asked: Sequence[str], say: Callable[[str], None], folder: Path
+) -> Measured:
     found = Measured(name)
-    model = calculator(name)
-    if atoms.pbc.all():
-        say(f"{name}: cell")
-        rest = crystals.relaxed(atoms, model)
-        steps = {**CRYSTALS}
-    else:
-        say(f"{name}: geometry")
-        rest = molecules.relaxed_molecule(atoms, model)
-        steps = {**MOLECULES}
+    crystal = bool(atoms.pbc.all())
+    steps = CRYSTALS if crystal else MOLECULES
+    rest = atoms
+    if any(one not in OF_ATOMS for one in asked):
+        say(f"{name}: {'cell' if crystal else 'geometry'}")
+        relax = crystals.relaxed if crystal else molecules.relaxed_molecule
+        rest = relax(atoms, calculator(name))
     for property_name in asked:
         if property_name not in ("cell", "geometry"):
             say(f"{name}: {property_name}")
@@ -146,6 +164,11 @@ def _measure(atoms: Atoms, name: str, asked: Sequence[str], say: Callable[[str],
             found.rows.append(Row("pairs of atoms alone", "", None, text))
         elif property_name == "diatomics":
             _diatomics(found, sorted(set(atoms.symbols)), calculator(name, closest="ignore"))
+        elif property_name in RUNS and not is_model(name):
+            text = "none: LAMMPS runs models of this package only"
+            found.rows.append(Row(property_name, "", None, text))
+        elif property_name in RUNS:
+            RUNS[property_name](found, rest, folder / property_name, say)
         else:
             steps[property_name](found, rest)
     return found
@@ -230,6 +253,43 @@ def _expansion(found: Measured, atoms: Atoms) -> None:
     ]
 
 
+def _melting(found: Measured, atoms: Atoms, folder: Path, say: Callable[[str], None]) -> None:
+    guess = melting.lindemann(atoms)
+    driver = driver_of(found.name, atoms, folder)
+    result = melting.melting_point(atoms, driver, guess, folder, say=say)
+    found.curves["melting"] = result
+    told = "between runs that froze and melted"
+    if not result.bracketed:
+        told = f"{100 * result.share:.0f} % of them crystal"
+    found.rows += [
+        Row("melting point", "K", result.temperature, f"{result.atoms} atoms, {told}"),
+        Row("its error", "K", result.error),
+    ]
+
+
+def _stability(found: Measured, atoms: Atoms, folder: Path, say: Callable[[str], None]) -> None:
+    driver = driver_of(found.name, atoms, folder)
+    say(f"{found.name}: heating to {stability.HOT:g} K")
+    hot = stability.heating(atoms, driver, folder / "heating")
+    found.curves["stability"] = {"heating": hot}
+    found.rows += _ramp_rows("heated", "K", hot)
+    found.rows.append(Row("energy drift on the way", "meV/atom/ps", hot.drift))
+    if atoms.pbc.all():
+        say(f"{found.name}: compression to {stability.PEAK:g} GPa")
+        dense = stability.compression(atoms, driver, folder / "compression")
+        found.curves["stability"]["compression"] = dense
+        found.rows += _ramp_rows("compressed", "GPa", dense)
+
+
+def _ramp_rows(what: str, unit: str, ramp: stability.Ramp) -> list[Row]:
+    end = f"broke: {ramp.broke}" if ramp.broke else "held to the end"
+    learned = "atoms as far apart as in the data" if ramp.close is None else ""
+    return [
+        Row(f"{what} to", unit, ramp.reached, end),
+        Row(f"closer than data, {what}", unit, ramp.close, learned),
+    ]
+
+
 def _vacancy(found: Measured, atoms: Atoms) -> None:
     if len(set(atoms.symbols)) > 1:
         text = "none: of a compound it depends on what the atom goes into"
@@ -298,4 +358,6 @@ CRYSTALS: dict[str, Step] = {
     "surfaces": _surfaces,
     "expansion": _expansion,
 }
+Run = Callable[[Measured, Atoms, Path, Callable[[str], None]], None]
+RUNS: dict[str, Run] = {"melting": _melting, "stability": _stability}
 MOLECULES: dict[str, Step] = {"geometry": _geometry, "vibrations": _vibrations}

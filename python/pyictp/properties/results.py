@@ -14,7 +14,7 @@ from ase.eos import birchmurnaghan
 from ase.units import GPa
 
 from pyictp import __version__
-from pyictp.common.drawing import COLORS, PALE, drawing, save
+from pyictp.common.drawing import COLORS, PALE, PLAIN, drawing, save
 from pyictp.common.files import write_json
 from pyictp.properties.measure import Measured
 
@@ -152,9 +152,56 @@ def draw_diatomics(measured: Sequence[Measured], path: Path) -> None:
         save(figure, path)
 
 
+def draw_melting(measured: Sequence[Measured], path: Path) -> None:
+    """Draw temperature and share of crystal over time."""
+    names = short_names([one.name for one in measured])
+    with drawing(6.4, 4.2, rows=2, sharex=True) as (figure, (temperature, share)):
+        for number, one in enumerate(measured):
+            found = one.curves["melting"]
+            color = COLORS[number]
+            temperature.plot(found.times, found.temperatures, color=color, linewidth=0.8)
+            late = found.times[len(found.times) // 2], found.times[-1]
+            label = f"{names[number]}: {found.temperature:.0f} ± {found.error:.0f} K"
+            mean = [found.temperature] * 2
+            temperature.plot(late, mean, color=PLAIN, linewidth=1.6, zorder=3, label=label)
+            share.plot(found.times, 100 * found.shares, color=color)
+        temperature.set(ylabel="temperature [K]")
+        temperature.legend()
+        share.set(xlabel="time [ps]", ylabel="crystal [% of atoms]", ylim=(0, 100))
+        share.set_xlim(left=0)
+        figure.align_ylabels()
+        save(figure, path)
+
+
+def draw_stability(measured: Sequence[Measured], path: Path) -> None:
+    """Draw the energy of atoms over the temperature and the volume over the pressure of ramps."""
+    names = short_names([one.name for one in measured])
+    columns = max(len(one.curves["stability"]) for one in measured)
+    with drawing(3.4 * columns, 3.0, columns=columns) as (figure, panels):
+        for number, one in enumerate(measured):
+            color = COLORS[number]
+            for axes, (kind, ramp) in zip(panels, one.curves["stability"].items(), strict=False):
+                heats = kind == "heating"
+                measures = 1000 * (ramp.energies - ramp.energies[0]) if heats else ramp.volumes
+                held = ramp.values <= ramp.reached
+                axes.plot(ramp.values[held], measures[held], color=color, label=names[number])
+                if ramp.close is not None:
+                    axes.axvline(ramp.close, color=color, linestyle=":", linewidth=1.0)
+                if ramp.broke:
+                    axes.plot(ramp.reached, measures[held][-1], "x", color=color, ms=8)
+        panels[0].set(xlabel="thermostat [K]", ylabel="potential energy [meV/atom]")
+        if columns > 1:
+            panels[1].set(xlabel="barostat [GPa]", ylabel="volume [Å³/atom]", xlim=(0, None))
+        if len(measured) > 1:
+            panels[0].legend()
+        save(figure, path)
+
+
 PICTURES = {
     "eos": draw_eos,
     "phonons": draw_phonons,
     "diatomics": draw_diatomics,
     "expansion": draw_expansion,
+    "melting": draw_melting,
+    "stability": draw_stability,
 }
