@@ -55,13 +55,17 @@ def shares(log: Path) -> list[np.ndarray]:
     return [np.array([float(row.split()[-1]) for row in text.splitlines()]) for text in tables]
 
 
-def test_a_crystal_is_crystal_and_one_phase_alone_is_no_melting_point(monkeypatch):
+@pytest.mark.parametrize("by", ["embedded atom", "model"])
+def test_a_crystal_is_crystal_and_one_phase_alone_is_no_melting_point(by, root, monkeypatch):
     """So short a run melts nothing: its last part ends at once."""
     monkeypatch.setattr(melting, "ROUNDS", 1)
     told: list[str] = []
+    driver = embedded_atom()
+    if by == "model":
+        driver = driver_of(str(root / "models" / "cu" / "model.pt"), COPPER, Path("out"))
     with pytest.raises(UserError, match=r"melting: crystal alone was left in each of 1 runs"):
         melting.melting_point(
-            COPPER, embedded_atom(), 300.0, Path("out"), width=7, duration=0.02, say=told.append
+            COPPER, driver, 300.0, Path("out"), width=7, duration=0.02, say=told.append
         )
     assert told == [
         "melting: round 1, 64 atoms from 300 K",
@@ -110,16 +114,6 @@ def test_the_melting_point_of_a_potential_that_is_known():
     alone, *_, both = shares(Path(f"out/round_{found.rounds}/log.lammps"))
     assert alone.min() > 0.9
     np.testing.assert_allclose(both, found.shares)
-
-
-@pytest.mark.long
-def test_a_model_melts_in_a_run_of_its_own(root):
-    """Too short for a number: half of the crystal has melted, and both are still there."""
-    driver = driver_of(str(root / "models" / "cu" / "model.pt"), COPPER, Path("out"))
-    found = melting.melting_point(COPPER, driver, 1300.0, Path("out"), width=7, duration=0.1)
-    assert found.atoms == 64
-    assert found.shares[0] < 0.9
-    assert 800 < found.temperature < 2000
 
 
 def test_a_model_held_while_it_was_heated_and_compressed(export, capsys, monkeypatch):
