@@ -103,6 +103,20 @@ def test_a_bracket_is_told_where_no_run_keeps_both_phases(monkeypatch):
         melting.melting_point(COPPER, embedded_atom(), 9000.0, Path("out"))
 
 
+def test_a_melt_that_tears_is_refused_and_a_drift_is_an_error(monkeypatch):
+    """Tables as LAMMPS leaves them: 216 atoms of 11.8 A^3, from 1400 K down to 1000 K."""
+    steps, volume = np.arange(100.0), 216 * 3.615**3 / 4
+    table = {"Step": steps, "Time": steps, "Temp": 1400.0 - 4 * steps}
+    table |= {"c_crystal": np.full(100, 0.5), "Volume": volume * (1 + 0.004 * steps)}
+    monkeypatch.setattr(melting, "run_deck", lambda *_, **__: (table, ""))
+    monkeypatch.setattr(melting, "seconds_per_step", lambda _: 1e-3)
+    found = melting.melting_point(COPPER, embedded_atom(), 1300.0, Path("out"), width=10.8)
+    assert found.error == pytest.approx(100)  # between the means of the last two quarters
+    table["Volume"] = volume * (1 + 0.01 * steps)
+    with pytest.raises(UserError, match=r"the cell grew to 2\.0 times the crystal's volume"):
+        melting.melting_point(COPPER, embedded_atom(), 1300.0, Path("out"), width=10.8)
+
+
 @pytest.mark.long
 def test_the_melting_point_of_a_potential_that_is_known():
     found = melting.melting_point(

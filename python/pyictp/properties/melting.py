@@ -27,6 +27,7 @@ FEWEST_NEIGHBORS = 12  # of whole shells: fcc 12, bcc 14, diamond 16
 SHELL = 0.1  # A: distances of one shell
 LINDEMANN = 0.12  # displacement by distance of neighbors where crystals melt, roughly
 REFERENCE = 2000.0  # K, where displacements are classical
+TORN = 1.5  # times the volume of the crystal: melts take a tenth more, some salts a third
 ROUNDS = 5
 PRESENT = (0.1, 0.9)  # shares of crystal between which both phases are there
 FARTHER = 0.15  # of the guess: the next one, while all of them were on one side
@@ -184,11 +185,20 @@ def _coexistence(
     )
     if problem:
         raise UserError(problem)
+    growth = float(thermo["Volume"].max() / crystal.get_volume())
+    if growth > TORN:
+        raise UserError(
+            f"melting: the cell grew to {growth:.1f} times the crystal's volume in a run from "
+            f"{guess:.0f} K: the melt of this model tears or boils; has it learned stresses, and "
+            f"the melt? (logs in '{folder}')"
+        )
     late = slice(len(thermo["Step"]) // 2, None)
     average = time_average(thermo["Temp"][late])
+    third, last = np.array_split(thermo["Temp"][late], 2)
+    moved = abs(third.mean() - last.mean()) if len(last) else 0.0  # does it still drift?
     return Melting(
         temperature=average.mean,
-        error=average.error,
+        error=max(average.error, float(moved)),
         share=float(thermo["c_crystal"][late].mean()),
         atoms=len(crystal),
         guess=guess,
