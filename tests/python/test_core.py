@@ -277,9 +277,9 @@ def test_no_shipped_model_has_a_hole(folder):
     assert model.metadata["model"]["core_repulsion"]
     falls = {}
     for (i, a), (j, b) in itertools.combinations_with_replacement(enumerate(model.elements), 2):
-        start = model.shortest_distances[i, j]
-        if start == model.r_cut:  # never met
-            start = covalent_radii[[atomic_numbers[a], atomic_numbers[b]]].sum()
+        # pairs that never met as a bond may make one, as they do in nature: inside of it they repel
+        bond = covalent_radii[[atomic_numbers[a], atomic_numbers[b]]].sum()
+        start = min(model.shortest_distances[i, j], bond)
         graphs = [on_line(length, i, j, model.r_cut) for length in np.arange(start, 0.3, -0.05)]
         energies = np.array([evaluate_graph(model, graph).energies.item() for graph in graphs])
         assert np.isfinite(energies).all()
