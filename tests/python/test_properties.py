@@ -40,6 +40,7 @@ from pyictp.properties import (
     melting,
     molecules,
     results,
+    rows,
     stability,
 )
 
@@ -102,8 +103,8 @@ def test_labels_have_an_equation_of_state(copper: Atoms, tmp_path: Path) -> None
     assert values["volume at zero pressure"] == pytest.approx(ours.volume, rel=1e-4)
     assert values["bulk modulus, of energies"] == pytest.approx(ours.bulk_modulus, rel=0.01)
     assert found.curves["eos"].energy == pytest.approx(ours.energy - 50.0, abs=1e-4)
-    both = measure.Measured("EMT")
-    measure.CRYSTALS["eos"](both, copper)
+    both = rows.Measured("EMT")
+    rows.CRYSTALS["eos"](both, copper)
     lines = "\n".join(results.table([both, found]))
     assert re.search(r"^volume at zero pressure +A\^3/atom +11.56\d* +11.56\d*$", lines, re.M)
     assert "eos.png" in results.write([both, found], "cu.cif", tmp_path / "out")
@@ -260,9 +261,9 @@ def test_how_a_run_broke_is_judged() -> None:
 
 
 def test_a_crystal_that_is_no_minimum_is_said_to_be_none() -> None:
-    square = measure.Measured("toy")
+    square = rows.Measured("toy")
     atoms = crystals.relaxed(bulk("Cu", "sc", a=2.3), EMT())
-    measure.CRYSTALS["phonons"](square, atoms)
+    rows.CRYSTALS["phonons"](square, atoms)
     (row,) = [row for row in square.rows if row.title == "lowest frequency"]
     assert row.value is not None
     assert row.value < 0
@@ -331,10 +332,10 @@ def test_what_a_structure_has_not_is_refused() -> None:
 
 
 def test_compounds_have_no_vacancy_without_a_reservoir() -> None:
-    found = measure.Measured("toy")
+    found = rows.Measured("toy")
     layered = bulk("NaCl", "rocksalt", a=5.6)
-    measure.CRYSTALS["vacancy"](found, layered)
-    measure.CRYSTALS["surfaces"](found, layered)
+    rows.CRYSTALS["vacancy"](found, layered)
+    rows.CRYSTALS["surfaces"](found, layered)
     assert [row.value for row in found.rows] == [None, None]
     assert all(row.text.startswith("none: ") for row in found.rows)
 

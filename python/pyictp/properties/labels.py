@@ -15,7 +15,7 @@ from ase.units import GPa
 from pyictp.data.frames import Frame, read_frames
 from pyictp.errors import UserError
 from pyictp.properties.crystals import fit_state
-from pyictp.properties.measure import Measured, state_rows
+from pyictp.properties.rows import Measured, state_rows
 
 FEWEST = 5  # volumes, for four parameters
 SAME = 1e-6  # relative: volumes closer than that are one

@@ -16,7 +16,7 @@ from ase.units import GPa
 from pyictp import __version__
 from pyictp.common.drawing import COLORS, PALE, PLAIN, drawing, save
 from pyictp.common.files import write_json
-from pyictp.properties.measure import Measured
+from pyictp.properties.rows import Measured
 
 WALL_TOP = 30.0  # eV: how much of a repulsion pictures show
 
