@@ -94,7 +94,7 @@ def parse_arguments() -> argparse.Namespace:
     if args.codes is None:
         args.codes = ["lammps", "ase", "mace"] if args.quick else list(USUAL_CODES)
         if args.imported:
-            args.codes = [IMPORTED, "mace", "symmetrix"]
+            args.codes = [IMPORTED, "mace", "symmetrix", "symmetrix-generic"]
         if args.device != "cpu":
             args.codes = ["lammps", "ase"]
     if args.training is None:

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from protocol import MakeStep, Step, serve
-from symmetrix import Symmetrix
+from symmetrix import Symmetrix, jit
+
+# It gives its compiler 600 s and then takes its way without: too little for 128 channels.
+jit.prepare_jit_artifact.__kwdefaults__["compile_timeout"] = 7200.0
 
 
 def build(case: dict[str, Any]) -> MakeStep:
