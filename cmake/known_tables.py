@@ -72,10 +72,8 @@ def struct(name: str, comment: str, fields: dict[str, list[int]], part: nn.Modul
     """Return the C++ of one table."""
     lines = [f"/// {comment}", f"struct {name} {{"]
     if isinstance(part, OperatorTableConvolution):
-        rows = [f"{{{', '.join(map(str, path))}}}" for path in part.paths.tolist()]
-        lines.append(
-            f"  static constexpr int32_t PATHS[][6] = {{{BREAK}{f',{BREAK}'.join(rows)}}};"
-        )
+        rows = f",{BREAK}".join(f"{{{str(path)[1:-1]}}}" for path in part.paths.tolist())
+        lines.append(f"  static constexpr int32_t PATHS[][6] = {{{BREAK}{rows}}};")
     numbers = {
         **{f"int32_t {key}": row for key, row in fields.items()},
         "int32_t OFFSETS": part.offsets.tolist(),
