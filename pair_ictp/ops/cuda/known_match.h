@@ -51,6 +51,19 @@ inline int find_convolution(const EdgePaths &paths, const Polynomial &polynomial
   });
 }
 
+/// dims_a, dims: components of each irrep of A and of the results.
+inline int find_product(const std::vector<int64_t> &dims_a, int64_t num_weights,
+                        const std::vector<int64_t> &dims, const Polynomial &polynomial)
+{
+  return find_known<KnownProducts>([&](auto table) {
+    using Table = decltype(table);
+    return std::equal(dims_a.begin(), dims_a.end(), std::begin(Table::DIMS_A),
+                      std::end(Table::DIMS_A)) &&
+        std::equal(dims.begin(), dims.end(), std::begin(Table::DIMS), std::end(Table::DIMS)) &&
+        num_weights == Table::NUM_WEIGHTS[0] && is_polynomial_of<Table>(polynomial);
+  });
+}
+
 }    // namespace ictp
 
 #endif
