@@ -44,12 +44,14 @@ def emulated_operators() -> None:
     library()
 
 
-def compare(case: ConvolutionCase | ProductCase, gpu: EmulatedGPU, dtype: torch.dtype) -> None:
+def compare(
+    case: ConvolutionCase | ProductCase, gpu: EmulatedGPU, dtype: torch.dtype, **wanted: bool
+) -> None:
     """Compute on both, and see that the emulated GPU has done something."""
-    expected = case.compute("cpu")
+    expected = case.compute("cpu", **wanted)
     before = gpu.num_blocks
     with gpu:
-        computed = case.compute("cpu")
+        computed = case.compute("cpu", **wanted)
     for found, wanted in zip(computed, expected, strict=True):
         assert_same(found, wanted, dtype)
     assert gpu.calls
@@ -66,6 +68,11 @@ def compare(case: ConvolutionCase | ProductCase, gpu: EmulatedGPU, dtype: torch.
         ("vector", "ragged", 33),
         ("pseudo", "ragged", 21),
         ("rank5", "dense", 5),
+        ("common0", "ragged", 33),
+        ("common1", "one_node", 96),
+        ("common1", "no_edges", 32),
+        ("common1", "ragged", 66),
+        ("common2", "ragged", 21),
     ],
 )
 @pytest.mark.parametrize("seed", [0, 1])
@@ -77,9 +84,10 @@ def test_table_convolution(
     assert gpu.calls == dict.fromkeys(TABLE, 1)
 
 
+@pytest.mark.parametrize("irreps", ["vector", "common1"])
 @pytest.mark.parametrize("degrees", ["no_edges", "ragged"])
-def test_tables_of_pairs_of_elements(degrees: str, dtype: torch.dtype) -> None:
-    compare(ConvolutionCase("vector", degrees, 21, dtype, num_tables=3), EmulatedGPU(1), dtype)
+def test_tables_of_pairs_of_elements(irreps: str, degrees: str, dtype: torch.dtype) -> None:
+    compare(ConvolutionCase(irreps, degrees, 21, dtype, num_tables=3), EmulatedGPU(1), dtype)
 
 
 @pytest.mark.parametrize("degrees", ["no_edges", "ragged"])
@@ -95,6 +103,16 @@ def test_product_basis_and_two_derivatives(
     gpu = EmulatedGPU(seed=1)
     compare(ProductCase(variant, num_nodes, channels, dtype), gpu, dtype)
     assert set(gpu.calls) == set(PRODUCTS)
+
+
+@pytest.mark.parametrize("top", [0, 1, 2])
+@pytest.mark.parametrize(("num_nodes", "channels"), [(0, 16), (1, 5), (37, 21)])
+def test_products_of_common_tables(
+    top: int, num_nodes: int, channels: int, dtype: torch.dtype
+) -> None:
+    case = ProductCase(f"common{top}", num_nodes, channels, dtype)
+    compare(case, EmulatedGPU(seed=1), dtype)
+    compare(case, EmulatedGPU(seed=1), dtype, weights_wanted=False)
 
 
 @pytest.mark.parametrize("counts", COUNTS)
@@ -127,16 +145,49 @@ def test_every_operator_with_a_kernel_is_tested() -> None:
     assert operator_names() == {*TABLE, *PRODUCTS, *GRAPH}
 
 
-def test_gradients_of_vectors_alone(dtype: torch.dtype) -> None:
-    case = ConvolutionCase("vector", "ragged", 64, dtype)
+def num_blocks(case: ConvolutionCase | ProductCase, **wanted: bool) -> int:
+    """Return how many blocks a case takes."""
+    gpu = EmulatedGPU()
+    before = gpu.num_blocks
+    with gpu:
+        case.compute("cpu", **wanted)
+    return gpu.num_blocks - before
+
+
+def test_common_tables_have_kernels_of_their_own() -> None:
+    # four centers in a block, or one
+    case = ConvolutionCase("common1", "ragged", 64, torch.float32)
+    assert num_blocks(case) == 2
+    case.convolution.values[-1] *= 1.0 + 1e-15  # rounding of another machine
+    assert num_blocks(case) == 2
+    case.convolution.values = 1.001 * case.convolution.values
+    assert num_blocks(case) == 2 * 4
+
+
+def test_common_products_have_kernels_of_their_own() -> None:
+    # blocks have 128 threads, or 32 with the memory for their rows
+    case = ProductCase("common1", 8, 16, torch.float64)
+    with EmulatedGPU(shared_bytes=LEAST) as gpu:
+        before = gpu.num_blocks
+        case.basis(case.a, case.species)
+        assert gpu.num_blocks == before + 1
+        case.basis.products.values = 1.001 * case.basis.products.values
+        case.basis(case.a, case.species)
+        assert gpu.num_blocks == before + 1 + 4
+
+
+@pytest.mark.parametrize("irreps", ["vector", "common1"])
+def test_gradients_of_vectors_alone(irreps: str, dtype: torch.dtype) -> None:
+    case = ConvolutionCase(irreps, "ragged", 64, dtype)
     _, expected = case.compute("cpu", features_wanted=False)
     with EmulatedGPU(seed=2):
         _, found = case.compute("cpu", features_wanted=False)
     assert_same(found, expected, dtype)
 
 
-def test_values_do_not_depend_on_the_order_of_threads() -> None:
-    case = ConvolutionCase("vector", "ragged", 64, torch.float32)
+@pytest.mark.parametrize("irreps", ["vector", "common1"])
+def test_values_do_not_depend_on_the_order_of_threads(irreps: str) -> None:
+    case = ConvolutionCase(irreps, "ragged", 64, torch.float32)
     results = []
     for seed in (0, 1, 2):
         with EmulatedGPU(seed):

@@ -13,7 +13,8 @@ from pyictp.graph.graph import Graph, build_graph
 from pyictp.model.ictp import ICTPModel
 from pyictp.model.product_basis import ProductBasis
 from pyictp.model.products import Irrep
-from torch import Tensor
+from pyictp.model.reduction import reduce_paths
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 VARIANTS = {
@@ -30,6 +31,9 @@ VARIANTS = {
     "correlation2": {"correlation": 2, "symmetric_product": False},
     "correlation4": {"correlation": 4, "l_max_edge": 2},
 }
+
+# product bases that kernels are made for, of spanning paths alone
+COMMON = {f"common{top}": {"l_max_edge": 3, "l_max_hidden": top} for top in range(3)}
 
 
 def make_model(variant: str = "symmetric", seed: int = 0, **changes: object) -> ICTPModel:
@@ -54,13 +58,15 @@ def make_product_basis(
 ) -> tuple[ProductBasis, list[Irrep]]:
     """Return a random product basis of two elements, and the irreps it takes."""
     torch.manual_seed(3)
-    settings = {"elements": ("H", "O"), "num_channels": channels} | VARIANTS[variant]
+    settings = {"elements": ("H", "O"), "num_channels": channels} | (VARIANTS | COMMON)[variant]
     config = ModelConfig(**settings)
     irreps = [Irrep(rank) for rank in range(config.l_max_edge + 1)]
     if config.odd_products:
         irreps += [Irrep(rank, True) for rank in range(1, 3)]
-    basis = ProductBasis(config, irreps, config.l_max_hidden).to(dtype)
-    return basis, irreps
+    basis = ProductBasis(config, irreps, config.l_max_hidden).double()
+    if variant in COMMON:
+        reduce_paths(nn.ModuleList([basis]))
+    return basis.to(dtype), irreps
 
 
 def make_cluster(num_atoms: int = 7, seed: int = 1) -> tuple[Tensor, np.ndarray]:

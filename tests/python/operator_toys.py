@@ -30,6 +30,8 @@ IRREPS = {
     "rank4": [Irrep(rank) for rank in range(5)],
     "rank5": [Irrep(0), Irrep(5)],  # 11 components: more than kernels take in one piece
     "pseudo": [Irrep(0), Irrep(1), Irrep(2), Irrep(1, True)],
+    # with harmonics to rank 3: what kernels are made for
+    **{f"common{top}": [Irrep(rank) for rank in range(top + 1)] for top in range(3)},
 }
 # more than a tile of 32 edges, centers without edges, none at all
 DEGREES = {"dense": [5, 5, 5], "ragged": [0, 70, 1, 33], "one_node": [4], "no_edges": [0, 0]}
@@ -72,7 +74,7 @@ class ConvolutionCase:
         num_mixed: int = 0,  # channels after mixing; 0: nothing is mixed
     ) -> None:
         generator = torch.Generator().manual_seed(7)
-        l_max = max(2, *(irrep.rank for irrep in IRREPS[irreps]))
+        l_max = max(3 if "common" in irreps else 2, *(irrep.rank for irrep in IRREPS[irreps]))
         plain = Convolution(IRREPS[irreps], l_max, odd=irreps == "pseudo")
         tabulated = TableConvolution(plain, R_CUT)
         self.convolution: nn.Module = OperatorTableConvolution(tabulated)
@@ -125,11 +127,11 @@ class ProductCase:
         self.a = [random(generator, dtype, num_nodes, irrep.dim, channels) for irrep in irreps]
         self.species = torch.arange(num_nodes) % 2
 
-    def compute(self, device: str) -> tuple[list[Tensor], ...]:
+    def compute(self, device: str, weights_wanted: bool = True) -> tuple[list[Tensor], ...]:
         """Return values, first and second derivatives."""
-        basis = copy.deepcopy(self.basis).to(device)
+        basis = copy.deepcopy(self.basis).to(device).requires_grad_(weights_wanted)
         a = [x.to(device).requires_grad_() for x in self.a]
-        leaves = [*a, *basis.parameters()]
+        leaves = [*a, *(basis.parameters() if weights_wanted else ())]
         values = basis(a, self.species.to(device))
         first = gradients(values, leaves, create_graph=True)
         moving = [grad for grad in first if grad.requires_grad]

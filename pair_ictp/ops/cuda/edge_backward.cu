@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "ops/cuda/edge_tile.h"
+#include "ops/cuda/warp.h"
 
 #include <algorithm>
 
@@ -11,44 +12,6 @@
 
 namespace ictp {
 namespace {
-
-/// The first power of two from `least` on.
-__host__ __device__ constexpr int power_of_two(int least)
-{
-  int power = 1;
-  while (power < least) power *= 2;
-  return power;
-}
-
-/// One step: each lane hands over half of 2*HALF sums and keeps the other; on to the next.
-template <int HALF, int COUNT, typename T>
-__device__ inline void halve_sums(T (&numbers)[COUNT], int &index)
-{
-  if constexpr (HALF > 0) {
-    constexpr int DISTANCE = WARP * HALF / COUNT;
-    const bool upper = (threadIdx.x & DISTANCE) != 0;
-    for (int k = 0; k < HALF; ++k) {
-      const T kept = upper ? numbers[k + HALF] : numbers[k];
-      const T given = upper ? numbers[k] : numbers[k + HALF];
-      numbers[k] = kept + __shfl_xor_sync(ALL_LANES, given, DISTANCE);
-    }
-    index += upper ? HALF : 0;
-    halve_sums<HALF / 2>(numbers, index);
-  }
-}
-
-/// Sums each of COUNT (a power of two) numbers over a warp, which takes little more than COUNT
-/// shuffles. Returns one of the sums and sets `index` to its number; all 32/COUNT neighboring lanes
-/// have the same.
-template <int COUNT, typename T>
-__device__ inline T sum_over_warp(T (&numbers)[COUNT], int &index)
-{
-  index = 0;
-  halve_sums<COUNT / 2>(numbers, index);
-  for (int distance = WARP / COUNT / 2; distance > 0; distance /= 2)
-    numbers[0] += __shfl_xor_sync(ALL_LANES, numbers[0], distance);
-  return numbers[0];
-}
 
 /// All edges of the tile, one path, D3 components of the result, N channels of each lane. Sums of
 /// the same matrix and length are written by one warp alone: `add_matrix`, `add_length` say whether
@@ -164,6 +127,8 @@ template <typename T>
 cudaError_t launch_edge_backward(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
                                  cudaStream_t stream)
 {
+  if (shape.known != NOT_KNOWN)
+    return launch_known_backward(shape.known, data, stream);
   const int size = tile_size(shape, true);
   if (size == 0)
     return cudaErrorInvalidConfiguration;

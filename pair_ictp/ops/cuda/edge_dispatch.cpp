@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "ops/cuda/edge_launch.h"
+#include "ops/cuda/known_match.h"
 #include "ops/cuda/status.h"
 #include "ops/cuda/table_cache.h"
 #include "ops/table_operands.h"
@@ -90,6 +91,7 @@ struct EdgeTables {
     shape.num_leaves = NUM_LEAVES;
     shape.num_rows = static_cast<int32_t>(num_rows);
     shape.paths = pointer<EdgePath>(paths);
+    shape.known = find_convolution(host, polynomial);
     shape.values = programs[0].view();
     shape.adjoint = programs[1].view();
   }

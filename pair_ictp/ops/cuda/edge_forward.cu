@@ -91,6 +91,8 @@ template <typename T>
 cudaError_t launch_edge_forward(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
                                 cudaStream_t stream)
 {
+  if (shape.known != NOT_KNOWN)
+    return launch_known_forward(shape.known, data, stream);
   const int size = tile_size(shape, false);
   if (size == 0)
     return cudaErrorInvalidConfiguration;

@@ -2,6 +2,7 @@
 #ifndef ICTP_CUDA_EDGE_LAUNCH_H
 #define ICTP_CUDA_EDGE_LAUNCH_H
 
+#include "ops/cuda/known.h"
 #include "ops/edge_kernels.h"
 
 #include <cuda_runtime_api.h>
@@ -28,6 +29,7 @@ struct DeviceEdgeShape {
   LevelProgram<T> values, adjoint;
   int32_t num_paths, num_leaves, num_rows, matrix_size;
   int32_t largest_dim;    ///< components of the largest irrep of the result
+  int32_t known;          ///< number among KnownConvolutions, or NOT_KNOWN
 };
 
 /// Operands, results and gradients.
@@ -56,6 +58,13 @@ cudaError_t launch_edge_forward(const DeviceEdgeShape<T> &shape, const DeviceEdg
 template <typename T>
 cudaError_t launch_edge_backward(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
                                  cudaStream_t stream);
+
+/// The same by kernels made for the tables of this number; the two above call them.
+template <typename T>
+cudaError_t launch_known_forward(int known, const DeviceEdgeData<T> &data, cudaStream_t stream);
+
+template <typename T>
+cudaError_t launch_known_backward(int known, const DeviceEdgeData<T> &data, cudaStream_t stream);
 
 }    // namespace ictp
 

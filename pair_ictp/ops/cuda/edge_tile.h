@@ -5,6 +5,7 @@
 #include "ops/cuda/edge_launch.h"
 #include "ops/cuda/launch.h"
 #include "ops/cuda/polynomial_device.h"
+#include "ops/cuda/straight_line.h"
 #include "ops/knot_weights.h"
 
 // Only for .cu files: the edges of one center that a block has at hand, in its shared memory.
@@ -14,11 +15,6 @@
 namespace ictp {
 
 constexpr int MOST_WARPS = 8;
-
-template <int N>
-struct Number {
-  static constexpr int value = N;
-};
 
 /// Arrays of `size` elements per row, one per edge; a power of two up to a warp.
 template <typename T>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "ops/cuda/known_match.h"
 #include "ops/cuda/product_launch.h"
 #include "ops/cuda/status.h"
 #include "ops/cuda/table_cache.h"
@@ -45,6 +46,7 @@ struct ProductTables {
         program.adjoint(num_leaves, shape.num_rows - shape.num_results, [&](int64_t leaf) {
           return leaf < shape.num_a || weights_wanted;
         });
+    shape.known = find_product(dims_of(x.a), shape.num_weights, x.nodes.dims, polynomial);
     programs.emplace_back(program.view(), device);
     programs.emplace_back(adjoint.view(), device);
     shape.values = programs[0].view();
@@ -101,11 +103,16 @@ struct Call {
 
   void run(ProductKernel kernel, const at::TensorOptions &options) const
   {
-    const ProductPlan plan = plan_product(kernel, tables->shape, data);
+    const cudaStream_t stream = c10::cuda::getCurrentCUDAStream().stream();
+    const DeviceProductShape<T> &shape = tables->shape;
+    if (has_known_kernel(kernel, shape, data)) {
+      check_started(launch_known_product(kernel, shape.known, data, stream), "product_basis");
+      return;
+    }
+    const ProductPlan plan = plan_product(kernel, shape, data);
     const Tensor scratch = plan.scratch > 0 ? at::empty({plan.scratch}, options) : Tensor();
-    check_started(launch_product(kernel, plan, tables->shape, data,
-                                 scratch.defined() ? scratch.data_ptr<T>() : nullptr,
-                                 c10::cuda::getCurrentCUDAStream().stream()),
+    check_started(launch_product(kernel, plan, shape, data,
+                                 scratch.defined() ? scratch.data_ptr<T>() : nullptr, stream),
                   "product_basis");
   }
 };

@@ -2,6 +2,7 @@
 #ifndef ICTP_CUDA_PRODUCT_LAUNCH_H
 #define ICTP_CUDA_PRODUCT_LAUNCH_H
 
+#include "ops/cuda/known.h"
 #include "ops/polynomial.h"
 
 #include <cuda_runtime_api.h>
@@ -29,6 +30,7 @@ struct DeviceProductShape {
   ProgramView<T> values;     ///< intermediate rows, then results
   ProgramView<T> adjoint;    ///< gradients of intermediate rows and of the wanted leaves
   int32_t num_a, num_weights, num_rows, num_results;
+  int32_t known;    ///< number among KnownProducts, or NOT_KNOWN
 };
 
 /// Operands and results as in ProductData.
@@ -63,6 +65,16 @@ template <typename T>
 cudaError_t launch_product(ProductKernel kernel, const ProductPlan &plan,
                            const DeviceProductShape<T> &shape, const DeviceProductData<T> &data,
                            T *scratch, cudaStream_t stream);
+
+/// Whether there is a kernel made for these tables, which needs no plan: for values, and for
+/// gradients of A alone.
+template <typename T>
+bool has_known_kernel(ProductKernel kernel, const DeviceProductShape<T> &shape,
+                      const DeviceProductData<T> &data);
+
+template <typename T>
+cudaError_t launch_known_product(ProductKernel kernel, int known, const DeviceProductData<T> &data,
+                                 cudaStream_t stream);
 
 }    // namespace ictp
 
