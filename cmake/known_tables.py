@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Write pair_ictp/ops/cuda/known_tables.h: tables that most files have, for kernels made for them.
+"""Write pair_ictp/ops/known_tables.h: tables that most files have, for kernels made for them.
 
-    python cmake/known_tables.py > pair_ictp/ops/cuda/known_tables.h
+    python cmake/known_tables.py > pair_ictp/ops/known_tables.h
 
 They are what `ictp export` writes for these models; tests/cpp/test_known_tables.py compares. The
 file is kept, as who compiles kernels need not have a Python that imports pyictp.
@@ -25,8 +25,8 @@ RANKS = [(3, 0), (3, 1), (3, 2)]  # highest of edges, of what is between layers
 
 HEAD = """\
 // SPDX-License-Identifier: MIT
-#ifndef ICTP_CUDA_KNOWN_TABLES_H
-#define ICTP_CUDA_KNOWN_TABLES_H
+#ifndef ICTP_KNOWN_TABLES_H
+#define ICTP_KNOWN_TABLES_H
 
 #include <cstdint>
 #include <tuple>

@@ -57,10 +57,10 @@ class Call {
 
   /// Calls body(problem) with the problem of the operands' type.
   template <typename Body>
-  void run(bool weights_wanted, Body body) const
+  void run(bool weights_wanted, bool may_be_known, Body body) const
   {
     with_type_of(x.weights, [&](auto zero) {
-      ProductProblem<decltype(zero)> problem(x.a, x.weights, x.nodes, weights_wanted);
+      ProductProblem<decltype(zero)> problem(x.a, x.weights, x.nodes, weights_wanted, may_be_known);
       body(problem);
     });
   }
@@ -90,9 +90,10 @@ variable_list forward_cpu(TensorList a, const Tensor &weights, TensorList tables
 {
   const Call call(a, weights, tables, dims);
   const variable_list results = product_results(call.x.a, call.x.weights, dims);
-  call.run(false, [&]<typename T>(ProductProblem<T> &problem) {
+  call.run(false, true, [&]<typename T>(ProductProblem<T> &problem) {
+    const ProductKernels<T> &kernels = product_kernels<T>();
     problem.data.results = problem.rows(results, call.x.nodes.dims);
-    problem.run(product_kernels<T>().forward);
+    problem.run(problem.is_known() ? kernels.known_forward : kernels.forward);
   });
   return call.cut(results);
 }
@@ -104,10 +105,12 @@ variable_list backward_cpu(TensorList grads, TensorList a, const Tensor &weights
   const Call call(a, weights, tables, dims_of(grads));
   const variable_list g = call.whole(call.x.grads(grads));
   const variable_list found = product_gradients(call.x.a, call.x.weights, weights_wanted);
-  call.run(weights_wanted, [&]<typename T>(ProductProblem<T> &problem) {
+  call.run(weights_wanted, !weights_wanted, [&]<typename T>(ProductProblem<T> &problem) {
+    const ProductKernels<T> &kernels = product_kernels<T>();
     problem.data.grad_results = problem.rows(g, call.x.nodes.dims);
     problem.data.grad_a = problem.rows(found, dims_of(a));
-    problem.run(product_kernels<T>().backward, gradient_of_weights(found));
+    problem.run(problem.is_known() ? kernels.known_backward : kernels.backward,
+                gradient_of_weights(found));
   });
   return call.cut(found);
 }
@@ -121,7 +124,7 @@ variable_list tangent_cpu(TensorList moves, TensorList grads, TensorList a, cons
   variable_list of_grads = product_results(call.x.a, call.x.weights, call.x.nodes.dims);
   const variable_list of_a = product_gradients(call.x.a, call.x.weights, weights_wanted);
   const Tensor of_weights = gradient_of_weights(of_a), &along_weights = along.back();
-  call.run(weights_wanted, [&]<typename T>(ProductProblem<T> &problem) {
+  call.run(weights_wanted, false, [&]<typename T>(ProductProblem<T> &problem) {
     problem.data.a_tangent = problem.rows(along, dims_of(a));
     problem.data.weights_tangent = along_weights.defined() ? along_weights.const_data_ptr<T>()
                                                            : nullptr;

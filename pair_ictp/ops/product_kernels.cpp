@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "ops/product_kernels.h"
 
+#include "ops/known_product_kernels.h"
 #include "ops/polynomial_kernels.h"
 
 #include <cstdlib>
@@ -154,7 +155,9 @@ void tangent(const ProductShape<T> &shape, const ProductData<T> &data, int64_t b
 }    // namespace
 
 extern const ProductKernelSet ICTP_PRODUCT;
-const ProductKernelSet ICTP_PRODUCT = {{forward<float>, backward<float>, tangent<float>},
-                                       {forward<double>, backward<double>, tangent<double>}};
+const ProductKernelSet ICTP_PRODUCT = {
+    {forward<float>, backward<float>, tangent<float>, known_forward<float>, known_backward<float>},
+    {forward<double>, backward<double>, tangent<double>, known_forward<double>,
+     known_backward<double>}};
 
 }    // namespace ictp

@@ -23,6 +23,7 @@ struct ProductShape {
   ProgramView<T> adjoint;    ///< gradients of intermediate rows and of the wanted leaves
   int64_t num_a, num_weights, num_rows, num_results;
   int64_t num_channels;    ///< a multiple of 64 bytes
+  int known;               ///< number among KnownProducts, or NOT_KNOWN
 };
 
 /// Operands and results; rows of A (num_a) or of the basis (num_results), weights (S, num_weights,
@@ -45,6 +46,7 @@ struct ProductKernels {
   using Kernel = void (*)(const ProductShape<T> &, const ProductData<T> &, int64_t begin,
                           int64_t end);
   Kernel forward, backward, tangent;
+  Kernel known_forward, known_backward;    ///< for shapes that are known; no gradients of weights
 };
 
 struct ProductKernelSet {

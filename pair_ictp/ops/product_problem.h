@@ -3,6 +3,7 @@
 #define ICTP_PRODUCT_PROBLEM_H
 
 #include "ops/instruction_set.h"
+#include "ops/known_match.h"
 #include "ops/operands.h"
 #include "ops/product_kernels.h"
 #include "ops/product_operands.h"
@@ -50,25 +51,23 @@ struct ProductProblem {
   std::vector<std::vector<NodeRow<T>>> memory;
   static constexpr int64_t GRAIN = 16;    // nodes per task
 
+  /// With `may_be_known` the kernels are those of shapes that are known, where this is one.
   ProductProblem(const std::vector<at::Tensor> &a, const at::Tensor &weights,
-                 const NodeIndices &nodes, bool weights_wanted)
+                 const NodeIndices &nodes, bool weights_wanted, bool may_be_known)
   {
-    shape.num_a = 0;
-    for (const at::Tensor &tensor : a) shape.num_a += tensor.size(1);
+    const std::vector<int64_t> dims_a = dims_of(a);
+    shape.num_a = std::accumulate(dims_a.begin(), dims_a.end(), int64_t{0});
     shape.num_weights = weights.size(1);
     shape.num_channels = weights.size(2);
-    const int64_t num_leaves = shape.num_a + shape.num_weights;
     shape.num_results = std::accumulate(nodes.dims.begin(), nodes.dims.end(), int64_t{0});
-    values = read_program<T>(num_leaves, shape.num_results, nodes.polynomial);
-    shape.num_rows = num_leaves + nodes.polynomial.offsets.size(0) - 1;
-    adjoint = values.adjoint(num_leaves, shape.num_rows - shape.num_results, [&](int64_t leaf) {
-      return leaf < shape.num_a || weights_wanted;
-    });
-    shape.values = values.view();
-    shape.adjoint = adjoint.view();
+    shape.known = may_be_known
+                      ? find_product(dims_a, shape.num_weights, nodes.dims, nodes.polynomial)
+                      : NOT_KNOWN;
+    if (shape.known == NOT_KNOWN)
+      read(nodes.polynomial, weights_wanted);
     data.num_nodes = a[0].size(0);
     data.species = nodes.species.const_data_ptr<int64_t>();
-    data.a = rows(a, dims_of(a));
+    data.a = rows(a, dims_a);
     data.weights = weights.const_data_ptr<T>();
   }
 
@@ -77,6 +76,20 @@ struct ProductProblem {
     memory.push_back(node_rows<T>(tensors, dims));
     return memory.back().data();
   }
+
+  void read(const Polynomial &polynomial, bool weights_wanted)
+  {
+    const int64_t num_leaves = shape.num_a + shape.num_weights;
+    values = read_program<T>(num_leaves, shape.num_results, polynomial);
+    shape.num_rows = num_leaves + polynomial.offsets.size(0) - 1;
+    adjoint = values.adjoint(num_leaves, shape.num_rows - shape.num_results, [&](int64_t leaf) {
+      return leaf < shape.num_a || weights_wanted;
+    });
+    shape.values = values.view();
+    shape.adjoint = adjoint.view();
+  }
+
+  bool is_known() const { return shape.known != NOT_KNOWN; }
 
   /// Threads share the nodes.
   void run(typename ProductKernels<T>::Kernel kernel, const at::Tensor &grad_weights = at::Tensor())

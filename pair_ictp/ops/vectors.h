@@ -2,6 +2,8 @@
 #ifndef ICTP_VECTORS_H
 #define ICTP_VECTORS_H
 
+#include "ops/number.h"
+
 #include <cstdint>
 #include <utility>
 
@@ -44,11 +46,6 @@ inline __attribute__((always_inline)) void store(T *to, const Vector<T> &vector)
 {
   __builtin_memcpy(to, &vector, sizeof(vector));
 }
-
-template <int N>
-struct Number {
-  static constexpr int value = N;
-};
 
 /// Calls body(first channel, number of vectors) for runs of 4 (if MOST allows), 2 and 1 vectors:
 /// numbers that the compiler knows, so that the vectors of a run stay in registers.

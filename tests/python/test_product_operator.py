@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from model_toys import VARIANTS, make_product_basis
+from model_toys import COMMON, VARIANTS, make_product_basis
 from pyictp.model import kernels
 from pyictp.model.products import Irrep
 from torch import Tensor
@@ -66,6 +66,33 @@ def test_product_and_its_derivatives(
         for x, y in zip(fused, plain, strict=True):
             scale = max(1.0, y.abs().max().item() if y.numel() else 0.0)
             torch.testing.assert_close(x / scale, y / scale, **limits)
+
+
+@pytest.mark.parametrize("variant", COMMON)
+@pytest.mark.parametrize(("num_nodes", "channels"), [(0, 16), (1, 5), (37, 48)])
+def test_tables_that_the_compiler_knows(
+    variant: str, num_nodes: int, channels: int, dtype: torch.dtype, threads: int
+) -> None:
+    """Spanning paths of common models: without loops over terms, with them in another order."""
+    assert torch.get_num_threads() == threads
+    basis, irreps = make_product_basis(variant, channels, dtype)
+    basis.requires_grad_(False)
+    a = random_a(irreps, num_nodes, channels, dtype)
+    species = torch.arange(num_nodes) % 2
+    results = []
+    for kind in ("plain", "known", "unknown"):
+        kernels.use_operators(basis, kind != "plain")
+        if kind == "unknown":
+            last = slice(basis.products.offsets[-2], basis.products.offsets[-1])
+            for table in (basis.products.terms, basis.products.values):
+                table[last] = table[last].flip(0)
+        values = basis(a, species)
+        results.append([*values, *torch.autograd.grad(weighted_sum(values), a)])
+    limit = 1e-12 if dtype == torch.float64 else 1e-5
+    for plain, known, unknown in zip(*results, strict=True):
+        scale = max(1.0, plain.abs().max().item() if plain.numel() else 0.0)
+        torch.testing.assert_close(known / scale, plain / scale, atol=limit, rtol=0)
+        torch.testing.assert_close(known / scale, unknown / scale, atol=limit, rtol=0)
 
 
 def test_product_passes_gradcheck() -> None:

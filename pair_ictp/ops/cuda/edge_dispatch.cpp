@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "ops/cuda/edge_launch.h"
-#include "ops/cuda/known_match.h"
+#include "ops/known_match.h"
 #include "ops/cuda/status.h"
 #include "ops/cuda/table_cache.h"
 #include "ops/table_operands.h"

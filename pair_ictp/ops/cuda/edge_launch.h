@@ -2,7 +2,7 @@
 #ifndef ICTP_CUDA_EDGE_LAUNCH_H
 #define ICTP_CUDA_EDGE_LAUNCH_H
 
-#include "ops/cuda/known.h"
+#include "ops/known.h"
 #include "ops/edge_kernels.h"
 
 #include <cuda_runtime_api.h>

@@ -5,7 +5,7 @@
 #include "ops/cuda/edge_launch.h"
 #include "ops/cuda/launch.h"
 #include "ops/cuda/polynomial_device.h"
-#include "ops/cuda/straight_line.h"
+#include "ops/straight_line.h"
 #include "ops/knot_weights.h"
 
 // Only for .cu files: the edges of one center that a block has at hand, in its shared memory.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "ops/cuda/known_match.h"
+#include "ops/known_match.h"
 #include "ops/cuda/product_launch.h"
 #include "ops/cuda/status.h"
 #include "ops/cuda/table_cache.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "ops/cuda/product_launch.h"
-#include "ops/cuda/straight_line.h"
+#include "ops/known_product.h"
 
 #include <limits>
 
@@ -11,37 +11,6 @@ namespace ictp {
 namespace {
 
 constexpr int THREADS = 4 * WARP;
-
-/// What follows from a table; constants only, as functions of the host are none on a GPU.
-template <typename Table>
-struct KnownProduct {
- private:
-  template <int N>
-  static constexpr int sum(const int32_t (&numbers)[N], int count)
-  {
-    int total = 0;
-    for (int k = 0; k < count; ++k) total += numbers[k];
-    return total;
-  }
-
- public:
-  static constexpr int NUM_IRREPS_A = sizeof(Table::DIMS_A) / sizeof(Table::DIMS_A[0]);
-  static constexpr int NUM_IRREPS = sizeof(Table::DIMS) / sizeof(Table::DIMS[0]);
-  static constexpr int NUM_A = sum(Table::DIMS_A, NUM_IRREPS_A);
-  static constexpr int NUM_WEIGHTS = Table::NUM_WEIGHTS[0], LEAVES = NUM_A + NUM_WEIGHTS;
-  static constexpr int NUM_INNER = NUM_TARGETS<Table> - sum(Table::DIMS, NUM_IRREPS);
-  static constexpr int NUM_ROWS = LEAVES + NUM_INNER;    ///< without results
-
-  template <int K>
-  struct IrrepOfA {
-    static constexpr int DIM = Table::DIMS_A[K], FIRST = sum(Table::DIMS_A, K);
-  };
-  template <int K>
-  struct IrrepOfResult {
-    static constexpr int DIM = Table::DIMS[K];
-    static constexpr int FIRST_TARGET = NUM_INNER + sum(Table::DIMS, K);
-  };
-};
 
 /// Where the first component of irrep k of a node and channel is.
 template <typename U>
@@ -70,8 +39,7 @@ __global__ void __launch_bounds__(THREADS)
   });
   const T *weights =
       data.weights + data.species[node] * Known::NUM_WEIGHTS * num_channels + channel;
-  for (int k = 0; k < Known::NUM_WEIGHTS; ++k)
-    rows[Known::NUM_A + k] = weights[k * num_channels];
+  for (int k = 0; k < Known::NUM_WEIGHTS; ++k) rows[Known::NUM_A + k] = weights[k * num_channels];
   unrolled<Known::NUM_INNER>([&](auto k) {
     rows[Known::LEAVES + decltype(k)::value] = sum_terms_of<Table, decltype(k)::value>(rows);
   });
@@ -113,7 +81,7 @@ bool has_known_kernel(ProductKernel kernel, const DeviceProductShape<T> &shape,
                       const DeviceProductData<T> &data)
 {
   return shape.known != NOT_KNOWN && kernel != ProductKernel::TANGENT && !data.grad_weights &&
-      data.num_nodes * data.num_channels <= std::numeric_limits<int32_t>::max();
+         data.num_nodes * data.num_channels <= std::numeric_limits<int32_t>::max();
 }
 
 template <typename T>

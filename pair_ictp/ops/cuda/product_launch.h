@@ -2,7 +2,7 @@
 #ifndef ICTP_CUDA_PRODUCT_LAUNCH_H
 #define ICTP_CUDA_PRODUCT_LAUNCH_H
 
-#include "ops/cuda/known.h"
+#include "ops/known.h"
 #include "ops/polynomial.h"
 
 #include <cuda_runtime_api.h>

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
-#ifndef ICTP_CUDA_KNOWN_H
-#define ICTP_CUDA_KNOWN_H
+#ifndef ICTP_KNOWN_H
+#define ICTP_KNOWN_H
 
-#include "ops/cuda/known_tables.h"
-
-#include <cuda_runtime_api.h>
+#include "ops/known_tables.h"
 
 // Tables that the compiler knows, by their number in a list of known_tables.h.
 
@@ -12,17 +10,14 @@ namespace ictp {
 
 constexpr int NOT_KNOWN = -1;
 
-/// Calls start(table) with the one of this number.
+/// start(table) with the one of this number, which the list has.
 template <typename List, std::size_t K = 0, typename Start>
-cudaError_t with_known(int number, Start start)
+auto with_known(int number, Start start)
 {
-  if constexpr (K < std::tuple_size_v<List>) {
-    if (number == static_cast<int>(K))
-      return start(std::tuple_element_t<K, List>{});
-    return with_known<List, K + 1>(number, start);
-  } else {
-    return cudaErrorInvalidValue;
-  }
+  if constexpr (K + 1 < std::tuple_size_v<List>)
+    if (number != static_cast<int>(K))
+      return with_known<List, K + 1>(number, start);
+  return start(std::tuple_element_t<K, List>{});
 }
 
 /// The number of the first table for which is_same(table); NOT_KNOWN if there is none.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#ifndef ICTP_CUDA_KNOWN_TABLES_H
-#define ICTP_CUDA_KNOWN_TABLES_H
+#ifndef ICTP_KNOWN_TABLES_H
+#define ICTP_KNOWN_TABLES_H
 
 #include <cstdint>
 #include <tuple>
