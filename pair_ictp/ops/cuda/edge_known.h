@@ -8,8 +8,8 @@
 #include "ops/knot_weights.h"
 
 // Only for .cu files: convolutions whose paths and coupling matrices the compiler knows. A warp has
-// a center and N neighboring channels per lane, and takes all paths of an edge together: features are
-// read once, harmonics by one lane per edge for all, and coupling matrices are registers.
+// a center and N neighboring channels per lane, and takes all paths of an edge together: features
+// are read once, harmonics by one lane per edge for all, and coupling matrices are registers.
 
 namespace ictp {
 
@@ -27,7 +27,8 @@ struct KnownPaths {
   static constexpr int find_in_size()
   {
     int size = 0;
-    for (const auto &path : Table::PATHS) size = path[0] + path[1] > size ? path[0] + path[1] : size;
+    for (const auto &path : Table::PATHS)
+      size = path[0] + path[1] > size ? path[0] + path[1] : size;
     return size;
   }
   static constexpr int find_first_sum(int number)
@@ -42,11 +43,11 @@ struct KnownPaths {
   }
 
  public:
-  static constexpr int IN_SIZE = find_in_size();              ///< components of features
-  static constexpr int NUM_SUMS = find_first_sum(COUNT);      ///< components of all results
+  static constexpr int IN_SIZE = find_in_size();            ///< components of features
+  static constexpr int NUM_SUMS = find_first_sum(COUNT);    ///< components of all results
   static constexpr int MATRIX_SIZE = find_matrix_size();
   static constexpr int HARMONICS = NUM_TARGETS<Table> - MATRIX_SIZE;
-  static constexpr int ROWS = LEAVES + HARMONICS;             ///< what matrices are made of
+  static constexpr int ROWS = LEAVES + HARMONICS;    ///< what matrices are made of
 
   template <int P>
   struct Path {
@@ -139,14 +140,15 @@ __device__ inline void take_edges(const DeviceEdgeData<T> &data, int64_t first, 
       to.slope_weights[n] = weights.slope[n];
     }
     to.features = data.neighbors[edge] * Paths::IN_SIZE * data.num_channels;
-    to.knots = interval * (Paths::COUNT * ROWS_OF_KNOT<T>) * data.table_channels;
+    to.knots = interval * (Paths::COUNT * ROWS_OF_KNOT<T>) *data.table_channels;
   }
   __syncwarp();
 }
 
 /// What coupling matrices of an edge are made of.
 template <typename Table, typename T>
-__device__ inline void read_rows(const KnownEdge<Table, T> &edge, T (&rows)[KnownPaths<Table>::ROWS])
+__device__ inline void read_rows(const KnownEdge<Table, T> &edge,
+                                 T (&rows)[KnownPaths<Table>::ROWS])
 {
   rows[ONE] = T(1);
   for (int k = 0; k < KnownPaths<Table>::HARMONICS; ++k) rows[LEAVES + k] = edge.harmonics[k];

@@ -82,7 +82,8 @@ __device__ void give_run(const DeviceEdgeData<T> &data, const KnownEdge<Table, T
   unrolled<Paths::COUNT>([&](auto p) {
     using Path = typename Paths::template Path<decltype(p)::value>;
     const int64_t row = static_cast<int64_t>(data.num_paths_to[Path::Z]) * data.num_channels;
-    const T *grads = data.grad_out[Path::Z] + center * Path::D3 * row + Path::OUT * data.num_channels;
+    const T *grads =
+        data.grad_out[Path::Z] + center * Path::D3 * row + Path::OUT * data.num_channels;
     for (int m = 0; m < Path::D3; ++m) {
       channels.read(grads + m * row, g[Path::FIRST_SUM + m]);
       for (int n = 0; n < N; ++n)

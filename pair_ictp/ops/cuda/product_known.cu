@@ -70,8 +70,7 @@ __global__ void __launch_bounds__(THREADS)
   });
   const T *weights =
       data.weights + data.species[node] * Known::NUM_WEIGHTS * num_channels + channel;
-  for (int k = 0; k < Known::NUM_WEIGHTS; ++k)
-    rows[Known::NUM_A + k] = weights[k * num_channels];
+  for (int k = 0; k < Known::NUM_WEIGHTS; ++k) rows[Known::NUM_A + k] = weights[k * num_channels];
   unrolled<Known::NUM_INNER>([&](auto k) {
     rows[Known::LEAVES + decltype(k)::value] = sum_terms_of<Table, decltype(k)::value>(rows);
   });
@@ -113,7 +112,7 @@ bool has_known_kernel(ProductKernel kernel, const DeviceProductShape<T> &shape,
                       const DeviceProductData<T> &data)
 {
   return shape.known != NOT_KNOWN && kernel != ProductKernel::TANGENT && !data.grad_weights &&
-      data.num_nodes * data.num_channels <= std::numeric_limits<int32_t>::max();
+         data.num_nodes * data.num_channels <= std::numeric_limits<int32_t>::max();
 }
 
 template <typename T>
