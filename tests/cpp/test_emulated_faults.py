@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 CUDA = "pair_ictp/ops/cuda"
 TESTS = "tests/cpp/test_emulated_gpu.py"
 EDGES, PRODUCTS = ("edge_forward.cu", "edge_backward.cu"), ("product_kernels.cu",)
+KNOWN = ("edge_known_forward.cu", "edge_known_backward.cu")
 GRAPH = ("graph_edges.cu", "graph_sums.cu")
 
 
@@ -150,6 +151,49 @@ FOUND = {
         ("edge_forward.cu",),
         WRONG,
     ),
+    "no barrier before a warp's next edges": (
+        fault("edge_known.h", "__syncwarp();    // the edges before are no longer read", ""),
+        KNOWN,
+        WRONG,
+    ),
+    "no barrier after a warp's edges are read": (
+        fault("edge_known.h", "  }\n  __syncwarp();\n}", "  }\n}"),
+        KNOWN,
+        WRONG,
+    ),
+    "no barrier before the gradients of edges are read": (
+        fault("edge_known_backward.cu", "    __syncwarp();\n", ""),
+        KNOWN,
+        WRONG,
+    ),
+    "a shuffle of lanes that have channels": (
+        fault(
+            "edge_known_backward.cu",
+            "const T sum = sum_over_warp(edge_sums, index);",
+            "const T sum = channels.valid ? sum_over_warp(edge_sums, index) : T(index = 0);",
+        ),
+        KNOWN,
+        ALONE,
+    ),
+    "gradients of lanes that have no channels": (
+        fault(
+            "edge_known_backward.cu",
+            "channels.valid ? g[Path::FIRST_SUM + m][n] : T(0)",
+            "g[Path::FIRST_SUM + m][n]",
+        ),
+        KNOWN,
+        WRONG,
+    ),
+    "too little memory for the edges of warps": (
+        fault("edge_known_forward.cu", "sizeof(KnownEdge<Table, T>), stream", "92, stream"),
+        KNOWN,
+        BEHIND,
+    ),
+    "too little memory for the gradients of edges": (
+        fault("edge_known_backward.cu", "WARPS * EDGES * BYTES", "(WARPS * EDGES - 1) * BYTES"),
+        KNOWN,
+        BEHIND,
+    ),
     "an edge in the place of another": (
         fault("graph_edges.cu", "(1U << lane) - 1", "(1U << lane) / 2"),
         ("graph_edges.cu",),
@@ -212,6 +256,22 @@ RACES = {
         fault("edge_forward.cu", "add && channels.valid[n] ?", "add ?"),
         "forward_kernel",
     ),
+    "an addition of a warp that is not atomic": (
+        fault(
+            "edge_known_backward.cu",
+            "atomicAdd(to + m * data.num_channels + n, grad_x[m][n]);",
+            "to[m * data.num_channels + n] += grad_x[m][n];",
+        ),
+        "known_backward_kernel",
+    ),
+    "warps that write to one place": (
+        fault("edge_known_forward.cu", "center * Path::D3 * row", "Path::D3 * row"),
+        "known_forward_kernel",
+    ),
+    "lanes beyond the last channel write": (
+        fault("edge_known.h", "    if (valid)\n", ""),
+        "known_forward_kernel",
+    ),
     "weights of a species that are not added atomically": (
         fault(
             "product_kernels.cu",
@@ -233,7 +293,11 @@ RACES = {
         "edges_kernel",
     ),
 }
-UNITS_OF = {"product_kernel": PRODUCTS, "sums_kernel": GRAPH, "edges_kernel": GRAPH}
+UNITS_OF = {
+    **dict.fromkeys(["known_forward_kernel", "known_backward_kernel"], KNOWN),
+    **dict.fromkeys(["sums_kernel", "edges_kernel"], GRAPH),
+    "product_kernel": PRODUCTS,
+}
 
 
 @pytest.mark.parametrize("name", RACES)

@@ -108,13 +108,15 @@ def rotate_compact(rank: int, matrix: Tensor) -> Tensor:
 
 
 class OperatorCalls(TorchDispatchMode):
-    """Keeps the operands of the first call of each operator of this project."""
+    """Keeps the operands of the first call, and of every one, of operators of this project."""
 
     def __init__(self) -> None:
         super().__init__()
         self.operands: dict[str, tuple[Any, ...]] = {}
+        self.every: dict[str, list[tuple[Any, ...]]] = {}
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         if function.namespace == "ictp":
             self.operands.setdefault(function._opname, args)
+            self.every.setdefault(function._opname, []).append(args)
         return function(*args, **(kwargs or {}))
