@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "ops/cuda/launch.h"
 #include "ops/cuda/product_launch.h"
 #include "ops/known_product.h"
 
