@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from ase.data import atomic_numbers
-from mace_files import CASES, HEADS, references, unpack
+from mace_files import CASES, HEADS, STATES, references, unpack
 from pyictp.cli.main import main
 from pyictp.config.load import load_config
 from pyictp.errors import UserError
@@ -39,10 +39,12 @@ TOLERANCES = dict.fromkeys(CASES, 1e-12) | {
     "float32": 1e-7,
     "float32_density": 1e-6,
 }
+DIFFERENCES = {"chebyshev_agnesi": 1e-10}  # forces and stresses are differences of energies
 
 
 def imported(name: str, folder: Path, **options: object) -> Imported:
-    return import_model(unpack(name, folder), **({"head": HEADS.get(name)} | options))
+    usual = {"head": HEADS.get(name), **STATES.get(name, {})}
+    return import_model(unpack(name, folder), **(usual | options))
 
 
 def assert_agrees(
@@ -51,17 +53,18 @@ def assert_agrees(
     """Compare with the structures of a case that have the model's elements: so many."""
     config = found.model.config
     numbers = [atomic_numbers[element] for element in config.elements]
+    of_forces = DIFFERENCES.get(name, tolerance)
     count = 0
     for reference in references(name, numbers, config.r_cut, **source):
         ours = evaluate_graph(found.model, reference.graph)
         size = len(reference.numbers)
         assert abs(ours.energies.item() - reference.energy) < size * tolerance
         assert np.abs(ours.node_energies.numpy() - reference.node_energies).max() < tolerance
-        assert np.abs(ours.forces.numpy() - reference.forces).max() < tolerance
-        assert np.abs(reference.forces).max() > 1e-3  # there is something to compare
+        assert np.abs(ours.forces.numpy() - reference.forces).max() < of_forces
+        assert np.abs(reference.forces).max() > 5e-4  # there is something to compare
         if reference.stress is not None:
             stress = stress_from_virial(ours.virials, torch.tensor([reference.volume]))[0]
-            assert np.abs(stress.numpy() - reference.stress).max() < tolerance
+            assert np.abs(stress.numpy() - reference.stress).max() < of_forces
         count += 1
     assert count == number
 
