@@ -46,6 +46,10 @@ def frames(number: int) -> list[Atoms]:
 CASES = {
     "density_agnesi": (mace_files, "cc", "rank1_ell3"),
     "agnostic_zbl": (mace_files, None, "rank1_ell3"),
+    "bias_heads": (mace_files, "cc", "rank1_ell3"),
+    "chebyshev_agnesi": (mace_files, None, "rank1_ell3"),
+    "mixed_last": (mace_files, None, "rank1_ell3"),
+    "charge_spin": (mace_files, None, "rank1_ell3"),
     "manual": (sevennet_files, None, "methods"),
     "by_species": (sevennet_files, None, "methods"),
 }

@@ -165,7 +165,12 @@ CASES = {
         **FEW,
     },
     "chebyshev_agnesi": {"radial_type": "chebyshev", "distance_transform": "Agnesi", **FEW},
-    "mixed_first": {**FEW, "interaction_cls": BLOCKS["ResidualNonLinear"], "radial_MLP": [9]},
+    "mixed_first": {
+        **FEW,
+        "interaction_cls": BLOCKS["ResidualNonLinear"],
+        "radial_MLP": [9],
+        "avg_num_neighbors": 2.0,
+    },
     "mixed_last": {
         **FEW,
         "interaction_cls_first": BLOCKS["ResidualNonLinear"],
@@ -196,6 +201,7 @@ CASES = {
         **FEW,
         **HEADS,
         "num_interactions": 1,
+        "avg_num_neighbors": 2.0,
         "embedding_specs": {
             "total_charge": {"type": "continuous", "per": "graph", "in_dim": 1, "emb_dim": 3},
             "total_spin": {"type": "categorical", "per": "graph", "num_classes": 4, "emb_dim": 2},
