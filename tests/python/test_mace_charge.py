@@ -42,7 +42,7 @@ def test_a_neutral_singlet_unless_something_else_is_said(tmp_path: Path) -> None
 def test_charge_and_spin_are_printed_and_kept(tmp_path: Path, capsys) -> None:
     path, run = unpack("charge_spin", tmp_path), tmp_path / "run"
     assert main(["import", str(path), "-o", str(run), "--charge", "-1", "--spin", "2"]) == 0
-    assert "\nfixed: every structure has spin 2 and charge -1, " in capsys.readouterr().out
+    assert "\nfixed: every structure has charge -1 and spin 2, " in capsys.readouterr().out
     provenance = load_checkpoint(run / "best.pt")["provenance"]
     assert (provenance["charge"], provenance["spin"]) == (-1, 2)
 

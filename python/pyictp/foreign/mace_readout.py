@@ -19,8 +19,7 @@ from pyictp.foreign.records import (
     linear_matrices,
     parts,
 )
-from pyictp.model.mace_readout import BiasedLinear
-from pyictp.model.radial import MLP, SILU_GAIN
+from pyictp.model.radial import MLP, SILU_GAIN, ShiftedLinear
 
 
 def readouts_of(file: Record, num_layers: int) -> list[Record | None]:
@@ -64,7 +63,7 @@ def fill_readout(readout: nn.Module, file: Record | None, choice: Choice) -> Non
     for i, (layer, name) in enumerate(zip(readout.layers, names, strict=True)):
         linear = get(file, name)
         columns = torch.tensor([choice.head] if name == names[-1] else inner)
-        biased = isinstance(layer, BiasedLinear)
+        biased = isinstance(layer, ShiftedLinear)
         matrix = linear_matrices(linear, biased)[0][rows][:, columns]
         put_linear(layer, matrix * (gain if i > 0 else 1.0), "readout")
         if biased:

@@ -20,10 +20,10 @@ from pyictp.foreign.bases import harmonics_scale, to_cartesian
 from pyictp.foreign.put import put
 from pyictp.foreign.sevennet import SevenNet
 from pyictp.model.layers import SpeciesLinear
-from pyictp.model.nequip import NequipLayer, NequipModel, ShiftedLinear
+from pyictp.model.nequip import NequipLayer, NequipModel
 from pyictp.model.nequip_radial import RankNetwork
 from pyictp.model.products import coupling
-from pyictp.model.radial import SILU_GAIN, ScaledLinear
+from pyictp.model.radial import SILU_GAIN, ScaledLinear, ShiftedLinear
 
 # 1/sqrt of the mean square of SiLU of the million normal numbers that e3nn draws
 E3NN_SILU = 1.6791767923989418

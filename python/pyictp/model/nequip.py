@@ -32,20 +32,7 @@ from pyictp.model.nequip_radial import (
     VectorHarmonicsStage,
 )
 from pyictp.model.products import Irrep
-from pyictp.model.radial import RadialTable, ScaledLinear, ScaledSiLU
-
-
-class ShiftedLinear(ScaledLinear):
-    """Linear map with a bias."""
-
-    def __init__(self, num_in: int, num_out: int, factor: float = 1.0) -> None:
-        """Draw normal weights, `factor` as of `ScaledLinear`; the bias is zero."""
-        super().__init__(num_in, num_out, factor)
-        self.bias = nn.Parameter(torch.zeros(num_out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (..., num_out) of x (..., num_in)."""
-        return self.mixing(x, self.weight.t() * self.scale) + self.bias
+from pyictp.model.radial import RadialTable, ScaledLinear, ScaledSiLU, ShiftedLinear
 
 
 class Gate(nn.Module):
