@@ -20,7 +20,8 @@ from pyictp.cli.main import main
 from pyictp.config.load import Config, DataConfig, TrainConfig
 from pyictp.foreign.importer import import_model
 from pyictp.graph.derivatives import evaluate_graph
-from pyictp.potential.checkpoint import load_checkpoint
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.checkpoint import build_model, load_checkpoint
 from pyictp.potential.export import reference_graph
 from pyictp.potential.exported import read_metadata
 from pyictp.training.finetune import extend_model
@@ -46,10 +47,6 @@ def frames(number: int) -> list[Atoms]:
 CASES = {
     "density_agnesi": (mace_files, "cc", "rank1_ell3"),
     "agnostic_zbl": (mace_files, None, "rank1_ell3"),
-    "bias_heads": (mace_files, "cc", "rank1_ell3"),
-    "chebyshev_agnesi": (mace_files, None, "rank1_ell3"),
-    "mixed_last": (mace_files, None, "rank1_ell3"),
-    "charge_spin": (mace_files, None, "rank1_ell3"),
     "manual": (sevennet_files, None, "methods"),
     "by_species": (sevennet_files, None, "methods"),
 }
@@ -84,7 +81,12 @@ def labelled(case: str, tmp_path_factory) -> Path:
     files, _, teacher = CASES[case]
     folder = tmp_path_factory.mktemp("labels")
     found = import_model(files.unpack(teacher, folder), "r2scan", ALLOY)
-    calculator, cells = ICTPCalculator(found.model), frames(12)
+    return labelled_by(found.model, folder)
+
+
+def labelled_by(model: ICTPModel, folder: Path) -> Path:
+    """Write frames with labels of a model; returns the file."""
+    calculator, cells = ICTPCalculator(model), frames(12)
     for atoms in cells:
         atoms.calc = calculator
         labels = {n: atoms.calc.get_property(n, atoms) for n in ("energy", "forces", "stress")}
@@ -162,6 +164,56 @@ def test_grades_of_given_data(run: Path, labelled: Path, tmp_path: Path, capsys)
     near = atoms.calc.get_property("grade", atoms).max()
     atoms.set_cell(1.3 * atoms.cell, scale_atoms=True)
     assert atoms.calc.get_property("grade", atoms).max() > 1.5 * near
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "charge_spin",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ("bias_heads", "gaussian_agnesi", "chebyshev_agnesi", "mixed_last")
+        ),
+    ],
+)
+def test_fine_tuning_to_a_model_nearby(name: str, tmp_path: Path, monkeypatch) -> None:
+    """Its weights are a tenth away; all of them learn, and the file holds what came out."""
+    no_pictures(monkeypatch)
+    run, source = tmp_path / "run", mace_files.unpack(name, tmp_path)
+    head = mace_files.HEADS.get(name)
+    options = [] if head is None else ["--head", head]
+    command = ["import", str(source), "-o", str(run), *options, "--elements", *ALLOY]
+    assert main(command) == 0
+    start = load_checkpoint(run / "best.pt")
+    teacher = build_model(start)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for weight in teacher.parameters():
+            weight *= 1.0 + 0.1 * torch.randn_like(weight)
+    training = TrainConfig(
+        output=str(tmp_path / "fine"),
+        batch_size=4,
+        max_epochs=12,
+        learning_rate=0.003,
+        dtype="float64",
+        device="cpu",
+        report=False,
+    )
+    data = DataConfig(train=(str(labelled_by(teacher, tmp_path)),), num_train=9, num_valid=3)
+    trainer, _ = train.train(Config(data=data, training=training), finetune=run)
+    log = rows(tmp_path / "fine")
+    assert float(log[-1]["valid_loss"]) < 0.8 * float(log[0]["valid_loss"])
+    saved = load_checkpoint(tmp_path / "fine" / "best.pt")
+    assert saved["model_config"] == start["model_config"]
+    for key in ("charge", "spin"):
+        assert saved["provenance"].get(key) == start["provenance"].get(key)
+    for name, weight in trainer.model.named_parameters():
+        assert not torch.equal(weight, start["model_state"][name]), name
+    assert main(["export", str(tmp_path / "fine"), "-o", str(tmp_path / "model.pt")]) == 0
+    exact, exported = ICTPCalculator(tmp_path / "fine"), ICTPCalculator(tmp_path / "model.pt")
+    for atoms in frames(2):
+        forces, ours = (each.get_property("forces", atoms) for each in (exact, exported))
+        np.testing.assert_allclose(ours, forces, atol=1e-4 * np.abs(forces).max())
 
 
 @pytest.mark.parametrize("case", ["density_agnesi"], indirect=True)
