@@ -172,15 +172,19 @@ def test_grades_of_given_data(run: Path, labelled: Path, tmp_path: Path, capsys)
         "charge_spin",
         *(
             pytest.param(name, marks=pytest.mark.long)
-            for name in ("bias_heads", "gaussian_agnesi", "chebyshev_agnesi", "mixed_last")
+            for name in (
+                *("bias_heads", "gaussian_agnesi", "chebyshev_agnesi", "mixed_last"),
+                *("both_parities", "pseudo_scalars"),
+            )
         ),
     ],
 )
 def test_fine_tuning_to_a_model_nearby(name: str, tmp_path: Path, monkeypatch) -> None:
     """Its weights are a tenth away; all of them learn, and the file holds what came out."""
     no_pictures(monkeypatch)
-    run, source = tmp_path / "run", mace_files.unpack(name, tmp_path)
-    head = mace_files.HEADS.get(name)
+    files = mace_files if name in mace_files.CASES else sevennet_files
+    run, source = tmp_path / "run", files.unpack(name, tmp_path)
+    head = files.HEADS.get(name)
     options = [] if head is None else ["--head", head]
     command = ["import", str(source), "-o", str(run), *options, "--elements", *ALLOY]
     assert main(command) == 0
@@ -228,7 +232,7 @@ def test_a_licence_stays_with_what_is_made_of_a_model(labelled: Path, tmp_path: 
     assert "Academic Software License" in provenance["licence"]
 
 
-@pytest.mark.parametrize("name", ["manual", "by_species"])
+@pytest.mark.parametrize("name", ["manual", "by_species", "pseudo_scalars"])
 def test_a_new_element(name: str, tmp_path: Path) -> None:
     """It begins as a copy of an old one, and what is without it stays."""
     model = import_model(sevennet_files.unpack(name, tmp_path)).model
