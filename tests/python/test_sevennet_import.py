@@ -204,11 +204,11 @@ def turned_and_mirrored(name: str, folder: Path) -> list[float]:
 
 
 def test_pseudo_tensors_that_no_energy_depends_on_are_left_out(tmp_path: Path) -> None:
-    """Nothing of them reaches a scalar in the last layer."""
+    """No pseudo tensor reaches a scalar in the last layer, no pseudo scalar in the last three."""
     found = imported("pseudo_scalars", tmp_path)
     nequip = found.model.config.nequip
-    assert nequip.channels == ((3, 3), (3, 3), (3, 3), (3, 3), (3,))
-    assert nequip.pseudo_channels == ((), (0, 3), (3, 3), (), ())
+    assert nequip.channels == (*5 * ((3, 3),), (3,))
+    assert nequip.pseudo_channels == ((), (0, 3), (3, 3), (0, 3), (), ())
     assert "with: true and pseudo tensors told apart; what no energy depends on left out" in (
         found.notes
     )
@@ -353,6 +353,14 @@ def test_a_configuration_that_does_not_go_together(tmp_path: Path) -> None:
         nequip = dataclasses.replace(config.nequip, **{key: value})
         with pytest.raises(UserError, match=message):
             dataclasses.replace(config, nequip=nequip)
+
+
+def test_features_that_nothing_reaches(tmp_path: Path) -> None:
+    """A pseudo scalar in the first layer, where there are scalars alone before."""
+    config = imported("parity_manual", tmp_path).model.config
+    nequip = dataclasses.replace(config.nequip, pseudo_channels=((2,), (), (), ()))
+    with pytest.raises(UserError, match="nothing reaches some of the features of layer 1"):
+        NequipModel(dataclasses.replace(config, nequip=nequip))
 
 
 # -- by the name of a released model ---------------------------------------------------------------

@@ -89,9 +89,12 @@ class SevenNet:
         )
 
     def kept(self, number: int) -> Features:
-        """Return the features that energies depend on: no pseudo tensors before the last layer."""
-        is_seen = number < len(self.features) - 2
-        return {i: n for i, n in self.features[number].items() if is_seen or not i.pseudo}
+        """Return which of the features before a layer, or after all, energies depend on."""
+        if number == len(self.features) - 1:
+            return self.features[number]
+        later = self.kept(number + 1)
+        seen = {*later, *(path[0] for path in self.paths(number) if path[2] in later)}
+        return {irrep: n for irrep, n in self.features[number].items() if irrep in seen}
 
     def num_modals(self, part: str) -> int:
         """Return how many methods a part of the model sees: `use_modal_...`, see `modal_parts`."""

@@ -39,7 +39,11 @@ def gated(features: Features) -> Features:
 
 
 def read_features(config: Mapping[str, Any], is_parity: bool) -> tuple[Features, ...]:
-    """Return the features before the first layer and after each."""
+    """Return the features before the first layer and after each.
+
+    Raises:
+        UserError: some are not supported.
+    """
     num_layers, manual = int(config["num_convolution_layer"]), config.get("irreps_manual", False)
     if not 1 <= num_layers <= MAX_LAYERS:
         raise UserError(f"{num_layers} layers are not supported, only 1 to {MAX_LAYERS}")

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from pyictp.config.load import ModelConfig
 from pyictp.config.nequip import NequipConfig
+from pyictp.errors import UserError
 from pyictp.model import kernels
 from pyictp.model.convolution import Convolution, TableConvolution
 from pyictp.model.edges import EmbeddedStage, VectorStage
@@ -81,9 +82,7 @@ class NequipLayer(nn.Module):
         self.needs_exchange = index > 0  # before the first layer ghosts' features are known
         made_of = _convolutions(config, nequip, self.before, self.after)
         convolutions = list(made_of.values())
-        self.sources: list[int] = list(
-            made_of
-        )  # features that neighbors see: not all reach `after`
+        self.sources: list[int] = list(made_of)  # what neighbors see: not all reach a result
         self.dims: list[int] = [self.before[i].dim for i in self.sources]
         self.channels_in: list[int] = [before[self.before[i]] for i in self.sources]
         linear = ShiftedLinear if nequip.biases else ScaledLinear
@@ -91,8 +90,7 @@ class NequipLayer(nn.Module):
             (ScaledLinear if i else linear)(n, n)
             for i, n in zip(self.sources, self.channels_in, strict=True)
         )
-        # of all paths: numbers of source and result, rank of harmonics; what the coupling is
-        # divided by
+        # of all paths: source, rank of the harmonics, result; what their coupling is divided by
         targets = [[self._target(irrep) for irrep in c.irreps] for c in convolutions]
         self.paths: list[tuple[int, int, int]] = [
             (i, path.y, target[path.z])
@@ -105,7 +103,7 @@ class NequipLayer(nn.Module):
         widths = [len(c.paths) * n for c, n in zip(convolutions, self.channels_in, strict=True)]
         self.radial: nn.Module = RankNetwork([config.num_radial, *config.radial_hidden], widths)
         self.convolutions = nn.ModuleList(convolutions)
-        # of all messages, one after the other: those of each result, how many channels they have
+        # of all messages, one after the other: those of each result, and their channels
         made = [
             (target, num_paths * n)
             for c, of_c, n in zip(convolutions, targets, self.channels_in, strict=True)
@@ -115,6 +113,10 @@ class NequipLayer(nn.Module):
             [i for i, (target, _) in enumerate(made) if target == wanted]
             for wanted in range(len(after))
         ]
+        if not all(self.messages):
+            raise UserError(
+                f"model.nequip: nothing reaches some of the features of layer {index + 1}"
+            )
         num_in = [sum(made[i][1] for i in of_target) for of_target in self.messages]
         num_out = list(after.values())
         num_out[0] += sum(n for irrep, n in after.items() if irrep.rank > 0)
@@ -123,18 +125,21 @@ class NequipLayer(nn.Module):
             (ScaledLinear if i else linear)(a, b, factor)
             for i, (a, b) in enumerate(zip(num_in, num_out, strict=True))
         )
+        self._add_skip(before, num_out, len(config.elements) if nequip.skip_by_species else 0)
+        self.gate = Gate(after)
+
+    def _add_skip(self, before: Mapping[Irrep, int], num_out: list[int], num_species: int) -> None:
+        """Add the skip connections; num_species 0: the same for all species."""
         kept = [irrep for irrep in self.after if irrep in before]
         self.skip_source: list[int] = [self.before.index(irrep) for irrep in kept]
         self.skip_target: list[int] = [self.after.index(irrep) for irrep in kept]
-        both = [(before[irrep], num_out[self.after.index(irrep)]) for irrep in kept]
-        species = len(config.elements)
-        self.skip = nn.ModuleList(
-            () if nequip.skip_by_species else (ScaledLinear(a, b) for a, b in both)
-        )
+        both = [
+            (before[irrep], num_out[i]) for irrep, i in zip(kept, self.skip_target, strict=True)
+        ]
+        self.skip = nn.ModuleList(() if num_species else (ScaledLinear(a, b) for a, b in both))
         self.species_skip = nn.ModuleList(
-            (SpeciesLinear(a, species, b) for a, b in both) if nequip.skip_by_species else ()
+            (SpeciesLinear(a, num_species, b) for a, b in both) if num_species else ()
         )
-        self.gate = Gate(after)
 
     def _target(self, irrep: Irrep) -> int:
         """Return which of the results messages belong to: without parity their rank says."""

@@ -88,10 +88,10 @@ CASES = {
     },
     "methods": {**MODAL, "lmax": 1},
     "both_parities": {"is_parity": True, "num_convolution_layer": 4, "channel": 2, **FOUR},
-    "pseudo_scalars": {  # after the third layer
+    "pseudo_scalars": {  # after the third layer; energies depend on them by three more
         "is_parity": True,
-        "num_convolution_layer": 5,
-        "conv_denominator": [1.3, 1.1, 0.7, 0.6, 0.9],
+        "num_convolution_layer": 6,
+        "conv_denominator": [1.3, 1.1, 0.7, 0.6, 0.9, 0.8],
         "lmax": 1,
         "channel": 3,
         "self_connection_type": "nequip",
