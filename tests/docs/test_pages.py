@@ -189,6 +189,7 @@ def check_conductivity(kappa: float, folder: Path) -> None:
 @pytest.mark.slow
 def test_import(tmp_path: Path) -> None:
     unpack("one_layer", tmp_path).rename(tmp_path / "mace.model")
+    unpack("charge_spin", tmp_path).rename(tmp_path / "omol.model")
     text = run_page("docs/howto/import.md", tmp_path)
     assert "read: ScaleShiftMACE in float64" in text
     assert read_metadata(tmp_path / "model.pt")["elements"] == ["H", "C", "O", "V", "Nb", "Ta"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from deck import Deck, pair_lines, run
-from mace_files import HEADS, unpack
+from mace_files import HEADS, STATES, unpack
 from pyictp.foreign.importer import Imported, import_model
 from pyictp.potential.export import export_model
 from session import assert_agrees
@@ -23,6 +23,11 @@ NAMES = (
     "density_soft",
     "nonlinear_heads",
     "nonlinear_layers3",
+    "bias_heads",
+    "gaussian_agnesi",
+    "chebyshev_agnesi",
+    "mixed_last",
+    "charge_spin",
 )
 ACCURACY = {"float64": 1e-10, "float32": 2e-5}
 
@@ -31,7 +36,7 @@ ACCURACY = {"float64": 1e-10, "float32": 2e-5}
 def imported(request, tmp_path_factory) -> Imported:
     name = request.param
     path = unpack(name, tmp_path_factory.mktemp("mace"))
-    return import_model(path, HEADS.get(name), ALLOY)
+    return import_model(path, HEADS.get(name), ALLOY, **STATES.get(name, {}))
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from structures import STRUCTURES
 
 pytestmark = pytest.mark.lammps
 ALLOY = ("V", "Nb", "Ta")
-NAMES = ("manual", "rank3", "by_species", "methods", "old")
+NAMES = ("manual", "rank3", "by_species", "methods", "old", "pseudo_scalars", "parity_manual")
 TOLERANCES = {"float64": 1e-11, "float32": 1e-4}  # relative to the largest force
 RADIAL = {
     "float64": "network",

@@ -13,7 +13,14 @@ from pyictp.graph.graph import Graph, build_graph
 
 FOLDER = Path(__file__).parents[1] / "data" / "mace"
 CASES = sorted(path.stem for path in FOLDER.glob("*.npz"))
-HEADS = dict.fromkeys(("plain_heads", "rank1_ell3", "density_agnesi", "nonlinear_heads"), "r2scan")
+HEADS = dict.fromkeys(
+    (
+        *("plain_heads", "rank1_ell3", "density_agnesi", "nonlinear_heads"),
+        *("bias_heads", "charge_heads"),
+    ),
+    "r2scan",
+)
+STATES = {"charge_spin": {"charge": -1, "spin": 2}}  # as in make.py
 
 
 class Reference(NamedTuple):

@@ -332,7 +332,8 @@ def test_examples_of_help_run(
 def provide(words: list[str], workplace: Path) -> None:
     """Make what an example needs that others do not."""
     if words[1] == "import" and words[2].endswith(".model"):
-        unpack("rank2_layers3", workplace).rename(workplace / words[2])
+        name = "charge_spin" if "--charge" in words else "rank2_layers3"
+        unpack(name, workplace).rename(workplace / words[2])
     if words[1:3] == ["md", "crystal"]:  # of another example
         assert main(["md", "crystal.cif", "run", "--steps", "2", "-o", "crystal"]) == 0
     if words[1] in ("explore", "distill") and words[2].endswith(".yaml"):

@@ -20,7 +20,8 @@ from pyictp.cli.main import main
 from pyictp.config.load import Config, DataConfig, TrainConfig
 from pyictp.foreign.importer import import_model
 from pyictp.graph.derivatives import evaluate_graph
-from pyictp.potential.checkpoint import load_checkpoint
+from pyictp.model.ictp import ICTPModel
+from pyictp.potential.checkpoint import build_model, load_checkpoint
 from pyictp.potential.export import reference_graph
 from pyictp.potential.exported import read_metadata
 from pyictp.training.finetune import extend_model
@@ -80,7 +81,12 @@ def labelled(case: str, tmp_path_factory) -> Path:
     files, _, teacher = CASES[case]
     folder = tmp_path_factory.mktemp("labels")
     found = import_model(files.unpack(teacher, folder), "r2scan", ALLOY)
-    calculator, cells = ICTPCalculator(found.model), frames(12)
+    return labelled_by(found.model, folder)
+
+
+def labelled_by(model: ICTPModel, folder: Path) -> Path:
+    """Write frames with labels of a model; returns the file."""
+    calculator, cells = ICTPCalculator(model), frames(12)
     for atoms in cells:
         atoms.calc = calculator
         labels = {n: atoms.calc.get_property(n, atoms) for n in ("energy", "forces", "stress")}
@@ -160,6 +166,60 @@ def test_grades_of_given_data(run: Path, labelled: Path, tmp_path: Path, capsys)
     assert atoms.calc.get_property("grade", atoms).max() > 1.5 * near
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "charge_spin",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in (
+                *("bias_heads", "gaussian_agnesi", "chebyshev_agnesi", "mixed_last"),
+                *("both_parities", "pseudo_scalars"),
+            )
+        ),
+    ],
+)
+def test_fine_tuning_to_a_model_nearby(name: str, tmp_path: Path, monkeypatch) -> None:
+    """Its weights are a tenth away; all of them learn, and the file holds what came out."""
+    no_pictures(monkeypatch)
+    files = mace_files if name in mace_files.CASES else sevennet_files
+    run, source = tmp_path / "run", files.unpack(name, tmp_path)
+    head = files.HEADS.get(name)
+    options = [] if head is None else ["--head", head]
+    command = ["import", str(source), "-o", str(run), *options, "--elements", *ALLOY]
+    assert main(command) == 0
+    start = load_checkpoint(run / "best.pt")
+    teacher = build_model(start)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for weight in teacher.parameters():
+            weight *= 1.0 + 0.1 * torch.randn_like(weight)
+    training = TrainConfig(
+        output=str(tmp_path / "fine"),
+        batch_size=4,
+        max_epochs=12,
+        learning_rate=0.003,
+        dtype="float64",
+        device="cpu",
+        report=False,
+    )
+    data = DataConfig(train=(str(labelled_by(teacher, tmp_path)),), num_train=9, num_valid=3)
+    trainer, _ = train.train(Config(data=data, training=training), finetune=run)
+    log = rows(tmp_path / "fine")
+    assert float(log[-1]["valid_loss"]) < 0.8 * float(log[0]["valid_loss"])
+    saved = load_checkpoint(tmp_path / "fine" / "best.pt")
+    assert saved["model_config"] == start["model_config"]
+    for key in ("charge", "spin"):
+        assert saved["provenance"].get(key) == start["provenance"].get(key)
+    for name, weight in trainer.model.named_parameters():
+        assert not torch.equal(weight, start["model_state"][name]), name
+    assert main(["export", str(tmp_path / "fine"), "-o", str(tmp_path / "model.pt")]) == 0
+    exact, exported = ICTPCalculator(tmp_path / "fine"), ICTPCalculator(tmp_path / "model.pt")
+    for atoms in frames(2):
+        forces, ours = (each.get_property("forces", atoms) for each in (exact, exported))
+        np.testing.assert_allclose(ours, forces, atol=1e-4 * np.abs(forces).max())
+
+
 @pytest.mark.parametrize("case", ["density_agnesi"], indirect=True)
 def test_a_licence_stays_with_what_is_made_of_a_model(labelled: Path, tmp_path: Path) -> None:
     source = mace_files.unpack("one_layer", tmp_path).rename(tmp_path / "MACE-OFF23_small.model")
@@ -172,7 +232,7 @@ def test_a_licence_stays_with_what_is_made_of_a_model(labelled: Path, tmp_path: 
     assert "Academic Software License" in provenance["licence"]
 
 
-@pytest.mark.parametrize("name", ["manual", "by_species"])
+@pytest.mark.parametrize("name", ["manual", "by_species", "pseudo_scalars"])
 def test_a_new_element(name: str, tmp_path: Path) -> None:
     """It begins as a copy of an old one, and what is without it stays."""
     model = import_model(sevennet_files.unpack(name, tmp_path)).model

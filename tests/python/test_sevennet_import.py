@@ -172,7 +172,21 @@ def test_the_cutoff_of_xplor() -> None:
 @pytest.mark.parametrize("name", ["manual", "rank3", "old"])
 def test_mirror_images_differ(name: str, tmp_path: Path) -> None:
     """Features have no parity, which scalars feel after three layers; turning changes nothing."""
-    model = imported(name, tmp_path).model
+    own, turned, mirrored = turned_and_mirrored(name, tmp_path)
+    assert abs(own - turned) < 1e-11
+    assert abs(own - mirrored) > 1e-6
+
+
+@pytest.mark.parametrize("name", ["both_parities", "pseudo_scalars", "parity_manual"])
+def test_with_parity_mirror_images_do_not(name: str, tmp_path: Path) -> None:
+    own, turned, mirrored = turned_and_mirrored(name, tmp_path)
+    assert abs(own - turned) < 1e-11
+    assert abs(own - mirrored) < 1e-11
+
+
+def turned_and_mirrored(name: str, folder: Path) -> list[float]:
+    """Return energies [eV] of a cluster, turned, and mirrored; forces turn, too."""
+    model = imported(name, folder).model
     rng = np.random.default_rng(4)
     positions = rng.uniform(0.0, 3.5, (6, 3))
     turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
@@ -181,22 +195,36 @@ def test_mirror_images_differ(name: str, tmp_path: Path) -> None:
         build_graph(p, np.zeros((3, 3)), False, range(6), model.config.r_cut)
         for p in (positions, positions @ turn.T, -positions)
     ]
-    own, turned, mirrored = (evaluate_graph(model, graph) for graph in graphs)
-    assert abs(own.energies - turned.energies).item() < 1e-11
+    found = [evaluate_graph(model, graph) for graph in graphs]
+    own, turned, _ = found
     torch.testing.assert_close(
         turned.forces, own.forces @ torch.from_numpy(turn.T), atol=1e-11, rtol=0
     )
-    assert abs(own.energies - mirrored.energies).item() > 1e-6
+    return [one.energies.item() for one in found]
 
 
-def test_operators_and_plain_pytorch(tmp_path: Path) -> None:
-    model = imported("manual", tmp_path).model
+def test_pseudo_tensors_that_no_energy_depends_on_are_left_out(tmp_path: Path) -> None:
+    """No pseudo tensor reaches a scalar in the last layer, no pseudo scalar in the last three."""
+    found = imported("pseudo_scalars", tmp_path)
+    nequip = found.model.config.nequip
+    assert nequip.channels == (*5 * ((3, 3),), (3,))
+    assert nequip.pseudo_channels == ((), (0, 3), (3, 3), (0, 3), (), ())
+    assert "with: true and pseudo tensors told apart; what no energy depends on left out" in (
+        found.notes
+    )
+
+
+@pytest.mark.parametrize("name", ["manual", "both_parities", "pseudo_scalars"])
+def test_operators_and_plain_pytorch(name: str, tmp_path: Path) -> None:
+    model = imported(name, tmp_path).model
     graph = reference_graph(model)
     fused, plain = (evaluate_graph(model.use_operators(on), graph) for on in (True, False))
     torch.testing.assert_close(fused.forces, plain.forces, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["by_species", "methods", "old"])
+@pytest.mark.parametrize(
+    "name", ["by_species", "methods", "old", "pseudo_scalars", "parity_manual"]
+)
 def test_a_checkpoint_of_each_kind(name: str, tmp_path: Path) -> None:
     found = imported(name, tmp_path)
     save_checkpoint(tmp_path / "best.pt", found.model, provenance=found.provenance)
@@ -211,7 +239,7 @@ def test_a_checkpoint_of_each_kind(name: str, tmp_path: Path) -> None:
 # -- what is refused -------------------------------------------------------------------------------
 
 REFUSED = {
-    "parity": "is_parity True is not supported, only False",
+    "pseudo_gate": "act_scalar of pseudo scalars abs is not supported, only tanh",
     "readout": "readout_as_fcn True is not supported, only False",
     "tanh": "act_radial tanh is not supported, only silu",
 }
@@ -244,6 +272,19 @@ def put(section: str, key: str, value: object):
         (put("config", "self_connection_type", ["linear", "none"]), "linear, none is not supp"),
         (put("config", "irreps_manual", ["6x0e", "4x1e", "4x0e"]), "do not begin and end|only ra"),
         (put("config", "irreps_manual", ["6x0e"] + 2 * ["6x0e+4x1o"] + ["4x0e"]), "only ranks 0,"),
+        (put("config", "is_parity", 1), "is_parity is neither True nor False"),
+        (
+            lambda file: file["config"].update(
+                is_parity=True, irreps_manual=["6x0e", "6x0e+4x0o", "6x0e+4x0o", "4x0e"]
+            ),
+            "features .* that no messages reach are not supported",
+        ),
+        (
+            lambda file: file["config"].update(
+                is_parity=True, irreps_manual=["6x0e", "6x0e+4x1o+2x1o", "6x0e", "4x0e"]
+            ),
+            "only ranks 0, 1, ..., once each",
+        ),
         (put("config", "num_convolution_layer", 10**9), "1000000000 layers are not supported"),
         (
             lambda file: file["model_state_dict"]["1_convolution.denominator"].zero_(),
@@ -304,12 +345,22 @@ def test_a_configuration_that_does_not_go_together(tmp_path: Path) -> None:
     for key, value, message in (
         ("channels", ((6,),), r"a row for each layer \(3\)"),
         ("channels", ((6,), (6, 6, 6, 6), (4,)), "1 to 3 ranks"),
+        ("pseudo_channels", ((0, 2),), r"no row, or one for each layer \(3\)"),
+        ("pseudo_channels", ((), (0, 0, 0, 2), ()), "at most 3 ranks"),
         ("frequencies", (1.0,), "none or 5"),
         ("cutoff_on", 4.5, "less than r_cut 4.5"),
     ):
         nequip = dataclasses.replace(config.nequip, **{key: value})
         with pytest.raises(UserError, match=message):
             dataclasses.replace(config, nequip=nequip)
+
+
+def test_features_that_nothing_reaches(tmp_path: Path) -> None:
+    """A pseudo scalar in the first layer, where there are scalars alone before."""
+    config = imported("parity_manual", tmp_path).model.config
+    nequip = dataclasses.replace(config.nequip, pseudo_channels=((2,), (), (), ()))
+    with pytest.raises(UserError, match="nothing reaches some of the features of layer 1"):
+        NequipModel(dataclasses.replace(config, nequip=nequip))
 
 
 # -- by the name of a released model ---------------------------------------------------------------

@@ -36,12 +36,25 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="keep these elements only; default: all",
     )
     parser.add_argument(
+        "--charge",
+        metavar="N",
+        type=int,
+        help="of every structure, for a model that sees it; default: 0",
+    )
+    parser.add_argument(
+        "--spin",
+        metavar="N",
+        type=int,
+        help="of every structure, as its training data give it: 2S+1, mostly; default: 1",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace a training that is in RUN"
     )
     examples(
         parser,
         "ictp import mace.model -o mace",
         "ictp import 2023-12-03-mace-128-L1_epoch-199.model -o mp0 --elements Ta V Nb",
+        "ictp import MACE-omol.model -o anion --charge -1 --spin 1",
         "ictp import sevennet-0 -o sevennet",
         "ictp import ckpt_100 -o old",
     )
@@ -53,5 +66,6 @@ def run(args: argparse.Namespace) -> int:
     """Import a model."""
     from pyictp.training.new_run import import_run
 
-    print(import_run(args.file, args.output, args.head, args.elements, args.overwrite))
+    state = {"charge": args.charge, "spin": args.spin}
+    print(import_run(args.file, args.output, args.head, args.elements, args.overwrite, **state))
     return 0

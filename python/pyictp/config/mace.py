@@ -13,6 +13,7 @@ from pyictp.config.reader import NotNegative, Positive, Range, Width, check_fiel
 from pyictp.errors import UserError
 
 Transform = Literal["none", "agnesi", "soft"]
+Basis = Literal["bessel", "gaussian", "chebyshev"]
 NUM_CONSTANTS = {"none": 0, "agnesi": 3, "soft": 1}
 
 
@@ -41,6 +42,7 @@ class MaceConfig:
     density: tuple[bool, ...] = ()  # per layer: A is divided by 1 + a density of neighbors
     transform: Transform = "none"  # of distances, before radial functions
     transform_constants: tuple[float, ...] = ()  # agnesi: q, p, a; soft: alpha
+    basis: Basis = "bessel"  # radial functions before the networks
     frequencies: tuple[float, ...] = ()  # [1/A] of the Bessel functions; none: n pi/r_cut
     radii: tuple[NotNegative, ...] = ()  # [A] of each element: units of transform and repulsion
     repulsion: MaceRepulsion | None = None  # of nuclei
@@ -49,7 +51,9 @@ class MaceConfig:
     )
     edge_channels: tuple[Width, ...] = ()  # per layer, that neighbors see; none: model.num_channels
     nonlinear: bool = False  # gates before the product basis, radial networks that see elements
+    nonlinear_layers: tuple[bool, ...] = ()  # per layer, where not all are alike; none: all
     density_hidden: tuple[Width, ...] = ()  # widths of the densities' inner layers, if nonlinear
+    readout_bias: bool = False  # of all but the first of the last readout's layers
 
     def __post_init__(self) -> None:
         """Refuse constants that the transform does not have."""
@@ -71,11 +75,18 @@ class MaceConfig:
             ("density", num_layers, "layer"),
             ("radii", len(elements), "element"),
             ("edge_channels", num_layers if self.edge_channels else 0, "layer"),
+            ("nonlinear_layers", num_layers if self.nonlinear_layers else 0, "layer"),
         ):
             if len(getattr(self, name)) != expected:
                 raise UserError(f"model.mace.{name}: expected one for each {things} ({expected})")
+        if self.basis == "gaussian" and num_radial < 2:
+            raise UserError("model.num_radial: expected at least 2 Gaussian functions")
         if len(self.frequencies) not in (0, num_radial):
             raise UserError(f"model.mace.frequencies: expected none or {num_radial}")
+
+    def is_nonlinear(self, index: int) -> bool:
+        """Return whether a layer's interaction is."""
+        return self.nonlinear_layers[index] if self.nonlinear_layers else self.nonlinear
 
     def edge_channels_of(self, index: int) -> int | None:
         """Return the channels that neighbors see in a layer; None: those of the features."""

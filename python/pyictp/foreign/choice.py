@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What of a file is taken: one of its heads, and the elements that are kept."""
+"""What of a file is taken: one of its heads, the elements that are kept, a charge and a spin."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ase.data import chemical_symbols
 from torch import Tensor
@@ -23,6 +23,7 @@ class Choice:
     heads: tuple[str, ...]
     all_elements: tuple[str, ...]
     species: tuple[int, ...]  # of those kept, in the file
+    state: Mapping[str, int] = field(default_factory=dict)  # charge and spin, if it sees them
 
     @property
     def elements(self) -> tuple[str, ...]:

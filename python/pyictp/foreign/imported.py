@@ -62,6 +62,7 @@ def described(
         "heads": list(choice.heads),
         "elements_of_file": list(choice.all_elements),
         "notes": "; ".join(notes),
+        **choice.state,
     }
     if licence:
         provenance["licence"] = licence

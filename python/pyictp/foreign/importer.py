@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from pyictp.errors import UserError
@@ -15,9 +16,11 @@ from pyictp.foreign.choice import Choice, choose
 from pyictp.foreign.imported import Imported, described
 from pyictp.foreign.installed import RELEASED, installed_model
 from pyictp.foreign.mace import check_model, model_config
+from pyictp.foreign.mace_embedding import embedded_state
 from pyictp.foreign.mace_options import described as options_of
+from pyictp.foreign.mace_radial import CHEBYSHEV, frequency_deviation
 from pyictp.foreign.pickles import Record, read_records
-from pyictp.foreign.records import get, kind, number, tensor
+from pyictp.foreign.records import get, kind
 from pyictp.foreign.sevennet import is_checkpoint
 from pyictp.foreign.sevennet_import import import_sevennet
 from pyictp.foreign.upstream import find_checkpoint, import_checkpoint
@@ -26,8 +29,21 @@ from pyictp.model.ictp import ICTPModel
 from pyictp.model.kinds import new_model
 
 
+class Wanted(NamedTuple):
+    """What a user asks of a file."""
+
+    head: str | None = None
+    elements: Sequence[str] | None = None
+    charge: int | None = None
+    spin: int | None = None
+
+
 def import_model(
-    path: str | Path, head: str | None = None, elements: Sequence[str] | None = None
+    path: str | Path,
+    head: str | None = None,
+    elements: Sequence[str] | None = None,
+    charge: int | None = None,
+    spin: int | None = None,
 ) -> Imported:
     """Return the model of MACE, of SevenNet, or of a checkpoint of the reference implementation.
 
@@ -36,6 +52,8 @@ def import_model(
             implementation, or the name of a model that comes with an installed package.
         head: of a file with several heads or methods; None where there is one.
         elements: those to keep; None: all.
+        charge: of every structure, for a model of MACE that sees it; None: 0.
+        spin: the same, as the model's training data give it (2S+1, mostly); None: 1.
 
     Raises:
         UserError: nothing readable there, or a model that this package cannot compute.
@@ -43,10 +61,12 @@ def import_model(
     path = Path(path)
     if not path.exists():
         path = installed_model(str(path)) or path
+    wanted = Wanted(head, elements, charge, spin)
     if path.is_file():
-        return _import_file(path, head, elements)
+        return _import_file(path, wanted)
     if head is not None or elements is not None:
         raise UserError(f"'{path}': --head and --elements are for files of MACE and SevenNet")
+    _refuse_state(wanted)
     if not path.exists():
         raise UserError(
             f"'{path}' not found: expected a .model file of MACE, a checkpoint of SevenNet, a "
@@ -56,15 +76,27 @@ def import_model(
     return Imported(import_checkpoint(source), {"imported_from": source.name})
 
 
-def _import_file(path: Path, head: str | None, elements: Sequence[str] | None) -> Imported:
+def _refuse_state(wanted: Wanted) -> None:
+    """Refuse a charge or spin of what is no model of MACE.
+
+    Raises:
+        UserError: one is wanted.
+    """
+    if wanted.charge is not None or wanted.spin is not None:
+        raise UserError("--charge and --spin are for models of MACE that see them")
+
+
+def _import_file(path: Path, wanted: Wanted) -> Imported:
     """Return the model of a file of MACE or SevenNet; every complaint names the file."""
     _refuse_torchscript(path)
     file = read_records(path)
     try:
         if is_checkpoint(file):
-            return import_sevennet(path, file, head, elements)
+            _refuse_state(wanted)
+            return import_sevennet(path, file, wanted.head, wanted.elements)
         check_model(file)
-        choice = choose(file, head, elements)
+        state = embedded_state(file, wanted.charge, wanted.spin)
+        choice = replace(choose(file, wanted.head, wanted.elements), state=state)
         model = new_model(model_config(file, choice)).double()
         fill(model, file, choice)
         notes, dtype = _notes(model, file, choice), _weights_of(file).dtype
@@ -115,7 +147,15 @@ def _notes(model: ICTPModel, file: Record, choice: Choice) -> list[str]:
             "mind: its radial functions do not end with the cutoff (apply_cutoff), in mace-torch "
             "neither: energies jump where an atom comes within r_cut"
         )
-    rounding = _frequency_rounding(file)
+    if config.mace is not None and config.mace.basis == "chebyshev":
+        notes.append(CHEBYSHEV)
+    if choice.state:
+        values = " and ".join(f"{name} {value}" for name, value in choice.state.items())
+        options = ", ".join(f"--{name}" for name in choice.state)
+        notes.append(
+            f"fixed: every structure has {values}, which its energies depend on ({options})"
+        )
+    rounding = frequency_deviation(get(get(file, "radial_embedding"), "bessel_fn"))
     if rounding > 1e-14 and not (config.mace and config.mace.frequencies):
         notes.append(
             f"changed: Bessel frequencies, rounded by {rounding:.0e} in the file, to n pi/r_max"
@@ -126,11 +166,3 @@ def _notes(model: ICTPModel, file: Record, choice: Choice) -> list[str]:
 def _weights_of(file: Record) -> Tensor:
     """Return some weights of a file, in its dtype."""
     return get(get(get(file, "node_embedding"), "linear"), "weight")
-
-
-def _frequency_rounding(file: Record) -> float:
-    """Return the largest relative deviation of the Bessel frequencies from n pi/r_max."""
-    basis = get(get(file, "radial_embedding"), "bessel_fn")
-    found = tensor(basis, "bessel_weights").flatten()
-    exact = torch.pi / number(basis, "r_max") * torch.arange(1, len(found) + 1).double()
-    return (found / exact - 1.0).abs().max().item()

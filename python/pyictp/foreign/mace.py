@@ -12,7 +12,9 @@ from typing import Any
 from pyictp.config.load import ModelConfig
 from pyictp.errors import UserError
 from pyictp.foreign.choice import Choice
-from pyictp.foreign.mace_options import BLOCKS, mace_config, network_widths
+from pyictp.foreign.mace_embedding import check_embedding
+from pyictp.foreign.mace_options import BLOCKS, READOUTS, mace_config, network_widths
+from pyictp.foreign.mace_radial import check_radial, cutoff_power, num_radial
 from pyictp.foreign.pickles import Record
 from pyictp.foreign.records import (
     check_natural,
@@ -31,12 +33,12 @@ from pyictp.foreign.records import (
 KINDS = ("MACE", "ScaleShiftMACE")
 # parts and settings of a model that change what it computes, and what they are to people
 FURTHER = {
-    "joint_embedding": "an embedding of charge, spin or the like (joint_embedding)",
-    "embedding_readout": "a readout of the embedding (embedding_readout)",
     "use_so3": "features without parity (use_so3)",
 }
 KNOWN_PARTS = {
     "node_embedding",
+    "joint_embedding",
+    "embedding_readout",
     "radial_embedding",
     "spherical_harmonics",
     "atomic_energies_fn",
@@ -68,7 +70,8 @@ def check_model(model: Any) -> None:
     unknown = get(model, "_modules").keys() - KNOWN_PARTS
     if unknown:
         raise UserError(f"its part '{min(unknown)}' is not supported")
-    _check_radial(get(model, "radial_embedding"))
+    check_radial(get(model, "radial_embedding"))
+    check_embedding(model)
     _check_layers(parts(get(model, "interactions")), parts(get(model, "products")))
 
 
@@ -82,9 +85,6 @@ def _check_layers(interactions: list[Record], products: list[Record]) -> None:
             )
         expect(get(interaction, "conv_tp"), "TensorProduct", where)
         _check_irreps(interaction, where)
-    nonlinear = {BLOCKS[kind(interaction)].is_nonlinear for interaction in interactions}
-    if len(nonlinear) > 1:
-        raise UserError("nonlinear interactions beside others are not supported")
     for interaction, product in zip(interactions, products, strict=False):
         expect(product, "EquivariantProductBasisBlock", "product")
         expect(get(product, "symmetric_contractions"), "SymmetricContraction", "product")
@@ -114,19 +114,6 @@ def _check_irreps(interaction: Record, where: str) -> None:
             )
 
 
-def _check_radial(radial: Any) -> None:
-    """Refuse radial functions that are not Bessel's."""
-    expect(radial, "RadialEmbeddingBlock")
-    basis = get(radial, "bessel_fn")
-    if kind(basis) == "ChebychevBasis":
-        raise UserError(
-            "radial functions ChebychevBasis are not supported, only BesselBasis; mind that "
-            "mace-torch's forces of such a model lack their part, in training too"
-        )
-    expect(basis, "BesselBasis", "radial functions")
-    expect(get(radial, "cutoff_fn"), "PolynomialCutoff", "cutoff")
-
-
 def model_config(model: Record, choice: Choice) -> ModelConfig:
     """Return the settings of the ICTP model.
 
@@ -153,8 +140,8 @@ def model_config(model: Record, choice: Choice) -> ModelConfig:
         l_max_edge=l_max_edge,
         l_max_hidden=max(slot.rank for slot in hidden),
         correlation=same([_correlation(p) for p in products], "correlation differs between layers"),
-        num_radial=tensor(get(radial, "bessel_fn"), "bessel_weights").numel(),
-        cutoff_power=_cutoff_power(get(radial, "cutoff_fn")),
+        num_radial=num_radial(get(radial, "bessel_fn")),
+        cutoff_power=cutoff_power(get(radial, "cutoff_fn")),
         radial_hidden=same([_radial_widths(i) for i in interactions], "radial networks differ"),
         readout_hidden=_readout_widths(model, len(choice.heads)),
         avg_num_neighbors=same(
@@ -188,13 +175,6 @@ def _correlation(product: Record) -> int:
     return correlation
 
 
-def _cutoff_power(cutoff: Record) -> int:
-    power = number(cutoff, "p")
-    if power != int(power):
-        raise UserError(f"a cutoff of power {power:g} is not supported, only whole numbers")
-    return int(power)
-
-
 def _radial_widths(interaction: Record) -> tuple[int, ...]:
     network = get(interaction, "conv_tp_weights")
     if BLOCKS[kind(interaction)].is_nonlinear:
@@ -210,8 +190,10 @@ def _readout_widths(model: Record, num_heads: int) -> tuple[int, ...]:
     last = readouts[-1]
     if kind(last) == "LinearReadoutBlock":
         return ()
-    expect(last, "NonLinearReadoutBlock", "last readout")
+    if kind(last) not in READOUTS:
+        names = ", ".join(["LinearReadoutBlock", *READOUTS])
+        raise UserError(f"last readout {kind(last)} is not supported, only {names}")
     if num_heads > 1 and get(last, "num_heads", 1) != num_heads:
         raise UserError("its heads share the last readout: not supported")
     (slot,) = irreps(get(get(last, "linear_1"), "irreps_out"))
-    return (slot.channels // num_heads,)
+    return (slot.channels // num_heads,) * (len(READOUTS[kind(last)]) - 1)

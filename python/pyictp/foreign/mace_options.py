@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 from ase.data import atomic_numbers
 
-from pyictp.config.mace import MaceConfig, MaceRepulsion, Transform
+from pyictp.config.mace import MaceConfig, MaceRepulsion
 from pyictp.errors import UserError
 from pyictp.foreign.choice import Choice, scale_and_shift
+from pyictp.foreign.mace_radial import basis_name, frequencies, transform
 from pyictp.foreign.pickles import Record
 from pyictp.foreign.records import (
     expect,
     get,
-    has,
     irreps,
     kind,
     linear_matrices,
@@ -41,12 +40,11 @@ BLOCKS = {
     "RealAgnosticDensityResidualInteractionBlock": Block(True, True),
     "RealAgnosticResidualNonLinearInteractionBlock": Block(True, True, is_nonlinear=True),
 }
-TRANSFORMS: dict[str, tuple[Transform, tuple[str, ...]]] = {
-    "AgnesiTransform": ("agnesi", ("q", "p", "a")),
-    "SoftTransform": ("soft", ("alpha",)),
+READOUTS = {  # nonlinear ones and their layers
+    "NonLinearReadoutBlock": ("linear_1", "linear_2"),
+    "NonLinearBiasReadoutBlock": ("linear_1", "linear_mid", "linear_2"),
 }
 BOHR = 0.529  # [A], MACE's
-FREQUENCY_TOLERANCE = 1e-6  # relative; float32 rounds to 6e-8, training moves them by far more
 
 
 def mace_config(model: Record, choice: Choice) -> MaceConfig | None:
@@ -58,21 +56,24 @@ def mace_config(model: Record, choice: Choice) -> MaceConfig | None:
     interactions = parts(get(model, "interactions"))
     blocks = [BLOCKS[kind(interaction)] for interaction in interactions]
     radial = get(model, "radial_embedding")
-    is_nonlinear = blocks[0].is_nonlinear
-    name, constants = _transform(radial)
+    nonlinear = [block.is_nonlinear for block in blocks]
+    name, constants = transform(radial)
     radii = _radii(model, choice)
     found = MaceConfig(
         residual=tuple(block.has_skip for block in blocks),
         density=tuple(block.has_density for block in blocks),
         transform=name,
         transform_constants=constants,
-        frequencies=_frequencies(get(radial, "bessel_fn")),
+        basis=basis_name(get(radial, "bessel_fn")),
+        frequencies=frequencies(get(radial, "bessel_fn")),
         radii=radii or (0.0,) * len(choice.elements),
         repulsion=_repulsion(model, choice),
         cutoff_last=not get(radial, "apply_cutoff", True),
         edge_channels=_edge_channels(interactions),
-        nonlinear=is_nonlinear,
-        density_hidden=_density_widths(interactions) if is_nonlinear else (),
+        nonlinear=any(nonlinear),
+        nonlinear_layers=tuple(nonlinear) if any(nonlinear) and not all(nonlinear) else (),
+        density_hidden=_density_widths(interactions),
+        readout_bias=kind(parts(get(model, "readouts"))[-1]) == "NonLinearBiasReadoutBlock",
     )
     plain = MaceConfig(
         residual=(True,) * len(blocks), density=(False,) * len(blocks), radii=found.radii
@@ -84,19 +85,23 @@ def described(mace: MaceConfig) -> list[str]:
     """Return what a model has beyond an ICTP model, for people."""
     found = []
     if mace.nonlinear:
-        found.append("nonlinear interactions")
+        found.append(f"nonlinear interactions{' beside others' * bool(mace.nonlinear_layers)}")
     if mace.edge_channels:
         found.append(f"{', '.join(map(str, mace.edge_channels))} channels on the edges")
     if not all(mace.residual):
         found.append("layers without skip connection")
-    if any(mace.density) and not mace.nonlinear:
+    if any(d and not mace.is_nonlinear(i) for i, d in enumerate(mace.density)):
         found.append("densities of neighbors")
     if mace.transform != "none":
         found.append(f"the {mace.transform.capitalize()} transform of distances")
+    if mace.basis != "bessel":
+        found.append(f"{mace.basis.capitalize()} radial functions")
     if mace.frequencies:
         found.append("trained Bessel frequencies")
     if mace.repulsion is not None:
         found.append("MACE's repulsion of nuclei (ZBL)")
+    if mace.readout_bias:
+        found.append("biases in the last readout")
     return found
 
 
@@ -109,8 +114,9 @@ def _edge_channels(interactions: list[Record]) -> tuple[int, ...]:
 
 def _density_widths(interactions: list[Record]) -> tuple[int, ...]:
     """Return the widths of the inner layers of nonlinear interactions' densities."""
-    widths = [network_widths(get(block, "density_fn")) for block in interactions]
-    return same(widths, "networks of densities differ")
+    nonlinear = [block for block in interactions if BLOCKS[kind(block)].is_nonlinear]
+    widths = [network_widths(get(block, "density_fn")) for block in nonlinear]
+    return same(widths, "networks of densities differ") if widths else ()
 
 
 def network_widths(network: Record) -> tuple[int, ...]:
@@ -120,25 +126,6 @@ def network_widths(network: Record) -> tuple[int, ...]:
     if len(linear) < 2:
         raise UserError("networks of nonlinear interactions without inner layers: not supported")
     return tuple(len(tensor(part, "weight")) for part in linear[:-1])
-
-
-def _transform(radial: Record) -> tuple[Transform, tuple[float, ...]]:
-    """Return the name and the constants of the transform of distances."""
-    if not has(radial, "distance_transform"):
-        return "none", ()
-    transform = get(radial, "distance_transform")
-    if kind(transform) not in TRANSFORMS:
-        raise UserError(f"distance transform {kind(transform)} is not supported")
-    name, constants = TRANSFORMS[kind(transform)]
-    return name, tuple(number(transform, constant) for constant in constants)
-
-
-def _frequencies(basis: Record) -> tuple[float, ...]:
-    """Return the frequencies of Bessel functions where they are not n pi/r_max [1/A]."""
-    found, r_max = tensor(basis, "bessel_weights").flatten().tolist(), number(basis, "r_max")
-    exact = [n * math.pi / r_max for n in range(1, len(found) + 1)]
-    errors = [abs(a / b - 1.0) for a, b in zip(found, exact, strict=True)]
-    return tuple(found) if max(errors, default=0.0) > FREQUENCY_TOLERANCE else ()
 
 
 def _radii(model: Record, choice: Choice) -> tuple[float, ...]:

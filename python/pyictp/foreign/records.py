@@ -124,10 +124,11 @@ def instructions(module: Record) -> list[tuple]:
     return [tuple(record.args) for record in get(module, "instructions")]
 
 
-def linear_matrices(module: Record) -> dict[int, Tensor]:
+def linear_matrices(module: Record, biased: bool = False) -> dict[int, Tensor]:
     """Return, for each rank, x -> x W of a linear layer: (channels in, channels out).
 
-    Slots of one rank are side by side in their order, in and out.
+    Slots of one rank are side by side in their order, in and out. Biases, see `linear_bias`, are
+    for who asks for them.
 
     Raises:
         UserError: the module is no plain `Linear` of e3nn, or has biases.
@@ -146,12 +147,26 @@ def linear_matrices(module: Record) -> dict[int, Tensor]:
     matrices = {rank: torch.zeros(shape, dtype=torch.float64) for rank, shape in widths.items()}
     for source, target, shape, path_weight in instructions(module):
         if source == -1:
-            raise UserError("a linear layer with a bias is not supported")
+            if not biased:
+                raise UserError("a linear layer with a bias is not supported")
+            continue
         block = flat[used : used + math.prod(shape)].view(*shape) * path_weight
         used += math.prod(shape)
         rank, row, column = slots_out[target].rank, starts_in[source], starts_out[target]
         matrices[rank][row : row + shape[0], column : column + shape[1]] += block
     return matrices
+
+
+def linear_bias(module: Record) -> Tensor:
+    """Return the bias of the scalars of a linear layer, (channels out,).
+
+    Raises:
+        UserError: it has none, or several.
+    """
+    found = [i for i in instructions(module) if i[0] == -1]
+    if len(found) != 1 or found[0][3] != 1.0:
+        raise UserError("a linear layer with another bias than one of scalars is not supported")
+    return tensor(module, "bias").flatten()
 
 
 def _starts(slots: list[Slot]) -> list[int]:

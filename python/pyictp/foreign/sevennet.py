@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -19,16 +19,24 @@ from torch import Tensor
 from pyictp.config.load import ModelConfig
 from pyictp.config.nequip import NequipConfig
 from pyictp.errors import UserError
-from pyictp.foreign.records import irreps, kind
+from pyictp.foreign.records import kind
+from pyictp.foreign.sevennet_features import (
+    Features,
+    FilePath,
+    channels_row,
+    e3nn_order,
+    gated,
+    highest,
+    paths_of,
+    read_features,
+)
+from pyictp.model.products import Irrep
 
-MAX_LAYERS = 100
-MAX_RANK = 3  # of harmonics and features: what the signs of couplings were looked at for
 SORTED_FROM = (0, 11, 0)  # versions whose convolutions have their paths in the order of the result
 # the only values that are supported, and those of files without the key
 SUPPORTED: dict[str, tuple[Any, ...]] = {
     "_model_type": ("E3_equivariant_model", None),
     "interaction_type": ("nequip", "nequip"),
-    "is_parity": (False, True),
     "readout_as_fcn": (False, False),
     "act_radial": ("silu", "silu"),
     "optimize_by_reduce": (True, True),
@@ -48,7 +56,8 @@ class SevenNet:
     numbers: tuple[int, ...]  # atomic numbers, in the order of the weights
     modals: tuple[str, ...]  # names of methods, none or several
     modal_parts: frozenset[str]  # of the model, that see the method
-    channels: tuple[tuple[int, ...], ...]  # of ranks 0, 1, ... before the layers and after each
+    is_parity: bool  # true and pseudo tensors are told apart
+    features: tuple[Features, ...]  # before the layers and after each
     l_max_edge: int
     r_cut: float
     num_radial: int
@@ -65,19 +74,27 @@ class SevenNet:
         """Return the elements, in the order of the weights."""
         return tuple(chemical_symbols[z] for z in self.numbers)
 
-    def paths(self, layer: int) -> list[tuple[int, int, int]]:
-        """Return (l1, l2, l3) of the convolution: of one l3 in the order of the linear map."""
-        ranks_in, l_max = len(self.channels[layer]), len(self.channels[layer + 1]) - 1
-        return [
-            (l1, l2, l3)
-            for l1, l2 in product(range(ranks_in), range(self.l_max_edge + 1))
-            for l3 in range(abs(l1 - l2), min(l1 + l2, l_max) + 1)
-        ]
+    def paths(self, layer: int) -> list[FilePath]:
+        """Return the paths of the convolution: to one result in the order of the linear map."""
+        l_max = max(irrep.rank for irrep in self.features[layer + 1])
+        paths = paths_of(self.features[layer], self.l_max_edge, l_max, self.is_parity)
+        is_last = layer == len(self.features) - 2
+        return [path for path in paths if not (is_last and path[2].pseudo)]
 
-    def stored_paths(self, layer: int) -> list[tuple[int, int, int]]:
+    def stored_paths(self, layer: int) -> list[FilePath]:
         """Return the same in the order of the radial network."""
         paths = self.paths(layer)
-        return sorted(paths, key=lambda path: path[2]) if self.version >= SORTED_FROM else paths
+        return (
+            sorted(paths, key=lambda p: e3nn_order(p[2])) if self.version >= SORTED_FROM else paths
+        )
+
+    def kept(self, number: int) -> Features:
+        """Return which of the features before a layer, or after all, energies depend on."""
+        if number == len(self.features) - 1:
+            return self.features[number]
+        later = self.kept(number + 1)
+        seen = {*later, *(path[0] for path in self.paths(number) if path[2] in later)}
+        return {irrep: n for irrep, n in self.features[number].items() if irrep in seen}
 
     def num_modals(self, part: str) -> int:
         """Return how many methods a part of the model sees: `use_modal_...`, see `modal_parts`."""
@@ -121,7 +138,8 @@ def read_settings(file: Mapping[str, Any]) -> SevenNet:
     is_xplor = cutoff.get("cutoff_function_name") == "XPLOR"
     if not is_xplor:
         _expect("cutoff_function", cutoff.get("cutoff_function_name"), "poly_cut", "or XPLOR")
-    channels = _channels(config)
+    is_parity = config.get("is_parity", True)
+    features = read_features(config, is_parity)
     tensors = {_new_name(key): value for key, value in file["model_state_dict"].items()}
     type_map = config["_type_map"]
     numbers = tuple(sorted(type_map, key=lambda z: type_map[z]))
@@ -139,8 +157,9 @@ def read_settings(file: Mapping[str, Any]) -> SevenNet:
         numbers=numbers,
         modals=_modals(config),
         modal_parts=frozenset(k for k in config if k.startswith("use_modal_") and config[k]),
-        channels=channels,
-        l_max_edge=_highest(config, "lmax_edge"),
+        is_parity=is_parity,
+        features=features,
+        l_max_edge=highest(config, "lmax_edge"),
         r_cut=float(config["cutoff"]),
         num_radial=int(radial.get("bessel_basis_num", 8)),
         cutoff_power=5 if is_xplor else int(cutoff.get("poly_cut_p_value", 6)),
@@ -164,6 +183,10 @@ def _check(config: Mapping[str, Any]) -> None:
         _expect(key, config.get(key, default), wanted)
     for key in ("act_scalar", "act_gate"):
         _expect(key, config.get(key, {}).get("e"), "silu")
+    if not isinstance(config.get("is_parity", True), bool):
+        raise UserError("is_parity is neither True nor False: the file is damaged")
+    if config.get("is_parity", True):
+        _expect("act_scalar of pseudo scalars", config.get("act_scalar", {}).get("o"), "tanh")
     if config.get("cuequivariance_config", {}).get("use"):
         raise UserError("weights in the layout of cuEquivariance are not supported")
 
@@ -182,41 +205,6 @@ def _modals(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(modals, key=lambda name: modals[name]))
 
 
-def _highest(config: Mapping[str, Any], key: str) -> int:
-    """Return a highest rank: `lmax`, unless the key says another one."""
-    own = int(config.get(key, -1))
-    rank = own if own > 0 else int(config["lmax"])
-    if not 0 <= rank <= MAX_RANK:
-        raise UserError(f"ranks up to {rank} are not supported, only up to {MAX_RANK}")
-    return rank
-
-
-def _channels(config: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
-    """Return the channels of ranks 0, 1, ... before the first layer and after each."""
-    num_layers, manual = int(config["num_convolution_layer"]), config.get("irreps_manual", False)
-    if not 1 <= num_layers <= MAX_LAYERS:
-        raise UserError(f"{num_layers} layers are not supported, only 1 to {MAX_LAYERS}")
-    l_max_edge, l_max_node = _highest(config, "lmax_edge"), _highest(config, "lmax_node")
-    if manual is not False:
-        rows = [_natural(text) for text in manual]
-    else:
-        highest = [min(t * l_max_edge, l_max_node) for t in range(num_layers)] + [0]
-        rows = [(int(config["channel"]),) * (rank + 1) for rank in highest]
-    if len(rows) != num_layers + 1 or len(rows[0]) != 1 or len(rows[-1]) != 1:
-        raise UserError("its features (irreps_manual) do not begin and end with scalars")
-    if max(map(len, rows)) - 1 > l_max_edge:
-        raise UserError("features of higher rank than the harmonics are not supported")
-    return tuple(rows)
-
-
-def _natural(text: Any) -> tuple[int, ...]:
-    """Return the channels of irreps that are ranks 0, 1, ... of even parity, once each."""
-    slots = irreps(text)
-    if [(slot.rank, slot.parity) for slot in slots] != [(rank, 1) for rank in range(len(slots))]:
-        raise UserError(f"features {text} are not supported, only ranks 0, 1, ..., once each")
-    return tuple(slot.channels for slot in slots)
-
-
 def _new_name(key: str) -> str:
     """Return the name of a tensor as files since April 2024 have it."""
     module, _, rest = key.partition(".")
@@ -230,29 +218,30 @@ def check_sizes(settings: SevenNet) -> None:
     Raises:
         UserError: the file is damaged.
     """
-    channels = settings.channels
+    features = settings.features
     expected = {
         "edge_embedding.basis_function.coeffs": settings.num_radial,
-        "onehot_to_feature_x.linear.weight": channels[0][0]
+        "onehot_to_feature_x.linear.weight": features[0][Irrep(0)]
         * (len(settings.numbers) + settings.num_modals("use_modal_node_embedding")),
     }
-    for t, (own, new) in enumerate(pairwise(channels)):
+    for t, (own, new) in enumerate(pairwise(features)):
         extra = settings.num_modals("use_modal_self_inter_intro")
-        expected[f"{t}_self_interaction_1.linear.weight"] = sum(n * n for n in own) + extra * own[0]
-        widths = [0] * len(new)
-        for l1, _, l3 in settings.paths(t):
-            widths[l3] += own[l1]
-        gated = (sum(new), *new[1:])
+        name = f"{t}_self_interaction_1.linear.weight"
+        expected[name] = sum(n * n for n in own.values()) + extra * own[Irrep(0)]
+        widths: dict[Irrep, int] = {}
+        for source, _, result in settings.paths(t):
+            widths[result] = widths.get(result, 0) + own[source]
+        made = gated(new)
         extra = settings.num_modals("use_modal_self_inter_outro")
         expected[f"{t}_self_interaction_2.linear.weight"] = (
-            sum(a * b for a, b in zip(widths, gated, strict=True)) + extra * gated[0]
+            sum(widths[irrep] * n for irrep, n in made.items()) + extra * made[Irrep(0)]
         )
-        skips = sum(a * b for a, b in zip(own, gated, strict=False))
+        skips = sum(own[irrep] * n for irrep, n in made.items() if irrep in own)
         name = "fc_tensor_product" if settings.skip_by_species else "linear"
         expected[f"{t}_self_connection_intro.{name}.weight"] = skips * (
             len(settings.numbers) if settings.skip_by_species else 1
         )
-        sizes = [settings.num_radial, *settings.radial_hidden, sum(widths)]
+        sizes = [settings.num_radial, *settings.radial_hidden, sum(widths.values())]
         for i, (a, b) in enumerate(pairwise(sizes)):
             expected[f"{t}_convolution.weight_nn.layer{i}.weight"] = a * b
     for name, size in expected.items():
@@ -266,21 +255,25 @@ def model_config(settings: SevenNet, elements: Sequence[str]) -> ModelConfig:
     exact = torch.pi / settings.r_cut * torch.arange(1, settings.num_radial + 1).double()
     frequencies = settings.tensor("edge_embedding.basis_function.coeffs")
     trained = not torch.equal(frequencies.float(), exact.float())
+    kept = [settings.kept(number) for number in range(1, len(settings.features))]
     return ModelConfig(
         core_repulsion=False,  # how close its training data came is not known
         elements=tuple(elements),
         r_cut=settings.r_cut,
-        num_layers=len(settings.channels) - 1,
-        num_channels=settings.channels[0][0],
+        num_layers=len(settings.features) - 1,
+        num_channels=settings.features[0][Irrep(0)],
         l_max_edge=settings.l_max_edge,
-        l_max_hidden=max(map(len, settings.channels)) - 1,
+        l_max_hidden=max(irrep.rank for row in settings.features for irrep in row),
         odd_products=True,
         num_radial=settings.num_radial,
         cutoff_power=settings.cutoff_power,
         radial_hidden=settings.radial_hidden,
         avg_num_neighbors=settings.tensor("0_convolution.denominator").flatten()[0].item(),
         nequip=NequipConfig(
-            channels=settings.channels[1:],
+            channels=tuple(channels_row(features, pseudo=False) for features in kept),
+            pseudo_channels=tuple(channels_row(features, pseudo=True) for features in kept)
+            if settings.is_parity
+            else (),
             frequencies=tuple(frequencies.tolist()) if trained else (),
             cutoff_on=settings.cutoff_on,
             normalized=settings.normalized,

@@ -45,15 +45,19 @@ def import_sevennet(
 
 def _notes(settings: SevenNet, head: str) -> list[str]:
     """Return what was read and changed, for people."""
-    most = max(settings.channels, key=len)
-    channels = " + ".join(f"{n} of rank {rank}" for rank, n in enumerate(most))
+    most = max(settings.features, key=len)
+    channels = " + ".join(
+        f"{n} of {'pseudo ' * irrep.pseudo}rank {irrep.rank}" for irrep, n in most.items()
+    )
     several = f"; method {head} of {', '.join(settings.modals)}" if settings.modals else ""
     notes = [
         f"read: a checkpoint of SevenNet {'.'.join(map(str, settings.version))}, "
-        f"{len(settings.channels) - 1} layers, channels {channels} (edges {settings.l_max_edge}), "
+        f"{len(settings.features) - 1} layers, channels {channels} (edges {settings.l_max_edge}), "
         f"r_cut {settings.r_cut:g} A{several}",
         "changed: spherical into Cartesian tensors; energies and forces are the same",
     ]
+    if settings.is_parity:
+        notes.append("with: true and pseudo tensors told apart; what no energy depends on left out")
     if settings.cutoff_on is not None:
         notes.append(f"with: an XPLOR cutoff from {settings.cutoff_on:g} A")
     return notes

@@ -19,14 +19,16 @@ from pyictp.errors import UserError
 from pyictp.foreign.bases import harmonics_scale, to_cartesian
 from pyictp.foreign.put import put
 from pyictp.foreign.sevennet import SevenNet
+from pyictp.foreign.sevennet_features import Features, FilePath, e3nn_order, gated
 from pyictp.model.layers import SpeciesLinear
-from pyictp.model.nequip import NequipLayer, NequipModel, ShiftedLinear
+from pyictp.model.nequip import NequipLayer, NequipModel
 from pyictp.model.nequip_radial import RankNetwork
-from pyictp.model.products import coupling
-from pyictp.model.radial import SILU_GAIN, ScaledLinear
+from pyictp.model.products import Irrep, coupling
+from pyictp.model.radial import SILU_GAIN, ScaledLinear, ShiftedLinear
 
-# 1/sqrt of the mean square of SiLU of the million normal numbers that e3nn draws
+# 1/sqrt of the mean squares of SiLU and tanh of the million normal numbers that e3nn draws
 E3NN_SILU = 1.6791767923989418
+E3NN_TANH = 1.5937334472592695
 GAIN = E3NN_SILU / SILU_GAIN
 ROUNDING = 1e-5  # of the coupling coefficients in a file, float32
 
@@ -34,7 +36,7 @@ ROUNDING = 1e-5  # of the coupling coefficients in a file, float32
 class Linear(NamedTuple):
     """A linear map x -> x W + b, b of the scalars."""
 
-    matrices: list[Tensor]  # (channels in, channels out) of each rank
+    matrices: dict[Irrep, Tensor]  # (channels in, channels out) of each kind of feature
     bias: Tensor  # (scalars out,)
 
 
@@ -49,17 +51,17 @@ class Taken:
     def linear(
         self,
         name: str,
-        num_in: Sequence[int],
-        num_out: Sequence[int],
+        num_in: Features,
+        num_out: Features,
         modal_part: str = "",
         biased: bool = True,
     ) -> Linear:
-        """Return a linear layer of e3nn: y = x W / sqrt(channels in), ranks one after the other.
+        """Return a linear layer of e3nn: y = x W / sqrt(channels in), kinds one after the other.
 
         Args:
             name: of the layer.
-            num_in: channels of ranks 0, 1, ... that it takes.
-            num_out: the same of what it makes.
+            num_in: the features that it takes.
+            num_out: those that it makes.
             modal_part: the setting that says whether it sees the method.
             biased: it has a bias where the model has any.
 
@@ -68,17 +70,21 @@ class Taken:
         """
         settings = self.settings
         num_modals = settings.num_modals(modal_part)
-        shapes = list(zip(num_in, num_out, strict=False))
+        scalars = Irrep(0)
+        kinds = [irrep for irrep in num_in if irrep in num_out]
+        shapes = [(num_in[irrep], num_out[irrep]) for irrep in kinds]
         if num_modals:
-            shapes.append((num_modals, num_out[0]))
+            shapes.append((num_modals, num_out[scalars]))
         blocks = _blocks(settings, f"{name}.linear.weight", shapes)
-        bias = torch.zeros(num_out[0], dtype=torch.float64)
-        sizes = [num_in[0] + num_modals, *num_in[1:]]
+        bias = torch.zeros(num_out[scalars], dtype=torch.float64)
+        sizes = {irrep: num_in[irrep] + num_modals * (irrep == scalars) for irrep in kinds}
         if num_modals:
-            bias = blocks.pop()[self.modal] * sizes[0] ** -0.5
+            bias = blocks.pop()[self.modal] * sizes[scalars] ** -0.5
         if settings.biases and biased:
             bias = bias + settings.tensor(f"{name}.linear.bias")
-        matrices = [block * size**-0.5 for block, size in zip(blocks, sizes, strict=False)]
+        matrices = {
+            irrep: block * sizes[irrep] ** -0.5 for irrep, block in zip(kinds, blocks, strict=True)
+        }
         return Linear(matrices, bias)
 
     def per_species(self, name: str) -> Tensor:
@@ -114,21 +120,21 @@ def fill(model: NequipModel, taken: Taken) -> None:
     Raises:
         UserError: a part of the file has not the shape that the settings say.
     """
-    settings = taken.settings
-    sizes = [len(settings.numbers)], [settings.channels[0][0]]
+    settings, scalars = taken.settings, Irrep(0)
+    sizes = {scalars: len(settings.numbers)}, settings.features[0]
     embedding = taken.linear("onehot_to_feature_x", *sizes, "use_modal_node_embedding")
-    kept = embedding.matrices[0][list(taken.species)] + embedding.bias
+    kept = embedding.matrices[scalars][list(taken.species)] + embedding.bias
     put(model.node_embedding, kept.T * len(taken.species) ** 0.5, "node_embedding")
     for t, layer in enumerate(model.layers):
-        # what the gate before gives is smaller than theirs, by the ratio of the activations' gains
         assert isinstance(layer, NequipLayer)
-        _fill_layer(layer, taken, t, GAIN if t > 0 else 1.0)
-    num_scalars = settings.channels[-1]
-    hidden = [num_scalars[0] // 2]
-    first = taken.linear("reduce_input_to_hidden", num_scalars, hidden, "use_modal_output_block")
-    second = taken.linear("reduce_hidden_to_energy", hidden, [1])
-    _put_linear(model.readout, GAIN * first.matrices[0] @ second.matrices[0], "readout")
-    constant = first.bias @ second.matrices[0] + second.bias
+        _fill_layer(layer, taken, t)
+    last = settings.features[-1]
+    hidden = {scalars: last[scalars] // 2}
+    first = taken.linear("reduce_input_to_hidden", last, hidden, "use_modal_output_block")
+    second = taken.linear("reduce_hidden_to_energy", hidden, {scalars: 1})
+    matrix = second.matrices[scalars]
+    _put_linear(model.readout, GAIN * first.matrices[scalars] @ matrix, "readout")
+    constant = first.bias @ matrix + second.bias
     scale = taken.per_species("scale")
     put(model.scale, scale, "scale")
     put(model.shift, taken.per_species("shift") + scale * constant, "shift")
@@ -142,47 +148,80 @@ def _put_linear(layer: nn.Module, matrix: Tensor, name: str, bias: Tensor | None
         put(layer.bias, bias, name)
 
 
-def _fill_layer(layer: NequipLayer, taken: Taken, t: int, gain: float) -> None:
-    """Fill layer t, whose input is multiplied by `gain`."""
+def _gain(irrep: Irrep, t: int) -> float:
+    """Return by how much what the gate before layer t gives is smaller than theirs."""
+    if t == 0:
+        return 1.0
+    return E3NN_TANH if irrep == Irrep(0, True) else GAIN
+
+
+def _columns(features: Features, kept: Sequence[Irrep]) -> Tensor:
+    """Return which of the file's scalars before a gate are ours: scalars, gates of what is kept."""
+    starts, used = {}, features[Irrep(0)]
+    for irrep, n in features.items():
+        if irrep.rank > 0:
+            starts[irrep], used = used, used + n
+    gates = [torch.arange(starts[i], starts[i] + features[i]) for i in kept if i.rank > 0]
+    return torch.cat([torch.arange(features[Irrep(0)]), *gates])
+
+
+def _fill_layer(layer: NequipLayer, taken: Taken, t: int) -> None:
+    """Fill layer t."""
     settings = taken.settings
-    own, new = settings.channels[t], settings.channels[t + 1]
-    gated = [sum(new), *new[1:]]
+    own, new = settings.features[t], settings.features[t + 1]
     name = f"{t}_self_interaction_1"
     first = taken.linear(name, own, own, "use_modal_self_inter_intro")
-    for part, matrix in zip(layer.linear_in, first.matrices, strict=True):
-        _put_linear(part, matrix * gain, name, first.bias)
+    for i, part in zip(layer.sources, layer.linear_in, strict=True):
+        irrep = layer.before[i]
+        _put_linear(part, first.matrices[irrep] * _gain(irrep, t), name, first.bias)
     _fill_radial(layer, settings, t)
-    _fill_linear_out(layer, taken, t, gated)
-    name = f"{t}_self_connection_intro"
+    _fill_linear_out(layer, taken, t)
+    name, made = f"{t}_self_connection_intro", gated(new)
+    columns, kinds = _columns(new, layer.after), [layer.after[i] for i in layer.skip_target]
     if not settings.skip_by_species:
-        skip = taken.linear(name, own, gated, biased=False)
-        for part, matrix in zip(layer.skip, skip.matrices, strict=True):
-            _put_linear(part, matrix * gain, name)
+        skip = taken.linear(name, own, made, biased=False)
+        for part, irrep in zip(layer.skip, kinds, strict=True):
+            matrix = skip.matrices[irrep] * _gain(irrep, t)
+            _put_linear(part, matrix[:, columns] if irrep == Irrep(0) else matrix, name)
         return
     num_species = len(settings.numbers)
-    shapes = [(a, num_species, b) for a, b in zip(own, gated, strict=False)]
-    blocks = _blocks(settings, f"{name}.fc_tensor_product.weight", shapes)
-    for part, block, shape in zip(layer.species_skip, blocks, shapes, strict=True):
-        kept = block[:, list(taken.species)] * (gain * (shape[0] * num_species) ** -0.5)
+    shapes = {irrep: (n, num_species, made[irrep]) for irrep, n in own.items() if irrep in made}
+    blocks = _blocks(settings, f"{name}.fc_tensor_product.weight", list(shapes.values()))
+    stored = dict(zip(shapes, blocks, strict=True))
+    for part, irrep in zip(layer.species_skip, kinds, strict=True):
+        block = stored[irrep][:, list(taken.species)]
+        block = block * (_gain(irrep, t) * (own[irrep] * num_species) ** -0.5)
         assert isinstance(part, SpeciesLinear)
-        put(part.weight, kept / part.scale, name)
+        block = block[..., columns] if irrep == Irrep(0) else block
+        put(part.weight, block / part.scale, name)
 
 
-def _fill_linear_out(layer: NequipLayer, taken: Taken, t: int, gated: Sequence[int]) -> None:
+def _paths(layer: NequipLayer) -> list[FilePath]:
+    """Return our paths as the file has them."""
+    return [
+        (layer.before[layer.sources[x]], l2, layer.after[target]) for x, l2, target in layer.paths
+    ]
+
+
+def _fill_linear_out(layer: NequipLayer, taken: Taken, t: int) -> None:
     """Fill the map of the messages, whose paths are in another order."""
-    settings, own = taken.settings, taken.settings.channels[t]
-    theirs, ours = settings.paths(t), layer.paths
+    settings, own, new = taken.settings, taken.settings.features[t], taken.settings.features[t + 1]
+    theirs, ours = settings.paths(t), _paths(layer)
     name = f"{t}_self_interaction_2"
     divisor = settings.tensor(f"{t}_convolution.denominator").item()
     if divisor == 0.0:
         raise UserError(f"the denominator of layer {t + 1} is zero: the file is damaged")
-    num_in = [sum(own[l1] for l1, _, l3 in theirs if l3 == rank) for rank in range(len(gated))]
-    second = taken.linear(name, num_in, gated, "use_modal_self_inter_outro")
-    for rank, (part, matrix) in enumerate(zip(layer.linear_out, second.matrices, strict=True)):
-        stored = [path for path in theirs if path[2] == rank]
-        rows = dict(zip(stored, matrix.split([own[path[0]] for path in stored]), strict=True))
-        ordered = torch.cat([rows[path] for path in ours if path[2] == rank])
-        _put_linear(part, ordered / divisor, name, second.bias)
+    results = sorted({result for _, _, result in theirs}, key=e3nn_order)
+    num_in = {i: sum(own[source] for source, _, result in theirs if result == i) for i in results}
+    second = taken.linear(name, num_in, gated(new), "use_modal_self_inter_outro")
+    columns = _columns(new, layer.after)
+    for irrep, part in zip(layer.after, layer.linear_out, strict=True):
+        stored = [path for path in theirs if path[2] == irrep]
+        sizes = [own[path[0]] for path in stored]
+        rows = dict(zip(stored, second.matrices[irrep].split(sizes), strict=True))
+        ordered = torch.cat([rows[path] for path in ours if path[2] == irrep])
+        ordered = ordered[:, columns] if irrep == Irrep(0) else ordered
+        _put_linear(part, ordered / divisor, name, second.bias[columns])
 
 
 def _fill_radial(layer: NequipLayer, settings: SevenNet, t: int) -> None:
@@ -191,7 +230,7 @@ def _fill_radial(layer: NequipLayer, settings: SevenNet, t: int) -> None:
     R^ = R sqrt(2 l3 + 1) kappa(l1, l2, l3) sqrt(P_l3) / s_l2: our coupling is divided by sqrt(P_l3)
     of its convolution.
     """
-    own, network = settings.channels[t], layer.radial
+    own, network = settings.features[t], layer.radial
     assert isinstance(network, RankNetwork)
     # Bessel functions: 2/r_cut there, sqrt(2/r_cut) here
     gain = (2.0 / settings.r_cut) ** 0.5
@@ -208,14 +247,14 @@ def _fill_radial(layer: NequipLayer, settings: SevenNet, t: int) -> None:
             matrix = torch.cat(
                 [
                     theirs[path] * _path_factor(settings, t, path) * divisor
-                    for path, divisor in zip(layer.paths, layer.divisors, strict=True)
+                    for path, divisor in zip(_paths(layer), layer.divisors, strict=True)
                 ],
                 dim=1,
             )
         _put_linear(part, matrix, "radial network")
 
 
-def _path_factor(settings: SevenNet, t: int, path: tuple[int, int, int]) -> float:
+def _path_factor(settings: SevenNet, t: int, path: FilePath) -> float:
     """Return what a radial function is multiplied by in the Cartesian basis.
 
     Versions of e3nn differ in the signs of coupling coefficients, and files hold those they were
@@ -224,7 +263,7 @@ def _path_factor(settings: SevenNet, t: int, path: tuple[int, int, int]) -> floa
     Raises:
         UserError: the file holds other coefficients.
     """
-    l1, l2, l3 = path
+    l1, l2, l3 = ranks = (path[0].rank, path[1], path[2].rank)
     ours = coupling(l1, l2, l3)
     factor = (2 * l3 + 1) ** 0.5 / (ours.norm().item() * harmonics_scale(l2))
     name = f"{t}_convolution.convolution._compiled_main_left_right._w3j_{l1}_{l2}_{l3}"
@@ -233,7 +272,7 @@ def _path_factor(settings: SevenNet, t: int, path: tuple[int, int, int]) -> floa
     stored = settings.tensor(name)
     if stored.shape != (2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1):
         raise UserError(f"{name}: of another shape than its ranks say: the file is damaged")
-    bases = (to_cartesian(rank) for rank in path)
+    bases = (to_cartesian(rank) for rank in ranks)
     theirs = torch.einsum("ia,jb,kc,abc->kij", *bases, stored)
     ratio = (theirs * ours).sum().item() / ours.norm().item()
     if abs(abs(ratio) - 1.0) > ROUNDING or abs(theirs.norm().item() - 1.0) > ROUNDING:

@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from pyictp.errors import UserError
 from pyictp.foreign.choice import Choice, atomic_energies, scale_and_shift
 from pyictp.foreign.contraction import path_coordinates, path_tensors, rotated
+from pyictp.foreign.mace_embedding import embedding_energies, state_features
 from pyictp.foreign.mace_nonlinear import fill_nonlinear
 from pyictp.foreign.mace_paths import convolution_paths, path_factors, scaled_paths
+from pyictp.foreign.mace_radial import basis_factor
+from pyictp.foreign.mace_readout import fill_readout, readouts_of
 from pyictp.foreign.pickles import Record
 from pyictp.foreign.put import put, put_linear
 from pyictp.foreign.records import (
@@ -24,7 +27,6 @@ from pyictp.foreign.records import (
     get,
     has,
     irreps,
-    kind,
     linear_matrices,
     number,
     parts,
@@ -50,29 +52,21 @@ def fill(model: ICTPModel, file: Record, choice: Choice) -> None:
     species = torch.tensor(choice.species)
     embedding = linear_matrices(get(get(file, "node_embedding"), "linear"))[0]  # (S, C)
     kept = embedding.index_select(0, species)
+    added = state_features(file, choice)
+    kept = kept if added is None else kept + added
     put(model.node_embedding, kept.T * len(species) ** 0.5, "node_embedding")
     basis = get(get(file, "radial_embedding"), "bessel_fn")
-    prefactor = number(basis, "prefactor") / model.edges.embedding.prefactor
+    prefactor = basis_factor(basis, model.edges.embedding.prefactor)
     interactions, products = (parts(get(file, name)) for name in ("interactions", "products"))
-    readouts = _readouts(file, len(interactions))
+    readouts = readouts_of(file, len(interactions))
     for t, layer in enumerate(model.layers):
         _fill_interaction(layer, interactions[t], prefactor, species)
         _fill_product(model, t, products[t], species)
-        _fill_readout(layer.readout, readouts[t], choice)
+        fill_readout(layer.readout, readouts[t], choice)
     energies, (scale, shift) = atomic_energies(file, choice), scale_and_shift(file, choice)
     put(model.e0, energies, "atomic energies")
     put(model.scale, torch.full_like(energies, scale), "scale")
-    put(model.shift, energies + shift, "shift")
-
-
-def _readouts(file: Record, num_layers: int) -> list[Record | None]:
-    """Return the readout of each layer, None where only the last has one."""
-    readouts = parts(get(file, "readouts"))
-    if len(readouts) == 1:
-        return [None] * (num_layers - 1) + readouts
-    if len(readouts) != num_layers:
-        raise UserError(f"{len(readouts)} readouts of {num_layers} layers: not supported")
-    return readouts
+    put(model.shift, energies + shift + embedding_energies(file, kept, choice), "shift")
 
 
 def _fill_interaction(layer: Layer, file: Record, prefactor: float, species: Tensor) -> None:
@@ -197,25 +191,3 @@ def _target(layer: Layer, rank: int, order: int, correlation: int) -> nn.Paramet
     direct = product.first if order == 1 else product.steps[order - 2].direct
     found = [product.irreps[z] for z in direct.target]
     return direct.weights[found.index(irrep)].weight
-
-
-def _fill_readout(readout: nn.Module, file: Record | None, choice: Choice) -> None:
-    """Fill a readout with the columns of the head, or with zeros where there is none."""
-    if file is None:
-        put(readout.weight, torch.zeros_like(readout.weight), "readout")
-        return
-    if kind(file) == "LinearReadoutBlock":
-        matrix = linear_matrices(get(file, "linear"))[0][:, [choice.head]]
-        linear = readout.layers[0] if isinstance(readout, MLP) else readout
-        put_linear(linear, matrix, "readout")
-        return
-    expect(file, "NonLinearReadoutBlock", "readout")
-    if not isinstance(readout, MLP) or len(readout.layers) != 2:
-        raise UserError("a nonlinear readout before the last layer is not supported")
-    (activation,) = parts(get(get(file, "non_linearity"), "acts"))
-    gain = activation_gain(activation, "readout") / SILU_GAIN
-    first, second = (linear_matrices(get(file, name))[0] for name in ("linear_1", "linear_2"))
-    width = len(second) // len(choice.heads)
-    columns = slice(choice.head * width, (choice.head + 1) * width)
-    put_linear(readout.layers[0], first[:, columns], "readout")
-    put_linear(readout.layers[1], second[columns, [choice.head]].view(-1, 1) * gain, "readout")

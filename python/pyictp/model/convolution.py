@@ -7,13 +7,15 @@ for. `kernels.py` has the compiled ones.
 Source: arXiv:2405.14253, section 4; spec section 5.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from pyictp.model import plain
 from pyictp.model.edges import EmbeddedEdges, Harmonics, VectorEdges
 from pyictp.model.exact import ExactModule
-from pyictp.model.products import Irrep, coupling, product_paths
+from pyictp.model.products import Irrep, coupling, paths_to, product_paths
 from pyictp.model.radial import read_table
 
 
@@ -23,7 +25,12 @@ class Convolution(ExactModule):
     coupling: Tensor
 
     def __init__(
-        self, irreps_in: list[Irrep], l_max_edge: int, odd: bool, l_max: int | None = None
+        self,
+        irreps_in: list[Irrep],
+        l_max_edge: int,
+        odd: bool,
+        l_max: int | None = None,
+        wanted: Sequence[Irrep] | None = None,
     ) -> None:
         """Tabulate the coupling paths; each contribution to rank l is divided by sqrt(P_l).
 
@@ -32,12 +39,15 @@ class Convolution(ExactModule):
             l_max_edge: highest rank of the harmonics.
             odd: products with a Levi-Civita tensor too.
             l_max: highest rank of the result; None: that of the harmonics.
+            wanted: irreps of the result; None: all.
         """
         super().__init__()
         self.l_max_edge = l_max_edge
         harmonics = [Irrep(rank) for rank in range(l_max_edge + 1)]
         highest = l_max_edge if l_max is None else l_max
         self.irreps, self.paths = product_paths(irreps_in, harmonics, highest, odd=odd)
+        if wanted is not None:
+            self.irreps, self.paths = paths_to(wanted, self.irreps, self.paths)
         self.path_x: list[int] = [path.x for path in self.paths]
         self.path_z: list[int] = [path.z for path in self.paths]
         self.num_paths: list[int] = [self.path_z.count(z) for z in range(len(self.irreps))]

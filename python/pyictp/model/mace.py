@@ -5,7 +5,7 @@
     A_i,l <- W^s_l A_i,l                     in layers without a skip connection, s the species
 
 Radial functions may be those of a pair of elements (`pair_radial`), the repulsion of nuclei has
-MACE's form, and interactions may be nonlinear (`mace_nonlinear`).
+MACE's form, interactions may be nonlinear (`mace_nonlinear`), and the last readout may have biases.
 
 Source: what mace-torch 0.3.16 computes.
 """
@@ -19,6 +19,7 @@ from pyictp.model.ictp import ICTPModel, Layer
 from pyictp.model.layers import Interaction, SpeciesLinear
 from pyictp.model.mace_density import Density, DensityFunction, TableDensity
 from pyictp.model.mace_nonlinear import NonlinearLayer
+from pyictp.model.mace_readout import BiasedMLP
 from pyictp.model.mace_zbl import ScaledRepulsion
 from pyictp.model.pair_radial import (
     BetweenKnots,
@@ -87,12 +88,14 @@ class MaceModel(ICTPModel):
         assert mace is not None
         irreps, layers = [Irrep(0)], []
         for index in range(config.num_layers):
-            if mace.nonlinear:
+            if mace.is_nonlinear(index):
                 layer: Layer = NonlinearLayer(config, irreps, index)
             else:
                 layer = MaceLayer(config, mace, irreps, index)
             layers.append(layer)
             irreps = layer.irreps
+        if mace.readout_bias:
+            layers[-1].readout = BiasedMLP([config.num_channels, *config.readout_hidden, 1])
         return layers
 
     def interpolate_radial(self, r_min: float, num_intervals: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tables of the radial functions of models of NequIP's kind, one for each layer and rank."""
+"""Tables of the radial functions of NequIP's kind of models: of each layer and kind of feature."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def tabulate_ranks(
         shortest_edge: where tolerances begin [A].
 
     Returns:
-        Per layer and rank, the table and its errors.
+        Per layer and kind of features, the table and its errors.
 
     Raises:
         UserError: no table reaches the tolerances.
@@ -43,14 +43,14 @@ def tabulate_ranks(
         found.append(
             [
                 fit_table(
-                    partial(_radial, exact, layer, nequip, rank),
+                    partial(_radial, exact, layer, nequip, source),
                     r_cut,
                     channels,
                     shortest_edge,
                     accuracy,
                     kink,
                 )
-                for rank, channels in enumerate(layer.channels_in)
+                for source, channels in enumerate(layer.channels_in)
             ]
         )
     model.tabulate_ranks([[one.table for one in of_layer] for of_layer in found])
@@ -58,13 +58,13 @@ def tabulate_ranks(
 
 
 def _radial(
-    model: NequipModel, layer: NequipLayer, nequip: NequipConfig, rank: int, edge_lengths: Tensor
+    model: NequipModel, layer: NequipLayer, nequip: NequipConfig, source: int, edge_lengths: Tensor
 ) -> Tensor:
     """Return (n, P*C) at distances (n,) [A]; harmonics of edge vectors have r^l in them."""
     values = layer.radial.evaluate(model.edges.embedding(edge_lengths))
-    values = torch.split(values, layer.radial.widths, dim=1)[rank]
+    values = torch.split(values, layer.radial.widths, dim=1)[source]
     if nequip.normalized:
         return values
-    ranks = torch.tensor([l2 for l1, l2, _ in layer.paths if l1 == rank])
+    ranks = torch.tensor([l2 for x, l2, _ in layer.paths if x == source])
     powers = edge_lengths.unsqueeze(1) ** ranks  # (n, P)
     return (values.unflatten(1, (len(ranks), -1)) * powers.unsqueeze(2)).flatten(1)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Radial functions of a distance and a pair of elements, as models of MACE have them.
 
-Bessel functions not of the distance r but of u = T(r), where T depends on the covalent radii of
-both elements; the cutoff is one of r:
+Functions not of the distance r but of u = T(r), where T depends on the covalent radii of both
+elements; the cutoff is one of r:
 
-    b_n = sqrt(2/r_cut) sin(n pi u/r_cut)/u f(r/r_cut)
+    Bessel      b_n = sqrt(2/r_cut) sin(n pi u/r_cut)/u f(r/r_cut)
+    Gaussian    b_n = exp(-(u - (n-1) d)^2/(2 d^2)) f(r/r_cut),  d = r_cut/(B-1)
+    Chebyshev   b_n = T_n(u) f(r/r_cut),  u as it is, be it beyond 1
 
     none    u = r
     Agnesi  u = 1 / (1 + a x^q / (1 + x^(q-p))),  x = 2 r/(R_i + R_j)
@@ -33,22 +35,25 @@ from pyictp.model.radial import (
 
 
 class PairEmbedding(ExactModule):
-    """Bessel functions of a transformed distance, times the cutoff of the distance.
+    """Functions of a transformed distance, times the cutoff of the distance.
 
     With `mace.cutoff_last` without it: then the cutoff is one column more, for `CutFunctions`.
     """
 
     frequencies: Tensor
+    centers: Tensor
     sums: Tensor
+    basis: Final[str]
     transform: Final[str]
     constants: list[float]
 
     def __init__(self, plain: RadialEmbedding, mace: MaceConfig) -> None:
-        """Take what Bessel functions of distances have, and the transform."""
+        """Take what Bessel functions of distances have, the kind of functions and the transform."""
         super().__init__()
         self.r_cut = plain.r_cut
         self.cutoff_power = plain.cutoff_power
         self.prefactor = plain.prefactor
+        self.basis = mace.basis
         self.transform = mace.transform
         self.constants = [*mace.transform_constants, 0.0]  # never empty: TorchScript wants a type
         radii = torch.tensor(mace.radii, dtype=torch.float64)
@@ -58,13 +63,30 @@ class PairEmbedding(ExactModule):
         trained = torch.tensor(mace.frequencies, dtype=torch.float64)
         frequencies = trained if mace.frequencies else plain.frequencies.clone()
         self.register_buffer("frequencies", frequencies, persistent=False)
+        self.num_radial = len(frequencies)
+        centers = torch.linspace(0.0, self.r_cut, self.num_radial, dtype=torch.float64)
+        self.register_buffer("centers", centers, persistent=False)
 
     def forward(self, edge_lengths: Tensor, pair: Tensor) -> Tensor:
         """Return (E, num_radial) of lengths (E,) [A] and pairs (E,), see `pair_of_edges`."""
         cutoff = polynomial_cutoff(edge_lengths / self.r_cut, self.cutoff_power).unsqueeze(1)
         u = self.transformed(edge_lengths, pair).unsqueeze(1)
-        bessel = self.prefactor * torch.sin(self.frequencies.to(u.dtype) * u) / u
-        return torch.cat([bessel, cutoff], dim=1) if self.cutoff_last else bessel * cutoff
+        values = self.functions(u)
+        return torch.cat([values, cutoff], dim=1) if self.cutoff_last else values * cutoff
+
+    def functions(self, u: Tensor) -> Tensor:
+        """Return (E, num_radial) of u (E, 1)."""
+        if self.basis == "gaussian":
+            width = self.r_cut / (self.num_radial - 1)
+            return torch.exp(-0.5 * ((u - self.centers.to(u.dtype)) / width).square())
+        if self.basis == "chebyshev":
+            before, last = torch.ones_like(u), u
+            values = [u]
+            for _ in range(self.num_radial - 1):
+                before, last = last, 2.0 * u * last - before
+                values.append(last)
+            return torch.cat(values, dim=1)
+        return self.prefactor * torch.sin(self.frequencies.to(u.dtype) * u) / u
 
     def transformed(self, r: Tensor, pair: Tensor) -> Tensor:
         """Return u (E,) of r (E,) [A]."""

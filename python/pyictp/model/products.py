@@ -10,6 +10,7 @@ Source: arXiv:2405.14253, section 3 and appendix.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from math import comb, factorial
 from typing import NamedTuple
@@ -95,6 +96,15 @@ def product_paths(
             paths += [Path(a, b, len(irreps)) for a, b in pairs]
             irreps.append(z)
     return irreps, paths
+
+
+def paths_to(
+    wanted: Sequence[Irrep], irreps: list[Irrep], paths: list[Path]
+) -> tuple[list[Irrep], list[Path]]:
+    """Return those of the irreps of `product_paths` that are wanted, and the paths to them."""
+    kept = [irrep for irrep in irreps if irrep in wanted]
+    found = [path for path in paths if irreps[path.z] in kept]
+    return kept, [path._replace(z=kept.index(irreps[path.z])) for path in found]
 
 
 def _irrep_pairs(

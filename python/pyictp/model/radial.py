@@ -193,6 +193,19 @@ class ScaledLinear(nn.Module):
         return self.mixing(x, self.weight.t() * self.scale)
 
 
+class ShiftedLinear(ScaledLinear):
+    """Linear map with a bias."""
+
+    def __init__(self, num_in: int, num_out: int, factor: float = 1.0) -> None:
+        """Draw normal weights, `factor` as of `ScaledLinear`; the bias is zero."""
+        super().__init__(num_in, num_out, factor)
+        self.bias = nn.Parameter(torch.zeros(num_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (..., num_out) of x (..., num_in)."""
+        return self.mixing(x, self.weight.t() * self.scale) + self.bias
+
+
 class RadialNetwork(MLP):
     """The radial functions of a layer: a network of the embedding of every edge."""
 

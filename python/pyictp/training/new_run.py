@@ -24,6 +24,8 @@ def import_run(
     head: str | None = None,
     elements: Sequence[str] | None = None,
     overwrite: bool = False,
+    charge: int | None = None,
+    spin: int | None = None,
 ) -> str:
     """Make a training folder of another program's model; return lines for people.
 
@@ -33,12 +35,14 @@ def import_run(
         head: of a file with several heads.
         elements: those to keep; None: all.
         overwrite: replace a training in the folder.
+        charge: of every structure, for a model that sees it.
+        spin: the same.
 
     Raises:
         UserError: the file cannot be read or converted, or what `write_run` refuses.
     """
     RunFolder(output).check(resume=False, overwrite=overwrite)
-    imported = import_model(path, head, elements)
+    imported = import_model(path, head, elements, charge, spin)
     config = Config(model=imported.model.config, training=TrainConfig(dtype="float64"))
     line = write_run(output, imported.model, config, imported.provenance, overwrite)
     return "\n".join([*imported.notes, line])

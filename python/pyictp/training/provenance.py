@@ -74,4 +74,5 @@ def inherit(
     known = former.get("trained_on")
     both = {*(known or ()), *provenance["trained_on"]}
     result["trained_on"] = None if known is None else [label for label in LABELS if label in both]
-    return result | {key: former[key] for key in (PRETRAINING, "licence") if key in former}
+    kept = (PRETRAINING, "licence", "charge", "spin")
+    return result | {key: former[key] for key in kept if key in former}

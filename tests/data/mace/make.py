@@ -6,7 +6,9 @@ In an environment of its own (`pip install torch==2.13.0 mace-torch==0.3.16`):
     TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 python tests/data/mace/make.py [NAME ...]
 
 Each case is a model of random weights as `mace_run_train` would save it (NAME.model.xz) and what
-mace-torch makes of an alloy and a molecule in float64 (NAME.npz): energies, forces, stress.
+mace-torch makes of an alloy and a molecule in float64 (NAME.npz): energies, forces, stress. With
+Chebyshev functions its own forces lack their part (no gradient goes through
+torch.special.chebyshev_polynomial_t): there they are differences of its energies.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import io
 import lzma
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,7 @@ from ase.build import bulk
 from e3nn import nn, o3
 from mace.calculators import MACECalculator
 from mace.modules import gate_dict, interaction_classes
+from mace.modules.blocks import NonLinearBiasReadoutBlock
 from mace.modules.models import MACE, ScaleShiftMACE
 
 FOLDER = Path(__file__).parent
@@ -63,6 +67,7 @@ NONLINEAR = {
     "interaction_cls": BLOCKS["ResidualNonLinear"],
     "radial_MLP": [16, 12],
 }
+FEW = {"hidden_irreps": o3.Irreps("2x0e + 2x1o"), "correlation": 2, "radial_MLP": [6]}
 CASES = {
     "rank0_ell3": {"hidden_irreps": o3.Irreps("4x0e"), "max_ell": 3},
     "rank1_ell3": {
@@ -148,7 +153,63 @@ CASES = {
         "correlation": 2,
         **DENSITY,
     },
+    "bias_readout": {"readout_cls": NonLinearBiasReadoutBlock, **FEW},
+    "bias_heads": {"readout_cls": NonLinearBiasReadoutBlock, **FEW, **HEADS},
+    "gaussian_plain": {"radial_type": "gaussian", **FEW},
+    "gaussian_agnesi": {
+        "radial_type": "gaussian",
+        "distance_transform": "Agnesi",
+        "pair_repulsion": True,
+        "apply_cutoff": False,
+        **DENSITY,
+        **FEW,
+    },
+    "chebyshev_agnesi": {"radial_type": "chebyshev", "distance_transform": "Agnesi", **FEW},
+    "mixed_first": {
+        **FEW,
+        "interaction_cls": BLOCKS["ResidualNonLinear"],
+        "radial_MLP": [9],
+        "avg_num_neighbors": 2.0,
+    },
+    "mixed_last": {
+        **FEW,
+        "interaction_cls_first": BLOCKS["ResidualNonLinear"],
+        "interaction_cls": BLOCKS["DensityResidual"],
+        "apply_cutoff": False,
+    },
+    "charge_spin": {
+        **NONLINEAR,
+        "hidden_irreps": o3.Irreps("2x0e + 2x1o + 2x2e"),
+        "num_interactions": 3,
+        "correlation": 2,
+        "edge_irreps": o3.Irreps("2x0e + 2x1o + 2x2e"),
+        "radial_MLP": [8],
+        "apply_cutoff": False,
+        "embedding_specs": {
+            "total_spin": {"type": "categorical", "per": "graph", "num_classes": 11, "emb_dim": 4},
+            "total_charge": {
+                "type": "categorical",
+                "per": "graph",
+                "num_classes": 11,
+                "emb_dim": 3,
+                "offset": 5,
+            },
+        },
+        "use_embedding_readout": True,
+    },
+    "charge_heads": {
+        **FEW,
+        **HEADS,
+        "num_interactions": 1,
+        "avg_num_neighbors": 2.0,
+        "embedding_specs": {
+            "total_charge": {"type": "continuous", "per": "graph", "in_dim": 1, "emb_dim": 3},
+            "total_spin": {"type": "categorical", "per": "graph", "num_classes": 4, "emb_dim": 2},
+        },
+        "use_embedding_readout": True,
+    },
 }
+STATES = {"charge_spin": {"charge": -1, "spin": 2}}  # of the others those that MACE begins with
 SMALL = {
     "max_ell": 1,
     "correlation": 1,
@@ -158,9 +219,11 @@ SMALL = {
     "radial_MLP": [4],
 }
 REFUSED = {
-    "mixed_blocks": {"interaction_cls": BLOCKS["ResidualNonLinear"], "num_interactions": 2},
-    "gaussian": {"radial_type": "gaussian"},
-    "chebyshev": {"radial_type": "chebyshev"},
+    "temperature": {
+        "embedding_specs": {
+            "elec_temp": {"type": "continuous", "per": "graph", "in_dim": 1, "emb_dim": 2},
+        },
+    },
     "edge_ranks": {**NONLINEAR, "edge_irreps": o3.Irreps("2x0e + 2x1o"), "num_interactions": 2},
     "pseudo": {"hidden_irreps": o3.Irreps("2x0e + 2x0o + 2x1o"), "num_interactions": 2},
     "correlations": {"correlation": [2, 1], "num_interactions": 2},
@@ -196,6 +259,10 @@ def make_model(changes: dict, seed: int) -> torch.nn.Module:
     for block in model.interactions:
         if hasattr(block, "equivariant_nonlin"):
             draw_nonlinear(block)
+    for readout in model.readouts:
+        if isinstance(readout, NonLinearBiasReadoutBlock):
+            for linear in (readout.linear_mid, readout.linear_2):
+                torch.nn.init.normal_(linear.bias)
     return model
 
 
@@ -235,30 +302,84 @@ def structures() -> list[Atoms]:
     return [alloy, ethanol]
 
 
-def values(model: torch.nn.Module, head: str) -> dict[str, np.ndarray]:
+def values(model: torch.nn.Module, head: str, state: dict[str, int]) -> dict[str, np.ndarray]:
     """Return positions and results of every structure, numbered, of one head."""
     result = {}
     calculator = MACECalculator(
         models=[model], device="cpu", default_dtype="float64", head=head or None
     )
+    heads, chebyshev = model.heads, "ChebychevBasis" in repr(model)
+    embedded = []  # energies that MACE counts to no atom
+    if hasattr(model, "embedding_readout"):
+        model.embedding_readout.register_forward_hook(
+            lambda *call: embedded.append(call[-1][:, heads.index(head or heads[0])])
+        )
     for k, atoms in enumerate(structures()):
+        atoms.info.update(state)
         calculator.calculate(atoms, properties=["energy", "forces", "stress"])
-        found = calculator.results
+        found = dict(calculator.results)
+        nodes = found["energies"] if "energies" in found else found["node_energy"]
+        if embedded:
+            nodes = nodes + embedded[-1].detach().numpy()
+        if chebyshev:
+            wrong, found["forces"] = found["forces"], differences(calculator, atoms)
+            print(f"MACE's forces: wrong by up to {np.abs(wrong - found['forces']).max():.2g} eV/A")
         result |= {
             f"numbers_{k}": atoms.numbers,
             f"positions_{k}": atoms.positions,
             f"cell_{k}": atoms.cell.array,
             f"pbc_{k}": atoms.pbc,
             f"energy_{k}": found["energy"],
-            f"node_energies_{k}": found["energies"]
-            if "energies" in found
-            else found["node_energy"],
+            f"node_energies_{k}": nodes,
             f"forces_{k}": found["forces"],
         }
         if atoms.pbc.all():
-            voigt = found["stress"]
+            voigt = strain_differences(calculator, atoms) if chebyshev else found["stress"]
             result[f"stress_{k}"] = voigt[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
     return result
+
+
+def slope(energy: Callable[[float], float], step: float = 2e-3) -> float:
+    """Return a derivative at 0, of the sixth order in the step."""
+    weights = (3.0 / 4.0, -3.0 / 20.0, 1.0 / 60.0)
+    steps = enumerate(weights, start=1)
+    return sum(w * (energy(k * step) - energy(-k * step)) for k, w in steps) / step
+
+
+def energy_of(calculator: MACECalculator, atoms: Atoms) -> float:
+    """Return an energy [eV]."""
+    calculator.calculate(atoms, properties=["energy"])
+    return calculator.results["energy"]
+
+
+def differences(calculator: MACECalculator, atoms: Atoms) -> np.ndarray:
+    """Return forces (N, 3) [eV/A] by differences of energies."""
+    forces = np.zeros((len(atoms), 3))
+    for i, axis in np.ndindex(forces.shape):
+
+        def moved(size: float, i: int = i, axis: int = axis) -> float:
+            copy = atoms.copy()
+            copy.positions[i, axis] += size
+            return energy_of(calculator, copy)
+
+        forces[i, axis] = -slope(moved)
+    return forces
+
+
+def strain_differences(calculator: MACECalculator, atoms: Atoms) -> np.ndarray:
+    """Return the stress, xx yy zz yz xz xy [eV/A^3], by differences of energies."""
+    stress = []
+    for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
+
+        def strained(size: float, a: int = a, b: int = b) -> float:
+            strain, copy = np.eye(3), atoms.copy()
+            strain[a, b] += size / 2.0
+            strain[b, a] += size / 2.0
+            copy.set_cell(atoms.cell @ strain, scale_atoms=True)
+            return energy_of(calculator, copy)
+
+        stress.append(slope(strained) / atoms.get_volume())
+    return np.array(stress)
 
 
 def write(folder: Path, name: str, model: torch.nn.Module) -> None:
@@ -289,7 +410,7 @@ def main() -> None:
             write(args.folder, name, model)
             torch.set_default_dtype(torch.float64)
             head = changes.get("heads", ["", ""])[1]
-            found = values(model.double(), head)
+            found = values(model.double(), head, STATES.get(name, {}))
             np.savez_compressed(args.folder / f"{name}.npz", head=head, **found)
     for name, changes in REFUSED.items():
         if name in args.names or not args.names:

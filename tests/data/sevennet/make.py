@@ -75,6 +75,7 @@ MODAL = {
     "use_modal_wise_scale": False,
     "shift": [DEFAULTS["shift"], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [-1.0] * 6],
 }
+FOUR = {"conv_denominator": [1.3, 1.1, 0.7, 0.6], "weight_nn_hidden_neurons": [6]}
 CASES = {
     "manual": MANUAL,
     "rank3": {"lmax": 3, "channel": 2},
@@ -86,6 +87,23 @@ CASES = {
         "scale": 1.7,
     },
     "methods": {**MODAL, "lmax": 1},
+    "both_parities": {"is_parity": True, "num_convolution_layer": 4, "channel": 2, **FOUR},
+    "pseudo_scalars": {  # after the third layer; energies depend on them by three more
+        "is_parity": True,
+        "num_convolution_layer": 6,
+        "conv_denominator": [1.3, 1.1, 0.7, 0.6, 0.9, 0.8],
+        "lmax": 1,
+        "channel": 3,
+        "self_connection_type": "nequip",
+        "use_bias_in_linear": True,
+        "cutoff_function": XPLOR,
+    },
+    "parity_manual": {
+        "is_parity": True,
+        **FOUR,
+        "num_convolution_layer": 4,
+        "irreps_manual": ["4x0e", "4x0e+3x1o", "4x0e+3x1o+1x1e+2x2e", "3x0e+2x1o+2x2e", "4x0e"],
+    },
     "old": {**MANUAL, "version": "0.9.1"},  # as files before April 2024 are, see `as_old`
 }
 SMALL = {
@@ -100,7 +118,7 @@ SMALL = {
     "conv_denominator": [1.3],
 }
 REFUSED = {
-    "parity": {"is_parity": True},
+    "pseudo_gate": {"is_parity": True, "act_scalar": {"e": "silu", "o": "abs"}},
     "readout": {
         "readout_as_fcn": True,
         "readout_fcn_activation": "relu",
