@@ -24,9 +24,9 @@ __device__ inline void give_weight(const DeviceEdgeShape<T> & /*shape*/,
 }
 
 template <typename T>
-__device__ inline void give_weight(const DeviceEdgeShape<T> &shape,
-                                   const DeviceGivenEdges<T> &data, const EdgeTile<T> &tile, int e,
-                                   int path, int channel, T grad, bool add)
+__device__ inline void give_weight(const DeviceEdgeShape<T> &shape, const DeviceGivenEdges<T> &data,
+                                   const EdgeTile<T> &tile, int e, int path, int channel, T grad,
+                                   bool add)
 {
   if (!data.grad_radial)
     return;
@@ -38,9 +38,9 @@ __device__ inline void give_weight(const DeviceEdgeShape<T> &shape,
 /// the same matrix and length are written by one warp alone: `add_matrix`, `add_length` say whether
 /// it has begun them.
 template <int D3, int N, bool FEATURES, typename T, typename Edges>
-__device__ void scatter(const DeviceEdgeShape<T> &shape, const Edges &data,
-                        const EdgeTile<T> &tile, int count, int64_t center, int p, int m3,
-                        const LaneChannels<N> &channels, bool add_matrix, bool add_length)
+__device__ void scatter(const DeviceEdgeShape<T> &shape, const Edges &data, const EdgeTile<T> &tile,
+                        int count, int64_t center, int p, int m3, const LaneChannels<N> &channels,
+                        bool add_matrix, bool add_length)
 {
   constexpr int NUM_SUMS = power_of_two(D3 + 1);    // a column of the matrix, and the length
   const EdgePath path = shape.paths[p];
@@ -55,8 +55,7 @@ __device__ void scatter(const DeviceEdgeShape<T> &shape, const Edges &data,
   for (int e = 0; e < count; ++e) {
     RadialWeight<T> weight[N];
     T grad_weight[N] = {};
-    for (int n = 0; n < N; ++n)
-      weight[n] = radial_weight(shape, data, tile, e, p, channels.at[n]);
+    for (int n = 0; n < N; ++n) weight[n] = radial_weight(shape, data, tile, e, p, channels.at[n]);
     const int64_t node_row = tile.node[e] * data.in_size + path.in;
 #pragma unroll 1
     for (int m1 = 0; m1 < path.d1; ++m1) {
@@ -148,8 +147,7 @@ __global__ void __launch_bounds__(MOST_WARPS *WARP, sizeof(T) == 4 ? 3 : 2)
     scatter_tile<N, MOST, FEATURES>(shape, data, tile, count, center);
     __syncthreads();
     run_levels(shape.adjoint, tile.grads, tile.grads, tile.rows, size);
-    for (int e = threadIdx.x; e < count; e += blockDim.x)
-      give_edge(shape, data, tile, edge + e, e);
+    for (int e = threadIdx.x; e < count; e += blockDim.x) give_edge(shape, data, tile, edge + e, e);
   }
 }
 

@@ -13,9 +13,9 @@ namespace {
 
 /// out[m3] (+)= sum over edges and m1 of matrix[m1, m3] h[m1] R, for D3 of the m3.
 template <int D3, int N, typename T, typename Edges>
-__device__ void gather(const DeviceEdgeShape<T> &shape, const Edges &data,
-                       const EdgeTile<T> &tile, int count, int64_t center, int p, int m3,
-                       const LaneChannels<N> &channels, bool add)
+__device__ void gather(const DeviceEdgeShape<T> &shape, const Edges &data, const EdgeTile<T> &tile,
+                       int count, int64_t center, int p, int m3, const LaneChannels<N> &channels,
+                       bool add)
 {
   const EdgePath path = shape.paths[p];
   const int64_t stride = static_cast<int64_t>(data.num_paths_to[path.z]) * data.num_channels;

@@ -156,9 +156,9 @@ __device__ inline void read_rows(const KnownEdge<Table, T> &edge,
 
 /// The numbers of path P at the two knots around an edge.
 template <typename Table, int P, int N, typename T>
-__device__ inline void read_knots(const DeviceTabulatedEdges<T> &data, const KnownEdge<Table, T> &edge,
-                                  const NeighborChannels<N> &channels,
-                                  T (&knots)[ROWS_OF_EDGE<T>][N])
+__device__ inline void
+read_knots(const DeviceTabulatedEdges<T> &data, const KnownEdge<Table, T> &edge,
+           const NeighborChannels<N> &channels, T (&knots)[ROWS_OF_EDGE<T>][N])
 {
   constexpr int LOW = ROWS_OF_KNOT<T>, KNOT = KnownPaths<Table>::COUNT * LOW;
   const T *first = data.table.knots + edge.knots;

@@ -73,8 +73,8 @@ __device__ void give_edge(const DeviceTabulatedEdges<T> &data, const KnownEdge<T
 
 /// One run of channels of all edges at hand.
 template <typename Table, int N, typename T>
-__device__ void give_run(const DeviceTabulatedEdges<T> &data, const KnownEdge<Table, T> *edges, int count,
-                         int64_t center, int run, EdgeGradients<Table, T> *gradients)
+__device__ void give_run(const DeviceTabulatedEdges<T> &data, const KnownEdge<Table, T> *edges,
+                         int count, int64_t center, int run, EdgeGradients<Table, T> *gradients)
 {
   using Paths = KnownPaths<Table>;
   const NeighborChannels<N> channels(run, data.num_channels);
@@ -155,7 +155,8 @@ __global__ void __launch_bounds__(WARPS *WARP)
 }    // namespace
 
 template <typename T>
-cudaError_t launch_known_backward(int known, const DeviceTabulatedEdges<T> &data, cudaStream_t stream)
+cudaError_t launch_known_backward(int known, const DeviceTabulatedEdges<T> &data,
+                                  cudaStream_t stream)
 {
   return with_known<KnownConvolutions>(known, [&](auto table) {
     using Table = decltype(table);

@@ -69,7 +69,8 @@ __global__ void __launch_bounds__(WARPS *WARP)
 }    // namespace
 
 template <typename T>
-cudaError_t launch_known_forward(int known, const DeviceTabulatedEdges<T> &data, cudaStream_t stream)
+cudaError_t launch_known_forward(int known, const DeviceTabulatedEdges<T> &data,
+                                 cudaStream_t stream)
 {
   return with_known<KnownConvolutions>(known, [&](auto table) {
     using Table = decltype(table);

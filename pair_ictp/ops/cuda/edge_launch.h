@@ -59,8 +59,8 @@ struct DeviceTabulatedEdges : DeviceEdgeData<T> {
 /// As GivenEdges.
 template <typename T>
 struct DeviceGivenEdges : DeviceEdgeData<T> {
-  const T *harmonics;              ///< (E, leaves-1)
-  const T *radial;                 ///< (E, P*C)
+  const T *harmonics;                 ///< (E, leaves-1)
+  const T *radial;                    ///< (E, P*C)
   T *grad_harmonics, *grad_radial;    ///< null: not wanted
 };
 

@@ -101,10 +101,10 @@ std::shared_ptr<const EdgeTables<T>> edge_tables(const char *name, const EdgeInd
   const at::Device device = features.device();
   const auto &[offsets, terms, values] = edges.polynomial;
   const int64_t in_size = features.size(1);
-  const auto tables = cache.find({edges.paths, offsets, terms, values},
-                                 {device.index(), in_size, num_leaves}, [&] {
-                                   return EdgeTables<T>(edges, num_leaves, in_size, device);
-                                 });
+  const auto tables =
+      cache.find({edges.paths, offsets, terms, values}, {device.index(), in_size, num_leaves}, [&] {
+        return EdgeTables<T>(edges, num_leaves, in_size, device);
+      });
   TORCH_CHECK(tables->dims.size() <= MOST_IRREPS, name, ": expected at most ", MOST_IRREPS,
               " irreps of the result on a GPU, got ", tables->dims.size());
   return tables;

@@ -21,13 +21,13 @@ template <typename T>
 struct EdgeTile {
   int size;
   double *inverse_length;
-  int64_t *node;        ///< the neighbor
-  T *rows;              ///< of the polynomial
-  T *value_weights;     ///< ROWS_OF_EDGE of the knots' numbers for the radial weight
-  T *slope_weights;     ///< as many for its derivative
-  T *grads;             ///< gradients of the rows
-  T *grad_lengths;      ///< one row per path
-  int32_t *radial;      ///< the lower knot, or the edge
+  int64_t *node;       ///< the neighbor
+  T *rows;             ///< of the polynomial
+  T *value_weights;    ///< ROWS_OF_EDGE of the knots' numbers for the radial weight
+  T *slope_weights;    ///< as many for its derivative
+  T *grads;            ///< gradients of the rows
+  T *grad_lengths;     ///< one row per path
+  int32_t *radial;     ///< the lower knot, or the edge
 
   static std::size_t bytes_per_edge(const DeviceEdgeShape<T> &shape, bool gradients)
   {
@@ -46,8 +46,7 @@ struct EdgeTile {
       , slope_weights(value_weights + ROWS_OF_EDGE<T> * size)
       , grads(slope_weights + ROWS_OF_EDGE<T> * size)
       , grad_lengths(grads + (gradients ? shape.num_rows * size : 0))
-      , radial(
-            reinterpret_cast<int32_t *>(grad_lengths + (gradients ? shape.num_paths * size : 0)))
+      , radial(reinterpret_cast<int32_t *>(grad_lengths + (gradients ? shape.num_paths * size : 0)))
   {
   }
 };
@@ -185,10 +184,9 @@ struct RadialWeight {
 };
 
 template <typename T>
-__device__ inline RadialWeight<T> radial_weight(const DeviceEdgeShape<T> &shape,
-                                                const DeviceTabulatedEdges<T> &data,
-                                                const EdgeTile<T> &tile, int e, int path,
-                                                int channel)
+__device__ inline RadialWeight<T>
+radial_weight(const DeviceEdgeShape<T> &shape, const DeviceTabulatedEdges<T> &data,
+              const EdgeTile<T> &tile, int e, int path, int channel)
 {
   T knots[ROWS_OF_EDGE<T>];
   read_knots(shape, data, tile.radial[e], path, channel, knots);
@@ -203,15 +201,14 @@ __device__ inline int64_t radial_index(const DeviceEdgeShape<T> &shape,
                                        int e, int path, int channel)
 {
   return (static_cast<int64_t>(tile.radial[e]) * shape.num_paths + path) * data.num_channels +
-      channel;
+         channel;
 }
 
 /// Given edges have no length: nothing depends on it.
 template <typename T>
-__device__ inline RadialWeight<T> radial_weight(const DeviceEdgeShape<T> &shape,
-                                                const DeviceGivenEdges<T> &data,
-                                                const EdgeTile<T> &tile, int e, int path,
-                                                int channel)
+__device__ inline RadialWeight<T>
+radial_weight(const DeviceEdgeShape<T> &shape, const DeviceGivenEdges<T> &data,
+              const EdgeTile<T> &tile, int e, int path, int channel)
 {
   return {data.radial[radial_index(shape, data, tile, e, path, channel)], T(0)};
 }
