@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "ops/edge_problem.h"
+#include "ops/given_operands.h"
 #include "ops/operator.h"
 
 #include <torch/csrc/autograd/custom_function.h>
@@ -26,23 +27,6 @@ constexpr auto NAME = "ictp::edge_convolution";
 
 /// Features (nodes, D, C), harmonics (E, K), radial weights (E, P*C).
 using Operands = std::array<Tensor, 3>;
-using Wanted = std::array<bool, 3>;
-
-void check(TensorList x, const EdgeIndices &edges)
-{
-  TORCH_CHECK(x.size() == 3 && x[0].dim() == 3 && x[1].dim() == 2 && x[2].dim() == 2, NAME,
-              ": expected features (nodes, D, C), harmonics (E, K) and radial weights (E, P*C)");
-  const int64_t num_edges = edges.neighbors.size(0);
-  TORCH_CHECK(x[1].size(0) == num_edges && x[2].size(0) == num_edges &&
-                  x[2].size(1) == edges.paths.size(0) * x[0].size(2),
-              NAME, ": ", num_edges, " edges, but harmonics ", x[1].sizes(), " and radial weights ",
-              x[2].sizes());
-  for (const Tensor &tensor : x)
-    TORCH_CHECK(tensor.scalar_type() == x[0].scalar_type() &&
-                    (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kDouble),
-                NAME, ": expected one floating type, float32 or float64");
-  check_indices(NAME, edges, x[0].size(0));
-}
 
 /// One call of the kernels: operands in whole vectors of channels.
 struct Call {
@@ -53,7 +37,8 @@ struct Call {
   Call(TensorList operands, TensorList tables)
       : edges(tables)
   {
-    check(operands, edges);
+    check_given(NAME, operands, edges);
+    check_indices(NAME, edges, operands[0].size(0));
     num_channels = operands[0].size(2);
     missing = missing_channels(operands[0], num_channels);
     x = {whole(operands[0]), operands[1].contiguous(), whole(operands[2])};
@@ -90,20 +75,10 @@ variable_list forward_cpu(TensorList x, TensorList tables, IntArrayRef /*dims*/,
   return results;
 }
 
-/// Memory for the gradients that are wanted, and empty tensors in the place of the others.
-variable_list gradients_of(TensorList x, Wanted wanted)
-{
-  variable_list found;
-  for (size_t k = 0; k < x.size(); ++k)
-    found.push_back(wanted[k] ? at::empty_like(x[k], at::MemoryFormat::Contiguous)
-                              : at::empty({0}, x[k].options()));
-  return found;
-}
-
 variable_list backward_cpu(TensorList grads, TensorList x, TensorList tables, Wanted wanted)
 {
   const Call call(x, tables);
-  variable_list g, found = gradients_of(call.x, wanted);
+  variable_list g, found = given_gradients(call.x, wanted);
   for (const Tensor &grad : grads) g.push_back(call.whole(grad));
   call.run([&]<typename T>(EdgeProblem<GivenEdges<T>> &problem) {
     if (wanted[1])
@@ -120,7 +95,7 @@ variable_list backward_cpu(TensorList grads, TensorList x, TensorList tables, Wa
 variable_list backward_meta(TensorList /*grads*/, TensorList x, TensorList /*tables*/,
                             Wanted wanted)
 {
-  return gradients_of(x, wanted);
+  return given_gradients(x, wanted);
 }
 
 const Operator<decltype(forward_cpu)> FORWARD("ictp::edge_convolution_forward");

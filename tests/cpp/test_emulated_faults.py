@@ -239,8 +239,8 @@ RACES = {
     "an addition that is not atomic": (
         fault(
             "edge_backward.cu",
-            "atomicAdd(data.grad_features + row + channels.at[n], back * weight[n]);",
-            "data.grad_features[row + channels.at[n]] += back * weight[n];",
+            "atomicAdd(data.grad_features + row + channels.at[n], back * weight[n].value);",
+            "data.grad_features[row + channels.at[n]] += back * weight[n].value;",
         ),
         "backward_kernel",
     ),

@@ -21,6 +21,7 @@ from operator_toys import (
     IRREPS,
     PRODUCT_SIZES,
     ConvolutionCase,
+    GivenCase,
     ProductCase,
     assert_same,
     gradients_of_the_parameters,
@@ -34,6 +35,7 @@ pytestmark = [pytest.mark.usefixtures("compiled_parts"), pytest.mark.timeout(600
 FORWARD, BACKWARD = "table_convolution_forward", "table_convolution_backward"
 PRODUCTS = [f"product_basis_{name}" for name in ("forward", "backward", "tangent")]
 TABLE = {FORWARD, BACKWARD}
+GIVEN = {"edge_convolution_forward", "edge_convolution_backward"}
 GRAPH = {"edges_within", "edge_sums", "edge_virials"}
 LEAST = 48 << 10  # bytes that a block may have on any GPU
 
@@ -45,7 +47,10 @@ def emulated_operators() -> None:
 
 
 def compare(
-    case: ConvolutionCase | ProductCase, gpu: EmulatedGPU, dtype: torch.dtype, **wanted: bool
+    case: ConvolutionCase | GivenCase | ProductCase,
+    gpu: EmulatedGPU,
+    dtype: torch.dtype,
+    **wanted: bool,
 ) -> None:
     """Compute on both, and see that the emulated GPU has done something."""
     expected = case.compute("cpu", **wanted)
@@ -95,6 +100,25 @@ def test_mixing_after_the_convolution(degrees: str, dtype: torch.dtype) -> None:
     compare(ConvolutionCase("vector", degrees, 21, dtype, num_mixed=13), EmulatedGPU(1), dtype)
 
 
+@pytest.mark.parametrize(
+    ("irreps", "degrees", "channels"),
+    [
+        ("scalar", "dense", 1),
+        ("vector", "no_edges", 32),
+        ("vector", "one_node", 96),
+        ("common1", "ragged", 33),
+        ("pseudo", "dense", 5),
+        ("rank5", "dense", 5),
+    ],
+)
+def test_convolution_of_training_and_two_derivatives(
+    irreps: str, degrees: str, channels: int, dtype: torch.dtype
+) -> None:
+    gpu = EmulatedGPU(seed=1)
+    compare(GivenCase(irreps, degrees, channels, dtype), gpu, dtype)
+    assert set(gpu.calls) == GIVEN
+
+
 @pytest.mark.parametrize("variant", ["symmetric", "full", "odd"])
 @pytest.mark.parametrize(("num_nodes", "channels"), [(0, 16), (1, 5), (37, 3)])
 def test_product_basis_and_two_derivatives(
@@ -142,10 +166,10 @@ def test_graph_of_positions_that_are_not_finite() -> None:
 
 
 def test_every_operator_with_a_kernel_is_tested() -> None:
-    assert operator_names() == {*TABLE, *PRODUCTS, *GRAPH}
+    assert operator_names() == {*TABLE, *GIVEN, *PRODUCTS, *GRAPH}
 
 
-def num_blocks(case: ConvolutionCase | ProductCase, **wanted: bool) -> int:
+def num_blocks(case: ConvolutionCase | GivenCase | ProductCase, **wanted: bool) -> int:
     """Return how many blocks a case takes."""
     gpu = EmulatedGPU()
     before = gpu.num_blocks
@@ -277,6 +301,29 @@ def test_every_table_convolution(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("irreps", IRREPS)
+@pytest.mark.parametrize("degrees", DEGREES)
+@pytest.mark.parametrize("channels", [21, 64])
+@every_gpu
+def test_every_convolution_of_training(
+    irreps: str, degrees: str, channels: int, seed: int, shared_bytes: int, dtype: torch.dtype
+) -> None:
+    compare(GivenCase(irreps, degrees, channels, dtype), EmulatedGPU(seed, shared_bytes), dtype)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("top", [0, 1, 2])
+@pytest.mark.parametrize(("num_nodes", "channels"), PRODUCT_SIZES)
+@every_gpu
+def test_every_product_of_common_tables(
+    top: int, num_nodes: int, channels: int, seed: int, shared_bytes: int, dtype: torch.dtype
+) -> None:
+    case = ProductCase(f"common{top}", num_nodes, channels, dtype)
+    for wanted in (True, False):
+        compare(case, EmulatedGPU(seed, shared_bytes), dtype, weights_wanted=wanted)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if "coupled" not in name])
 @pytest.mark.parametrize(("num_nodes", "channels"), PRODUCT_SIZES)
 @every_gpu
@@ -331,4 +378,4 @@ def test_gradients_of_the_parameters() -> None:
     with gpu:
         found = gradients_of_the_parameters(model)
     assert_same(found, gradients_of_the_parameters(model), torch.float64)
-    assert set(gpu.calls) >= set(PRODUCTS)
+    assert set(gpu.calls) >= {*PRODUCTS, *GIVEN}

@@ -13,6 +13,7 @@ from pyictp.model.convolution import Convolution, MixedConvolution, TableConvolu
 from pyictp.model.edges import VectorEdges
 from pyictp.model.ictp import ICTPModel
 from pyictp.model.kernels import (
+    OperatorConvolution,
     OperatorMixedConvolution,
     OperatorTableConvolution,
     use_operators,
@@ -115,6 +116,45 @@ class ConvolutionCase:
         values = part(features, self.table.to(device), neighbor, edges)
         leaves = [features, vectors] if features_wanted else [vectors]
         return list(values), list(torch.autograd.grad(weighted_sum(list(values)), leaves))
+
+
+class GivenCase:
+    """Random operands of one convolution of given harmonics and radial weights: training's."""
+
+    def __init__(self, irreps: str, degrees: str, channels: int, dtype: torch.dtype) -> None:
+        case = ConvolutionCase(irreps, degrees, channels, dtype)
+        plain = case.convolution.plain.convolution
+        self.convolution = OperatorConvolution(plain)
+        self.neighbor, self.offsets = case.neighbor, case.offsets
+        generator = torch.Generator().manual_seed(11)
+        num_edges = len(case.neighbor)
+        self.operands = [
+            case.features,
+            random(generator, dtype, num_edges, (plain.l_max_edge + 1) ** 2),
+            random(generator, dtype, num_edges, len(plain.path_x) * channels),
+        ]
+
+    def compute(self, device: str) -> tuple[list[Tensor], ...]:
+        """Return values, first and second derivatives."""
+        part = copy.deepcopy(self.convolution).to(device)
+        leaves = [x.to(device).requires_grad_() for x in self.operands]
+        features, harmonics, radial = leaves
+        neighbor, offsets = self.neighbor.to(device), self.offsets.to(device)
+        values = torch.ops.ictp.edge_convolution(
+            features,
+            harmonics,
+            radial,
+            neighbor,
+            offsets,
+            part.paths,
+            part.offsets,
+            part.terms,
+            part.values,
+            part.dims,
+            part.num_paths,
+        )
+        first = gradients(values, leaves, create_graph=True)
+        return list(values), first, gradients(first, leaves)
 
 
 class ProductCase:

@@ -14,7 +14,15 @@ import pytest
 import torch
 from graph_toys import COUNTS, GraphCase, assert_same_graph
 from model_toys import VARIANTS, make_model
-from operator_toys import CHANNELS, DEGREES, IRREPS, PRODUCT_SIZES, ConvolutionCase, ProductCase
+from operator_toys import (
+    CHANNELS,
+    DEGREES,
+    IRREPS,
+    PRODUCT_SIZES,
+    ConvolutionCase,
+    GivenCase,
+    ProductCase,
+)
 from pyictp.model.kernels import operators_available
 from pyictp.model.tabulate import tabulate_radial
 from pyictp.potential.export import export_model
@@ -50,6 +58,28 @@ def test_table_convolution(irreps: str, degrees: str, channels: int, dtype: torc
     case = ConvolutionCase(irreps, degrees, channels, dtype)
     for found, expected in zip(case.compute("cuda"), case.compute("cpu"), strict=True):
         assert_same(found, expected, dtype)
+
+
+@pytest.mark.parametrize("irreps", ["scalar", "pseudo", "common1", "rank5"])
+@pytest.mark.parametrize("degrees", DEGREES)
+@pytest.mark.parametrize("channels", [21, 64])
+def test_convolution_of_training(
+    irreps: str, degrees: str, channels: int, dtype: torch.dtype
+) -> None:
+    case = GivenCase(irreps, degrees, channels, dtype)
+    for found, expected in zip(case.compute("cuda"), case.compute("cpu"), strict=True):
+        assert_same(found, expected, dtype)
+
+
+@pytest.mark.parametrize("top", [0, 1, 2])
+@pytest.mark.parametrize(("num_nodes", "channels"), PRODUCT_SIZES)
+def test_products_of_common_tables(
+    top: int, num_nodes: int, channels: int, dtype: torch.dtype
+) -> None:
+    case = ProductCase(f"common{top}", num_nodes, channels, dtype)
+    found, expected = (case.compute(device, weights_wanted=False) for device in ("cuda", "cpu"))
+    for x, wanted in zip(found, expected, strict=True):
+        assert_same(x, wanted, dtype)
 
 
 @pytest.mark.parametrize("counts", COUNTS)

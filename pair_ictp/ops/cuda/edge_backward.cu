@@ -3,6 +3,7 @@
 #include "ops/cuda/warp.h"
 
 #include <algorithm>
+#include <type_traits>
 
 // One block per center: each of its warps takes a path, and for all edges of the center finds the
 // gradients of the neighbor's features, of the coupling matrix and of the length. The last two are
@@ -13,13 +14,33 @@
 namespace ictp {
 namespace {
 
+/// The gradient of a radial weight, which a table has in that of the length.
+template <typename T>
+__device__ inline void give_weight(const DeviceEdgeShape<T> & /*shape*/,
+                                   const DeviceTabulatedEdges<T> & /*data*/,
+                                   const EdgeTile<T> & /*tile*/, int /*e*/, int /*path*/,
+                                   int /*channel*/, T /*grad*/, bool /*add*/)
+{
+}
+
+template <typename T>
+__device__ inline void give_weight(const DeviceEdgeShape<T> &shape, const DeviceGivenEdges<T> &data,
+                                   const EdgeTile<T> &tile, int e, int path, int channel, T grad,
+                                   bool add)
+{
+  if (!data.grad_radial)
+    return;
+  T &to = data.grad_radial[radial_index(shape, data, tile, e, path, channel)];
+  to = add ? to + grad : grad;
+}
+
 /// All edges of the tile, one path, D3 components of the result, N channels of each lane. Sums of
 /// the same matrix and length are written by one warp alone: `add_matrix`, `add_length` say whether
 /// it has begun them.
-template <int D3, int N, bool FEATURES, typename T>
-__device__ void scatter(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
-                        const EdgeTile<T> &tile, int count, int64_t center, int p, int m3,
-                        const LaneChannels<N> &channels, bool add_matrix, bool add_length)
+template <int D3, int N, bool FEATURES, typename T, typename Edges>
+__device__ void scatter(const DeviceEdgeShape<T> &shape, const Edges &data, const EdgeTile<T> &tile,
+                        int count, int64_t center, int p, int m3, const LaneChannels<N> &channels,
+                        bool add_matrix, bool add_length)
 {
   constexpr int NUM_SUMS = power_of_two(D3 + 1);    // a column of the matrix, and the length
   const EdgePath path = shape.paths[p];
@@ -32,13 +53,9 @@ __device__ void scatter(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T>
       g[m][n] = channels.valid[n] ? grad_out[m * stride + channels.at[n]] : T(0);
 #pragma unroll 1
   for (int e = 0; e < count; ++e) {
-    T weight[N], slope[N];
-    for (int n = 0; n < N; ++n) {
-      T knots[ROWS_OF_EDGE<T>];
-      read_knots(shape, data, tile.interval[e], p, channels.at[n], knots);
-      weight[n] = interpolate(tile.value_weights + e, tile.size, knots);
-      slope[n] = interpolate(tile.slope_weights + e, tile.size, knots);
-    }
+    RadialWeight<T> weight[N];
+    T grad_weight[N] = {};
+    for (int n = 0; n < N; ++n) weight[n] = radial_weight(shape, data, tile, e, p, channels.at[n]);
     const int64_t node_row = tile.node[e] * data.in_size + path.in;
 #pragma unroll 1
     for (int m1 = 0; m1 < path.d1; ++m1) {
@@ -48,15 +65,16 @@ __device__ void scatter(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T>
       T coupling[D3], sums[NUM_SUMS] = {};
       for (int m = 0; m < D3; ++m) coupling[m] = matrix[m * tile.size];
       for (int n = 0; n < N; ++n) {
-        const T x = data.features[row + channels.at[n]], weighted = x * weight[n];
+        const T x = data.features[row + channels.at[n]], weighted = x * weight[n].value;
         T back = T(0);
         for (int m = 0; m < D3; ++m) {
           back += coupling[m] * g[m][n];
           sums[m] += g[m][n] * weighted;
         }
-        sums[D3] += back * x * slope[n];
+        sums[D3] += back * x * weight[n].slope;
+        grad_weight[n] += back * x;
         if (FEATURES && channels.valid[n])
-          atomicAdd(data.grad_features + row + channels.at[n], back * weight[n]);
+          atomicAdd(data.grad_features + row + channels.at[n], back * weight[n].value);
       }
       int index;
       const T sum = sum_over_warp(sums, index);
@@ -67,12 +85,15 @@ __device__ void scatter(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T>
         *to = (is_length ? add_length || m1 > 0 : add_matrix) ? *to + sum : sum;
       }
     }
+    for (int n = 0; n < N; ++n)
+      if (channels.valid[n])
+        give_weight(shape, data, tile, e, p, channels.at[n], grad_weight[n], m3 > 0);
   }
   __syncwarp();    // another lane may add to the lengths next
 }
 
-template <int N, int MOST, bool FEATURES, typename T>
-__device__ void scatter_tile(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
+template <int N, int MOST, bool FEATURES, typename T, typename Edges>
+__device__ void scatter_tile(const DeviceEdgeShape<T> &shape, const Edges &data,
                              const EdgeTile<T> &tile, int count, int64_t center)
 {
   const int num_warps = blockDim.x / WARP;
@@ -88,8 +109,8 @@ __device__ void scatter_tile(const DeviceEdgeShape<T> &shape, const DeviceEdgeDa
 
 /// d/dr and, of what depends on the direction n = vector/r, the part across n.
 template <typename T>
-__device__ void give_vector(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
-                            const EdgeTile<T> &tile, int64_t edge, int e)
+__device__ void give_edge(const DeviceEdgeShape<T> &shape, const DeviceTabulatedEdges<T> &data,
+                          const EdgeTile<T> &tile, int64_t edge, int e)
 {
   double direction[3], grad[3], along = 0.0, grad_length = 0.0;
   for (int k = 0; k < 3; ++k) {
@@ -104,9 +125,19 @@ __device__ void give_vector(const DeviceEdgeShape<T> &shape, const DeviceEdgeDat
         (grad[k] - along * direction[k]) * tile.inverse_length[e] + grad_length * direction[k];
 }
 
-template <int N, int MOST, bool FEATURES, typename T>
+template <typename T>
+__device__ void give_edge(const DeviceEdgeShape<T> &shape, const DeviceGivenEdges<T> &data,
+                          const EdgeTile<T> &tile, int64_t edge, int e)
+{
+  const int num_harmonics = shape.num_leaves - 1;
+  if (data.grad_harmonics)
+    for (int k = 0; k < num_harmonics; ++k)
+      data.grad_harmonics[edge * num_harmonics + k] = tile.grads[k * tile.size + e];
+}
+
+template <int N, int MOST, bool FEATURES, typename Edges, typename T = typename Edges::Scalar>
 __global__ void __launch_bounds__(MOST_WARPS *WARP, sizeof(T) == 4 ? 3 : 2)
-    backward_kernel(const DeviceEdgeShape<T> shape, const DeviceEdgeData<T> data, int size)
+    backward_kernel(const DeviceEdgeShape<T> shape, const Edges data, int size)
 {
   const EdgeTile<T> tile(shape, size, true);
   const int64_t center = blockIdx.x, last = data.offsets[center + 1];
@@ -116,37 +147,42 @@ __global__ void __launch_bounds__(MOST_WARPS *WARP, sizeof(T) == 4 ? 3 : 2)
     scatter_tile<N, MOST, FEATURES>(shape, data, tile, count, center);
     __syncthreads();
     run_levels(shape.adjoint, tile.grads, tile.grads, tile.rows, size);
-    for (int e = threadIdx.x; e < count; e += blockDim.x)
-      give_vector(shape, data, tile, edge + e, e);
+    for (int e = threadIdx.x; e < count; e += blockDim.x) give_edge(shape, data, tile, edge + e, e);
   }
 }
 
 }    // namespace
 
-template <typename T>
-cudaError_t launch_edge_backward(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
-                                 cudaStream_t stream)
+template <typename Edges>
+cudaError_t launch_edge_backward(const DeviceEdgeShape<typename Edges::Scalar> &shape,
+                                 const Edges &data, cudaStream_t stream)
 {
-  if (shape.known != NOT_KNOWN)
-    return launch_known_backward(shape.known, data, stream);
+  using T = typename Edges::Scalar;
+  if constexpr (std::is_same_v<Edges, DeviceTabulatedEdges<T>>)
+    if (shape.known != NOT_KNOWN)
+      return launch_known_backward(shape.known, data, stream);
   const int size = tile_size(shape, true);
   if (size == 0)
     return cudaErrorInvalidConfiguration;
   return with_largest_piece(shape, [&](auto piece) {
     constexpr int MOST = decltype(piece)::value;
-    auto kernel =
-        data.grad_features ? backward_kernel<1, MOST, true, T> : backward_kernel<1, MOST, false, T>;
+    auto kernel = data.grad_features ? backward_kernel<1, MOST, true, Edges>
+                                     : backward_kernel<1, MOST, false, Edges>;
     if (data.num_channels > WARP)
-      kernel = data.grad_features ? backward_kernel<2, MOST, true, T>
-                                  : backward_kernel<2, MOST, false, T>;
+      kernel = data.grad_features ? backward_kernel<2, MOST, true, Edges>
+                                  : backward_kernel<2, MOST, false, Edges>;
     return launch(kernel, data.num_centers, WARP * std::clamp(shape.num_paths, 1, MOST_WARPS),
                   size * EdgeTile<T>::bytes_per_edge(shape, true), stream, shape, data, size);
   });
 }
 
 template cudaError_t launch_edge_backward(const DeviceEdgeShape<float> &,
-                                          const DeviceEdgeData<float> &, cudaStream_t);
+                                          const DeviceTabulatedEdges<float> &, cudaStream_t);
 template cudaError_t launch_edge_backward(const DeviceEdgeShape<double> &,
-                                          const DeviceEdgeData<double> &, cudaStream_t);
+                                          const DeviceTabulatedEdges<double> &, cudaStream_t);
+template cudaError_t launch_edge_backward(const DeviceEdgeShape<float> &,
+                                          const DeviceGivenEdges<float> &, cudaStream_t);
+template cudaError_t launch_edge_backward(const DeviceEdgeShape<double> &,
+                                          const DeviceGivenEdges<double> &, cudaStream_t);
 
 }    // namespace ictp

@@ -2,6 +2,7 @@
 #include "ops/cuda/edge_tile.h"
 
 #include <algorithm>
+#include <type_traits>
 
 // One block per center: each of its warps takes a path and a run of channels and sums over the
 // center's edges in registers. Nobody else writes those sums: no atomics, and the same numbers in
@@ -11,10 +12,10 @@ namespace ictp {
 namespace {
 
 /// out[m3] (+)= sum over edges and m1 of matrix[m1, m3] h[m1] R, for D3 of the m3.
-template <int D3, int N, typename T>
-__device__ void gather(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
-                       const EdgeTile<T> &tile, int count, int64_t center, int p, int m3,
-                       const LaneChannels<N> &channels, bool add)
+template <int D3, int N, typename T, typename Edges>
+__device__ void gather(const DeviceEdgeShape<T> &shape, const Edges &data, const EdgeTile<T> &tile,
+                       int count, int64_t center, int p, int m3, const LaneChannels<N> &channels,
+                       bool add)
 {
   const EdgePath path = shape.paths[p];
   const int64_t stride = static_cast<int64_t>(data.num_paths_to[path.z]) * data.num_channels;
@@ -27,11 +28,8 @@ __device__ void gather(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> 
 #pragma unroll 1
   for (int e = 0; e < count; ++e) {
     T weight[N];
-    for (int n = 0; n < N; ++n) {
-      T knots[ROWS_OF_EDGE<T>];
-      read_knots(shape, data, tile.interval[e], p, channels.at[n], knots);
-      weight[n] = interpolate(tile.value_weights + e, tile.size, knots);
-    }
+    for (int n = 0; n < N; ++n)
+      weight[n] = radial_weight(shape, data, tile, e, p, channels.at[n]).value;
     const T *x = data.features + (tile.node[e] * data.in_size + path.in) * data.num_channels;
     const T *matrix = matrices + e;
 #pragma unroll 1
@@ -52,8 +50,8 @@ __device__ void gather(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> 
         out[m * stride + channels.at[n]] = sum[m][n];
 }
 
-template <int N, int MOST, typename T>
-__device__ void gather_tile(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
+template <int N, int MOST, typename T, typename Edges>
+__device__ void gather_tile(const DeviceEdgeShape<T> &shape, const Edges &data,
                             const EdgeTile<T> &tile, int count, int64_t center, bool add)
 {
   const int num_runs = (data.num_channels + N * WARP - 1) / (N * WARP);
@@ -67,9 +65,9 @@ __device__ void gather_tile(const DeviceEdgeShape<T> &shape, const DeviceEdgeDat
   }
 }
 
-template <int N, int MOST, typename T>
+template <int N, int MOST, typename Edges, typename T = typename Edges::Scalar>
 __global__ void __launch_bounds__(MOST_WARPS *WARP, sizeof(T) == 4 ? 3 : 2)
-    forward_kernel(const DeviceEdgeShape<T> shape, const DeviceEdgeData<T> data, int size)
+    forward_kernel(const DeviceEdgeShape<T> shape, const Edges data, int size)
 {
   const EdgeTile<T> tile(shape, size, false);
   const int64_t center = blockIdx.x, last = data.offsets[center + 1];
@@ -87,12 +85,14 @@ __global__ void __launch_bounds__(MOST_WARPS *WARP, sizeof(T) == 4 ? 3 : 2)
 
 }    // namespace
 
-template <typename T>
-cudaError_t launch_edge_forward(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
-                                cudaStream_t stream)
+template <typename Edges>
+cudaError_t launch_edge_forward(const DeviceEdgeShape<typename Edges::Scalar> &shape,
+                                const Edges &data, cudaStream_t stream)
 {
-  if (shape.known != NOT_KNOWN)
-    return launch_known_forward(shape.known, data, stream);
+  using T = typename Edges::Scalar;
+  if constexpr (std::is_same_v<Edges, DeviceTabulatedEdges<T>>)
+    if (shape.known != NOT_KNOWN)
+      return launch_known_forward(shape.known, data, stream);
   const int size = tile_size(shape, false);
   if (size == 0)
     return cudaErrorInvalidConfiguration;
@@ -101,15 +101,19 @@ cudaError_t launch_edge_forward(const DeviceEdgeShape<T> &shape, const DeviceEdg
   const int num_tasks = shape.num_paths * ((data.num_channels + run - 1) / run);
   return with_largest_piece(shape, [&](auto piece) {
     constexpr int MOST = decltype(piece)::value;
-    return launch(wide ? forward_kernel<2, MOST, T> : forward_kernel<1, MOST, T>, data.num_centers,
-                  WARP * std::clamp(num_tasks, 1, MOST_WARPS),
+    return launch(wide ? forward_kernel<2, MOST, Edges> : forward_kernel<1, MOST, Edges>,
+                  data.num_centers, WARP * std::clamp(num_tasks, 1, MOST_WARPS),
                   size * EdgeTile<T>::bytes_per_edge(shape, false), stream, shape, data, size);
   });
 }
 
 template cudaError_t launch_edge_forward(const DeviceEdgeShape<float> &,
-                                         const DeviceEdgeData<float> &, cudaStream_t);
+                                         const DeviceTabulatedEdges<float> &, cudaStream_t);
 template cudaError_t launch_edge_forward(const DeviceEdgeShape<double> &,
-                                         const DeviceEdgeData<double> &, cudaStream_t);
+                                         const DeviceTabulatedEdges<double> &, cudaStream_t);
+template cudaError_t launch_edge_forward(const DeviceEdgeShape<float> &,
+                                         const DeviceGivenEdges<float> &, cudaStream_t);
+template cudaError_t launch_edge_forward(const DeviceEdgeShape<double> &,
+                                         const DeviceGivenEdges<double> &, cudaStream_t);
 
 }    // namespace ictp

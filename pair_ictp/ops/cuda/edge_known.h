@@ -118,7 +118,7 @@ __device__ inline double direction_and_harmonics(const double *vector,
 
 /// Reads `count` edges, each by its lane.
 template <typename Table, typename T>
-__device__ inline void take_edges(const DeviceEdgeData<T> &data, int64_t first, int count,
+__device__ inline void take_edges(const DeviceTabulatedEdges<T> &data, int64_t first, int count,
                                   KnownEdge<Table, T> *edges)
 {
   using Paths = KnownPaths<Table>;
@@ -156,9 +156,9 @@ __device__ inline void read_rows(const KnownEdge<Table, T> &edge,
 
 /// The numbers of path P at the two knots around an edge.
 template <typename Table, int P, int N, typename T>
-__device__ inline void read_knots(const DeviceEdgeData<T> &data, const KnownEdge<Table, T> &edge,
-                                  const NeighborChannels<N> &channels,
-                                  T (&knots)[ROWS_OF_EDGE<T>][N])
+__device__ inline void
+read_knots(const DeviceTabulatedEdges<T> &data, const KnownEdge<Table, T> &edge,
+           const NeighborChannels<N> &channels, T (&knots)[ROWS_OF_EDGE<T>][N])
 {
   constexpr int LOW = ROWS_OF_KNOT<T>, KNOT = KnownPaths<Table>::COUNT * LOW;
   const T *first = data.table.knots + edge.knots;
@@ -179,7 +179,7 @@ __device__ inline void interpolate(const T (&weights)[ROWS_OF_EDGE<T>],
 /// Calls start(Number<N>): two channels per lane share coupling matrices and addresses, where there
 /// are as many and registers for their sums.
 template <typename Table, typename T, typename Start>
-cudaError_t with_channels_per_lane(const DeviceEdgeData<T> &data, Start start)
+cudaError_t with_channels_per_lane(const DeviceTabulatedEdges<T> &data, Start start)
 {
   constexpr int MOST_SUMS = 40;
   if constexpr (sizeof(T) == sizeof(float) && KnownPaths<Table>::NUM_SUMS <= MOST_SUMS)

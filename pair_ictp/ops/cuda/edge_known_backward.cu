@@ -20,7 +20,7 @@ struct EdgeGradients {
 
 /// One edge; `edge_sums`: what this lane's channels give to its harmonics and length.
 template <typename Table, int N, typename T>
-__device__ void give_edge(const DeviceEdgeData<T> &data, const KnownEdge<Table, T> &edge,
+__device__ void give_edge(const DeviceTabulatedEdges<T> &data, const KnownEdge<Table, T> &edge,
                           const NeighborChannels<N> &channels,
                           const T (&g)[KnownPaths<Table>::NUM_SUMS][N],
                           T (&edge_sums)[NUM_EDGE_SUMS<Table>])
@@ -73,8 +73,8 @@ __device__ void give_edge(const DeviceEdgeData<T> &data, const KnownEdge<Table, 
 
 /// One run of channels of all edges at hand.
 template <typename Table, int N, typename T>
-__device__ void give_run(const DeviceEdgeData<T> &data, const KnownEdge<Table, T> *edges, int count,
-                         int64_t center, int run, EdgeGradients<Table, T> *gradients)
+__device__ void give_run(const DeviceTabulatedEdges<T> &data, const KnownEdge<Table, T> *edges,
+                         int count, int64_t center, int run, EdgeGradients<Table, T> *gradients)
 {
   using Paths = KnownPaths<Table>;
   const NeighborChannels<N> channels(run, data.num_channels);
@@ -105,7 +105,7 @@ __device__ void give_run(const DeviceEdgeData<T> &data, const KnownEdge<Table, T
 
 /// d/dr and, of what depends on the direction n = vector/r, the part across n.
 template <typename Table, typename T>
-__device__ void give_vector(const DeviceEdgeData<T> &data, int64_t edge,
+__device__ void give_vector(const DeviceTabulatedEdges<T> &data, int64_t edge,
                             const EdgeGradients<Table, T> &gradients)
 {
   using Paths = KnownPaths<Table>;
@@ -130,7 +130,7 @@ __device__ void give_vector(const DeviceEdgeData<T> &data, int64_t edge,
 
 template <typename Table, int N, typename T>
 __global__ void __launch_bounds__(WARPS *WARP)
-    known_backward_kernel(const DeviceEdgeData<T> data, int num_runs)
+    known_backward_kernel(const DeviceTabulatedEdges<T> data, int num_runs)
 {
   auto *all_edges = reinterpret_cast<KnownEdge<Table, T> *>(shared_memory());
   const int warp = threadIdx.x / WARP;
@@ -155,7 +155,8 @@ __global__ void __launch_bounds__(WARPS *WARP)
 }    // namespace
 
 template <typename T>
-cudaError_t launch_known_backward(int known, const DeviceEdgeData<T> &data, cudaStream_t stream)
+cudaError_t launch_known_backward(int known, const DeviceTabulatedEdges<T> &data,
+                                  cudaStream_t stream)
 {
   return with_known<KnownConvolutions>(known, [&](auto table) {
     using Table = decltype(table);
@@ -169,7 +170,7 @@ cudaError_t launch_known_backward(int known, const DeviceEdgeData<T> &data, cuda
   });
 }
 
-template cudaError_t launch_known_backward(int, const DeviceEdgeData<float> &, cudaStream_t);
-template cudaError_t launch_known_backward(int, const DeviceEdgeData<double> &, cudaStream_t);
+template cudaError_t launch_known_backward(int, const DeviceTabulatedEdges<float> &, cudaStream_t);
+template cudaError_t launch_known_backward(int, const DeviceTabulatedEdges<double> &, cudaStream_t);
 
 }    // namespace ictp

@@ -9,7 +9,7 @@ namespace {
 
 /// out[m3] = sum over edges and m1 of matrix[m1, m3] h[m1] R, of all paths.
 template <typename Table, int N, typename T>
-__device__ void add_edge(const DeviceEdgeData<T> &data, const KnownEdge<Table, T> &edge,
+__device__ void add_edge(const DeviceTabulatedEdges<T> &data, const KnownEdge<Table, T> &edge,
                          const NeighborChannels<N> &channels,
                          T (&sums)[KnownPaths<Table>::NUM_SUMS][N])
 {
@@ -40,7 +40,7 @@ __device__ void add_edge(const DeviceEdgeData<T> &data, const KnownEdge<Table, T
 
 template <typename Table, int N, typename T>
 __global__ void __launch_bounds__(WARPS *WARP)
-    known_forward_kernel(const DeviceEdgeData<T> data, int num_runs)
+    known_forward_kernel(const DeviceTabulatedEdges<T> data, int num_runs)
 {
   using Paths = KnownPaths<Table>;
   const int warp = threadIdx.x / WARP;
@@ -69,7 +69,8 @@ __global__ void __launch_bounds__(WARPS *WARP)
 }    // namespace
 
 template <typename T>
-cudaError_t launch_known_forward(int known, const DeviceEdgeData<T> &data, cudaStream_t stream)
+cudaError_t launch_known_forward(int known, const DeviceTabulatedEdges<T> &data,
+                                 cudaStream_t stream)
 {
   return with_known<KnownConvolutions>(known, [&](auto table) {
     using Table = decltype(table);
@@ -83,7 +84,7 @@ cudaError_t launch_known_forward(int known, const DeviceEdgeData<T> &data, cudaS
   });
 }
 
-template cudaError_t launch_known_forward(int, const DeviceEdgeData<float> &, cudaStream_t);
-template cudaError_t launch_known_forward(int, const DeviceEdgeData<double> &, cudaStream_t);
+template cudaError_t launch_known_forward(int, const DeviceTabulatedEdges<float> &, cudaStream_t);
+template cudaError_t launch_known_forward(int, const DeviceTabulatedEdges<double> &, cudaStream_t);
 
 }    // namespace ictp

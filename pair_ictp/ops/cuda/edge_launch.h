@@ -22,7 +22,7 @@ struct LevelProgram {
   int32_t num_levels;
 };
 
-/// Tables shared by all edges; rows as in EdgeShape, leaves are a direction and 1.
+/// Tables shared by all edges; rows as in EdgeShape.
 template <typename T>
 struct DeviceEdgeShape {
   const EdgePath *paths;
@@ -32,39 +32,55 @@ struct DeviceEdgeShape {
   int32_t known;          ///< number among KnownConvolutions, or NOT_KNOWN
 };
 
-/// Operands, results and gradients.
+/// Operands, results and gradients of both kinds of edges.
 template <typename T>
 struct DeviceEdgeData {
+  using Scalar = T;
   const int64_t *neighbors, *offsets;
   int64_t num_centers;
-  int32_t num_channels;      ///< C, any number
-  int32_t table_channels;    ///< those of the table: C or more
-  int32_t in_size;           ///< components of a node's features
+  int32_t num_channels;    ///< C, any number
+  int32_t in_size;         ///< components of a node's features
   const T *features;
-  const double *vectors;
-  RadialTable<T> table;
   int32_t num_paths_to[MOST_IRREPS];
   T *out[MOST_IRREPS];               ///< per irrep (N, d3, P_z*C)
   const T *grad_out[MOST_IRREPS];    ///< the same
   T *grad_features;                  ///< added to; null: not wanted
+};
+
+/// As TabulatedEdges.
+template <typename T>
+struct DeviceTabulatedEdges : DeviceEdgeData<T> {
+  int32_t table_channels;    ///< those of the table: C or more
+  const double *vectors;
+  RadialTable<T> table;
   double *grad_vectors;
 };
 
-/// cudaErrorInvalidConfiguration: not even one edge's tables fit into the memory of a block.
+/// As GivenEdges.
 template <typename T>
-cudaError_t launch_edge_forward(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
-                                cudaStream_t stream);
+struct DeviceGivenEdges : DeviceEdgeData<T> {
+  const T *harmonics;                 ///< (E, leaves-1)
+  const T *radial;                    ///< (E, P*C)
+  T *grad_harmonics, *grad_radial;    ///< null: not wanted
+};
 
-template <typename T>
-cudaError_t launch_edge_backward(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
-                                 cudaStream_t stream);
+/// cudaErrorInvalidConfiguration: not even one edge's tables fit into the memory of a block.
+template <typename Edges>
+cudaError_t launch_edge_forward(const DeviceEdgeShape<typename Edges::Scalar> &shape,
+                                const Edges &data, cudaStream_t stream);
+
+template <typename Edges>
+cudaError_t launch_edge_backward(const DeviceEdgeShape<typename Edges::Scalar> &shape,
+                                 const Edges &data, cudaStream_t stream);
 
 /// The same by kernels made for the tables of this number; the two above call them.
 template <typename T>
-cudaError_t launch_known_forward(int known, const DeviceEdgeData<T> &data, cudaStream_t stream);
+cudaError_t launch_known_forward(int known, const DeviceTabulatedEdges<T> &data,
+                                 cudaStream_t stream);
 
 template <typename T>
-cudaError_t launch_known_backward(int known, const DeviceEdgeData<T> &data, cudaStream_t stream);
+cudaError_t launch_known_backward(int known, const DeviceTabulatedEdges<T> &data,
+                                  cudaStream_t stream);
 
 }    // namespace ictp
 

@@ -21,13 +21,13 @@ template <typename T>
 struct EdgeTile {
   int size;
   double *inverse_length;
-  int64_t *node;        ///< the neighbor
-  T *rows;              ///< of the polynomial
-  T *value_weights;     ///< ROWS_OF_EDGE of the knots' numbers for the radial weight
-  T *slope_weights;     ///< as many for its derivative
-  T *grads;             ///< gradients of the rows
-  T *grad_lengths;      ///< one row per path
-  int32_t *interval;    ///< the lower knot
+  int64_t *node;       ///< the neighbor
+  T *rows;             ///< of the polynomial
+  T *value_weights;    ///< ROWS_OF_EDGE of the knots' numbers for the radial weight
+  T *slope_weights;    ///< as many for its derivative
+  T *grads;            ///< gradients of the rows
+  T *grad_lengths;     ///< one row per path
+  int32_t *radial;     ///< the lower knot, or the edge
 
   static std::size_t bytes_per_edge(const DeviceEdgeShape<T> &shape, bool gradients)
   {
@@ -46,8 +46,7 @@ struct EdgeTile {
       , slope_weights(value_weights + ROWS_OF_EDGE<T> * size)
       , grads(slope_weights + ROWS_OF_EDGE<T> * size)
       , grad_lengths(grads + (gradients ? shape.num_rows * size : 0))
-      , interval(
-            reinterpret_cast<int32_t *>(grad_lengths + (gradients ? shape.num_paths * size : 0)))
+      , radial(reinterpret_cast<int32_t *>(grad_lengths + (gradients ? shape.num_paths * size : 0)))
   {
   }
 };
@@ -69,8 +68,8 @@ int tile_size(const DeviceEdgeShape<T> &shape, bool gradients)
 
 /// The direction of an edge, and its place between two knots.
 template <typename T>
-__device__ void read_edge(const EdgeTile<T> &tile, const DeviceEdgeData<T> &data, int64_t edge,
-                          int e)
+__device__ void read_edge(const DeviceEdgeShape<T> & /*shape*/, const EdgeTile<T> &tile,
+                          const DeviceTabulatedEdges<T> &data, int64_t edge, int e)
 {
   const double *vector = data.vectors + 3 * edge;
   const double r = sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2]);
@@ -82,13 +81,26 @@ __device__ void read_edge(const EdgeTile<T> &tile, const DeviceEdgeData<T> &data
   const bool inside = scaled < static_cast<double>(data.table.num_intervals);
   const int32_t k = inside ? static_cast<int32_t>(scaled) : 0;
   const int64_t *table = data.table.of_edge;
-  tile.interval[e] =
+  tile.radial[e] =
       k + (table ? static_cast<int32_t>(table[edge] * (data.table.num_intervals + 1)) : 0);
   const KnotWeights<T> weights(inside ? scaled - k : 0.0, data.table.spacing, inside);
   for (int n = 0; n < ROWS_OF_EDGE<T>; ++n) {
     tile.value_weights[n * tile.size + e] = weights.value[n];
     tile.slope_weights[n * tile.size + e] = weights.slope[n];
   }
+}
+
+/// The harmonics of an edge, and where its radial weights are.
+template <typename T>
+__device__ void read_edge(const DeviceEdgeShape<T> &shape, const EdgeTile<T> &tile,
+                          const DeviceGivenEdges<T> &data, int64_t edge, int e)
+{
+  const int num_harmonics = shape.num_leaves - 1;
+  for (int k = 0; k < num_harmonics; ++k)
+    tile.rows[k * tile.size + e] = data.harmonics[edge * num_harmonics + k];
+  tile.rows[num_harmonics * tile.size + e] = T(1);
+  tile.node[e] = data.neighbors[edge];
+  tile.radial[e] = static_cast<int32_t>(edge);
 }
 
 /// Runs a program for all edges of the tile, all threads of the block together.
@@ -107,13 +119,13 @@ __device__ void run_levels(const LevelProgram<T> &levels, T *out, const T *left,
 
 /// Reads `count` edges and computes their coupling matrices. Lanes beyond repeat the first edge, so
 /// that they compute with valid numbers.
-template <typename T>
-__device__ void take_edges(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
+template <typename T, typename Edges>
+__device__ void take_edges(const DeviceEdgeShape<T> &shape, const Edges &data,
                            const EdgeTile<T> &tile, int64_t first, int count)
 {
   __syncthreads();    // the edges before are no longer read
   for (int e = threadIdx.x; e < tile.size; e += blockDim.x)
-    read_edge(tile, data, first + (e < count ? e : 0), e);
+    read_edge(shape, tile, data, first + (e < count ? e : 0), e);
   __syncthreads();
   run_levels(shape.values, tile.rows, tile.rows, tile.rows, tile.size);
 }
@@ -153,9 +165,9 @@ __device__ inline T interpolate(const T *weights, int stride, const T (&knots)[R
 }
 
 template <typename T>
-__device__ inline void read_knots(const DeviceEdgeShape<T> &shape, const DeviceEdgeData<T> &data,
-                                  int64_t interval, int path, int channel,
-                                  T (&knots)[ROWS_OF_EDGE<T>])
+__device__ inline void read_knots(const DeviceEdgeShape<T> &shape,
+                                  const DeviceTabulatedEdges<T> &data, int64_t interval, int path,
+                                  int channel, T (&knots)[ROWS_OF_EDGE<T>])
 {
   constexpr int LOW = ROWS_OF_KNOT<T>;
   const int64_t row = data.table_channels;
@@ -163,6 +175,42 @@ __device__ inline void read_knots(const DeviceEdgeShape<T> &shape, const DeviceE
   const T *high = low + shape.num_paths * LOW * row;
   for (int n = 0; n < LOW; ++n) knots[n] = low[n * row];
   for (int n = 0; n < 2; ++n) knots[LOW + n] = high[n * row];
+}
+
+/// The radial weight of a path and channel, and its derivative with respect to the length.
+template <typename T>
+struct RadialWeight {
+  T value, slope;
+};
+
+template <typename T>
+__device__ inline RadialWeight<T>
+radial_weight(const DeviceEdgeShape<T> &shape, const DeviceTabulatedEdges<T> &data,
+              const EdgeTile<T> &tile, int e, int path, int channel)
+{
+  T knots[ROWS_OF_EDGE<T>];
+  read_knots(shape, data, tile.radial[e], path, channel, knots);
+  return {interpolate(tile.value_weights + e, tile.size, knots),
+          interpolate(tile.slope_weights + e, tile.size, knots)};
+}
+
+/// Where that of a given edge is.
+template <typename T>
+__device__ inline int64_t radial_index(const DeviceEdgeShape<T> &shape,
+                                       const DeviceEdgeData<T> &data, const EdgeTile<T> &tile,
+                                       int e, int path, int channel)
+{
+  return (static_cast<int64_t>(tile.radial[e]) * shape.num_paths + path) * data.num_channels +
+         channel;
+}
+
+/// Given edges have no length: nothing depends on it.
+template <typename T>
+__device__ inline RadialWeight<T>
+radial_weight(const DeviceEdgeShape<T> &shape, const DeviceGivenEdges<T> &data,
+              const EdgeTile<T> &tile, int e, int path, int channel)
+{
+  return {data.radial[radial_index(shape, data, tile, e, path, channel)], T(0)};
 }
 
 /// Calls body(first component, number of components) for pieces that registers hold, of MOST
